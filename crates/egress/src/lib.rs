@@ -1,0 +1,1 @@
+//! The only door out: HTTP connections, address checks, limits.

@@ -1,0 +1,1 @@
+//! The data plane: asks every question in order.

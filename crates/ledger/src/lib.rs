@@ -1,0 +1,1 @@
+//! What happened? The signed Merkle log and its index.

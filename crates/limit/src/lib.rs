@@ -1,0 +1,1 @@
+//! Is there allowance left? Rate limits.

@@ -1,0 +1,244 @@
+//! The one strict reading of JSON (RFC 8259, narrowed by I-JSON, RFC 7493).
+//!
+//! A body is read once, into a [`Document`]: the bytes as received and an index
+//! of where each value starts and ends. Policy decides on it, the ledger digests
+//! it, and what a server receives is cut from the very same bytes; so nobody can
+//! be shown another message than the one that was judged.
+//!
+//! Refused, because real parsers disagree about them: byte order marks, invalid
+//! UTF-8, lone surrogates, duplicate keys (compared after unescaping), `NaN`,
+//! numbers beyond double range, integers beyond ±(2^53−1), and whatever is deeper
+//! or longer than the [`Limits`].
+
+mod canonical;
+mod read;
+mod write;
+
+pub use canonical::canonical;
+pub use read::{Limits, Numbers, ParseError, Problem};
+pub use write::{number_text, push_string, quoted};
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+/// What kind of value stands at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool,
+    /// A number
+    Number,
+    /// A string
+    String,
+    /// An array
+    Array,
+    /// An object
+    Object,
+}
+
+/// One value of the index. Children follow their parent; `next` steps over them.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    kind: Kind,
+    /// For strings: whether the text holds an escape and must be unescaped.
+    escaped: bool,
+    start: u32,
+    end: u32,
+    next: u32,
+}
+
+/// A parsed message: its bytes and where every value lies in them.
+#[derive(Clone, Debug)]
+pub struct Document {
+    bytes: Bytes,
+    nodes: Vec<Node>,
+}
+
+impl Document {
+    /// Reads one JSON value, strictly.
+    ///
+    /// # Errors
+    /// [`ParseError`] with the byte offset and what is wrong there.
+    pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Self, ParseError> {
+        let nodes = read::index(&bytes, limits)?;
+        Ok(Self { bytes, nodes })
+    }
+
+    /// The outermost value.
+    pub fn root(&self) -> Value<'_> {
+        Value { document: self, at: 0 }
+    }
+
+    /// The bytes as received.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The part of the bytes that holds `value`, sharing their memory.
+    pub fn slice(&self, value: Value<'_>) -> Bytes {
+        self.bytes.slice(value.span())
+    }
+}
+
+/// A value inside a [`Document`].
+#[derive(Clone, Copy)]
+pub struct Value<'a> {
+    document: &'a Document,
+    at: u32,
+}
+
+impl<'a> Value<'a> {
+    fn node(self) -> &'a Node {
+        &self.document.nodes[self.at as usize]
+    }
+
+    /// What kind of value this is.
+    pub fn kind(self) -> Kind {
+        self.node().kind
+    }
+
+    /// Where the value lies in the document's bytes.
+    pub fn span(self) -> Range<usize> {
+        self.node().start as usize..self.node().end as usize
+    }
+
+    /// The value exactly as received.
+    pub fn raw(self) -> &'a str {
+        // The whole document was checked to be UTF-8, and values start and end on
+        // ASCII characters, so this can only succeed; checking again is cheaper
+        // than being wrong.
+        std::str::from_utf8(&self.document.bytes[self.span()]).unwrap_or_default()
+    }
+
+    /// Whether this is `null`.
+    pub fn is_null(self) -> bool {
+        self.kind() == Kind::Null
+    }
+
+    /// Whether this is an object.
+    pub fn is_object(self) -> bool {
+        self.kind() == Kind::Object
+    }
+
+    /// The text of a string, unescaped; `None` for anything else.
+    pub fn as_str(self) -> Option<Cow<'a, str>> {
+        if self.kind() != Kind::String {
+            return None;
+        }
+        let raw = self.raw();
+        let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+        Some(if self.node().escaped { Cow::Owned(read::unescape(inner)) } else { Cow::Borrowed(inner) })
+    }
+
+    /// `true` or `false`; `None` for anything else.
+    pub fn as_bool(self) -> Option<bool> {
+        (self.kind() == Kind::Bool).then(|| self.raw() == "true")
+    }
+
+    /// The number as a double; `None` for anything else.
+    pub fn as_f64(self) -> Option<f64> {
+        if self.kind() == Kind::Number { self.raw().parse().ok() } else { None }
+    }
+
+    /// The number, if it is written as an integer that fits; `None` for anything else.
+    pub fn as_i64(self) -> Option<i64> {
+        if self.kind() == Kind::Number { self.raw().parse().ok() } else { None }
+    }
+
+    /// The member of an object with this key.
+    pub fn get(self, key: &str) -> Option<Value<'a>> {
+        self.members().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// The members of an object in the order received; nothing for other kinds.
+    pub fn members(self) -> Members<'a> {
+        let end = if self.is_object() { self.node().next } else { 0 };
+        Members { document: self.document, at: self.at + 1, end }
+    }
+
+    /// The elements of an array in order; nothing for other kinds.
+    pub fn items(self) -> Items<'a> {
+        let end = if self.kind() == Kind::Array { self.node().next } else { 0 };
+        Items { document: self.document, at: self.at + 1, end }
+    }
+}
+
+impl std::fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.raw())
+    }
+}
+
+/// Iterator over the members of an object.
+pub struct Members<'a> {
+    document: &'a Document,
+    at: u32,
+    end: u32,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Cow<'a, str>, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.end {
+            return None;
+        }
+        let key = Value { document: self.document, at: self.at };
+        let value = Value { document: self.document, at: self.at + 1 };
+        self.at = value.node().next;
+        Some((key.as_str().unwrap_or_default(), value))
+    }
+}
+
+/// Iterator over the elements of an array.
+pub struct Items<'a> {
+    document: &'a Document,
+    at: u32,
+    end: u32,
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.end {
+            return None;
+        }
+        let value = Value { document: self.document, at: self.at };
+        self.at = value.node().next;
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Document {
+        Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).expect(text)
+    }
+
+    #[test]
+    fn members_and_items_are_found_where_they_lie() {
+        let text = r#"{"a":[1, {"b":"x\u00e9\n"}],"c":{"d":null,"e":true},"f":-2.5e1}"#;
+        let document = parse(text);
+        let root = document.root();
+        let inner = root.get("a").and_then(|a| a.items().nth(1)).and_then(|o| o.get("b"));
+        assert_eq!(inner.and_then(Value::as_str).as_deref(), Some("xé\n"));
+        assert_eq!(inner.map(Value::raw), Some(r#""x\u00e9\n""#));
+        assert_eq!(root.get("c").map(Value::raw), Some(r#"{"d":null,"e":true}"#));
+        assert_eq!(root.get("c").and_then(|c| c.get("e")).and_then(Value::as_bool), Some(true));
+        assert_eq!(root.get("f").and_then(Value::as_f64), Some(-25.0));
+        assert_eq!(root.get("f").and_then(Value::as_i64), None);
+        assert!(root.get("d").is_none(), "a key of another object");
+        assert_eq!(root.members().map(|(key, _)| key.into_owned()).collect::<Vec<_>>(), ["a", "c", "f"]);
+        assert_eq!(document.slice(root.get("a").expect("present")), r#"[1, {"b":"x\u00e9\n"}]"#.as_bytes());
+        assert_eq!(parse("[]").root().items().count(), 0);
+        assert_eq!(parse("{}").root().members().count(), 0);
+        assert_eq!(parse("3").root().items().count(), 0, "a number has no elements");
+    }
+}

@@ -1,0 +1,25 @@
+//! The words every other crate speaks: who calls, what is called, what was
+//! decided, what happened, and the strict reading of the bytes in between.
+//!
+//! Nothing here does I/O, waits, reads a clock or draws a random number.
+
+pub mod caller;
+pub mod catalog;
+pub mod clock;
+pub mod decision;
+pub mod id;
+pub mod json;
+pub mod operation;
+pub mod outcome;
+pub mod secret;
+pub mod time;
+
+pub use caller::{Agent, Caller, ClientLabel, Grant, GrantKind, Person};
+pub use catalog::{Catalog, Definition};
+pub use clock::{Clock, Random};
+pub use decision::{Decision, Layer, Verdict};
+pub use id::{CallId, ServerId};
+pub use operation::{CapabilityKind, Operation};
+pub use outcome::Outcome;
+pub use secret::Secret;
+pub use time::Timestamp;

@@ -1,0 +1,1 @@
+//! May they call it? Role rules, Rego, simulation.

@@ -1,0 +1,1 @@
+//! What can be called? Servers, capabilities, names, fingerprints.

@@ -1,0 +1,1 @@
+//! Who answers? Links to servers, of every transport and era.

@@ -1,0 +1,1 @@
+//! Sealing what must not be read at rest.

@@ -1,0 +1,1 @@
+//! MCP as bytes: JSON-RPC, eras, headers, SSE and stdio framing.
