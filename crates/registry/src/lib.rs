@@ -1,1 +1,17 @@
-//! What can be called? Servers, capabilities, names, fingerprints.
+//! What can be called?
+//!
+//! A [`Registry`] is an immutable picture: the servers of the configuration and
+//! whatever each of them offered when last asked. Names offered to clients are a
+//! pure function of it. When anything changes, a new picture is built; nobody
+//! ever sees half of one.
+
+pub mod capability;
+pub mod fingerprint;
+pub mod glob;
+pub mod name;
+mod picture;
+pub mod server;
+
+pub use capability::Capability;
+pub use picture::{Problem, Registry};
+pub use server::Server;

@@ -1,1 +1,13 @@
-//! MCP as bytes: JSON-RPC, eras, headers, SSE and stdio framing.
+//! MCP as bytes: JSON-RPC messages, the two eras, headers, SSE and stdio framing.
+//!
+//! Nothing here opens a socket or knows a policy; it turns bytes into words and back.
+
+pub mod adapt;
+pub mod era;
+pub mod error;
+pub mod message;
+pub mod meta;
+pub mod reply;
+
+pub use era::{Era, Revision};
+pub use error::RpcError;

@@ -1,0 +1,30 @@
+//! A server as its registration describes it.
+
+use doorward_model::{CapabilityKind, ServerId};
+
+use crate::glob;
+
+/// One registered server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its id.
+    pub id: ServerId,
+    /// Its name for people.
+    pub name: String,
+    /// Tags, visible to policies.
+    pub tags: Vec<String>,
+    /// `http`, `sse` or `stdio`.
+    pub transport: &'static str,
+    /// Whether it takes part at all.
+    pub enabled: bool,
+    /// Globs over capability names that nobody gets.
+    pub disable: Vec<String>,
+}
+
+impl Server {
+    /// Whether the registration leaves a capability of this name callable.
+    /// Globs speak of tools, prompts and resource URIs alike.
+    pub fn offers(&self, _kind: CapabilityKind, name: &str) -> bool {
+        self.enabled && !self.disable.iter().any(|pattern| glob::matches(pattern, name))
+    }
+}
