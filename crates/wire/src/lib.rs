@@ -5,9 +5,12 @@
 pub mod adapt;
 pub mod era;
 pub mod error;
+pub mod header;
+pub mod lines;
 pub mod message;
 pub mod meta;
 pub mod reply;
+pub mod sse;
 
 pub use era::{Era, Revision};
 pub use error::RpcError;

@@ -1,0 +1,111 @@
+//! The framing of stdio: one message a line.
+//!
+//! Lines are cut at the byte `\n`, which no multi-byte character of UTF-8
+//! contains, so a character split between two reads arrives whole. A line beyond
+//! the limit is skipped to its end and reported; what follows it is read again.
+
+use bytes::Bytes;
+
+/// Longest line that is accepted, in bytes: 64 MiB.
+pub const MAX_LINE: usize = 64 << 20;
+
+/// What was found between two line ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A line without its end. Never empty; not checked to be UTF-8.
+    Text(Bytes),
+    /// A line of more bytes than the limit, which has been skipped.
+    TooLong,
+}
+
+/// Turns bytes into lines.
+#[derive(Debug)]
+pub struct Framer {
+    limit: usize,
+    partial: Vec<u8>,
+    skipping: bool,
+}
+
+impl Framer {
+    /// A framer for one stream with lines of at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, partial: Vec::new(), skipping: false }
+    }
+
+    /// Takes the next bytes and appends the lines they complete to `lines`.
+    pub fn push(&mut self, mut bytes: &[u8], lines: &mut Vec<Line>) {
+        while let Some(end) = memchr::memchr(b'\n', bytes) {
+            let rest = &bytes[..end];
+            bytes = &bytes[end + 1..];
+            if std::mem::take(&mut self.skipping) || self.partial.len() + rest.len() > self.limit {
+                self.partial = Vec::new();
+                lines.push(Line::TooLong);
+                continue;
+            }
+            let mut line = std::mem::take(&mut self.partial);
+            line.extend_from_slice(rest);
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            if !line.is_empty() {
+                lines.push(Line::Text(Bytes::from(line)));
+            }
+        }
+        if self.skipping || self.partial.len() + bytes.len() > self.limit {
+            // The memory goes back at once: whoever sends endless lines gets none.
+            self.partial = Vec::new();
+            self.skipping = true;
+        } else {
+            self.partial.extend_from_slice(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(limit: usize, pieces: &[&[u8]]) -> Vec<Line> {
+        let mut framer = Framer::new(limit);
+        let mut lines = Vec::new();
+        for piece in pieces {
+            framer.push(piece, &mut lines);
+        }
+        lines
+    }
+
+    fn text(line: &'static str) -> Line {
+        Line::Text(Bytes::from(line))
+    }
+
+    #[test]
+    fn lines_come_out_whole_and_long_ones_are_reported() {
+        let cases: &[(&[&[u8]], Vec<Line>)] = &[
+            (&[b"{}\n[]\r\n\n\r\n"], vec![text("{}"), text("[]")]),
+            (&[b"a", b"b\nc"], vec![text("ab")]),
+            (&[b"\"\xe2\x82", b"\xac\"\n"], vec![text("\"€\"")]),
+            (&[b"0123456789\n"], vec![text("0123456789")]),
+            (&[b"0123456789x\nok\n"], vec![Line::TooLong, text("ok")]),
+            (&[b"0123456789", b"x", b"more", b"\nok\n"], vec![Line::TooLong, text("ok")]),
+        ];
+        for (pieces, expected) in cases {
+            assert_eq!(&frame(10, pieces), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_cuts_between_pieces_change_nothing(
+            bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'a'), Just(0xe2)], 0..80),
+            cuts in prop::collection::vec(0_usize..80, 0..8),
+        ) {
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<_> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(frame(6, &pieces), frame(6, &[&bytes]));
+        }
+    }
+}

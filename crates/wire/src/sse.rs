@@ -1,0 +1,274 @@
+//! Server-sent events (WHATWG HTML, section 9.2), in and out.
+//!
+//! The decoder takes bytes in whatever pieces the network delivers and yields the
+//! same events for every way of cutting them. It understands all three line ends,
+//! `data` over several lines, comments, a byte order mark at the start, and
+//! events that carry nothing but an `id` or a `retry`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// One event of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// The event's name; empty when the stream gave none, which means `message`.
+    pub name: String,
+    /// The data, lines joined with `\n`. Empty for events that only prime a stream.
+    pub data: Bytes,
+    /// The id this event set, for `Last-Event-ID`.
+    pub id: Option<String>,
+    /// How long to wait before reconnecting, when this event said so.
+    pub retry: Option<Duration>,
+}
+
+impl Event {
+    /// Whether this is an event of the default name.
+    pub fn is_message(&self) -> bool {
+        self.name.is_empty() || self.name == "message"
+    }
+}
+
+/// An event, or a single line of one, beyond the limit. The stream is of no
+/// further use: what followed the limit is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event of the stream is longer than {limit} bytes")]
+pub struct Oversized {
+    /// The limit, in bytes.
+    pub limit: usize,
+}
+
+/// Turns bytes into events.
+#[derive(Debug)]
+pub struct Decoder {
+    limit: usize,
+    /// A line whose end has not arrived yet.
+    partial: Vec<u8>,
+    /// The last byte seen was `\r`: a `\n` that follows belongs to it.
+    after_return: bool,
+    /// The first line may start with a byte order mark.
+    first_line: bool,
+    event: Event,
+    data: Vec<u8>,
+    has_data: bool,
+    /// Whether the open event says anything at all.
+    is_open: bool,
+}
+
+impl Decoder {
+    /// A decoder for one stream that refuses events of more than `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            partial: Vec::new(),
+            after_return: false,
+            first_line: true,
+            event: Event::default(),
+            data: Vec::new(),
+            has_data: false,
+            is_open: false,
+        }
+    }
+
+    /// Takes the next bytes and appends the events they complete to `events`.
+    ///
+    /// # Errors
+    /// [`Oversized`]; the events before it have been appended.
+    pub fn push(&mut self, mut bytes: &[u8], events: &mut VecDeque<Event>) -> Result<(), Oversized> {
+        while !bytes.is_empty() {
+            if std::mem::take(&mut self.after_return) && bytes[0] == b'\n' {
+                bytes = &bytes[1..];
+                continue;
+            }
+            let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) else {
+                self.within_limit(bytes.len())?;
+                self.partial.extend_from_slice(bytes);
+                return Ok(());
+            };
+            self.within_limit(end)?;
+            self.after_return = bytes[end] == b'\r';
+            if self.partial.is_empty() {
+                self.line(&bytes[..end], events);
+            } else {
+                let mut line = std::mem::take(&mut self.partial);
+                line.extend_from_slice(&bytes[..end]);
+                self.line(&line, events);
+                // The allocation is kept for the next line that comes in pieces.
+                line.clear();
+                self.partial = line;
+            }
+            bytes = &bytes[end + 1..];
+        }
+        Ok(())
+    }
+
+    fn within_limit(&self, more: usize) -> Result<(), Oversized> {
+        if self.partial.len() + self.data.len() + more > self.limit {
+            return Err(Oversized { limit: self.limit });
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, mut line: &[u8], events: &mut VecDeque<Event>) {
+        if std::mem::take(&mut self.first_line) {
+            line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+        }
+        if line.is_empty() {
+            return self.finish(events);
+        }
+        let (field, value) = match memchr::memchr(b':', line) {
+            Some(0) => return,
+            Some(colon) => (&line[..colon], &line[colon + 1..]),
+            None => (line, &[][..]),
+        };
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"data" => {
+                if self.has_data {
+                    self.data.push(b'\n');
+                }
+                self.data.extend_from_slice(value);
+                self.has_data = true;
+                self.is_open = true;
+            }
+            b"event" => self.event.name = String::from_utf8_lossy(value).into_owned(),
+            // An id with a null character is to be ignored.
+            b"id" if !value.contains(&0) => {
+                self.event.id = Some(String::from_utf8_lossy(value).into_owned());
+                self.is_open = true;
+            }
+            b"retry" => {
+                let digits = std::str::from_utf8(value).ok().filter(|text| !text.starts_with('+'));
+                if let Some(millis) = digits.and_then(|text| text.parse().ok()) {
+                    self.event.retry = Some(Duration::from_millis(millis));
+                    self.is_open = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, events: &mut VecDeque<Event>) {
+        let mut event = std::mem::take(&mut self.event);
+        self.has_data = false;
+        if std::mem::take(&mut self.is_open) {
+            event.data = Bytes::from(std::mem::take(&mut self.data));
+            events.push_back(event);
+        }
+    }
+}
+
+/// One `message` event that carries `data`, ready to be written to a stream.
+pub fn event(data: &[u8]) -> Bytes {
+    const OPENING: &[u8] = b"event: message\n";
+    let mut out = Vec::with_capacity(OPENING.len() + data.len() + 16);
+    out.extend_from_slice(OPENING);
+    let mut rest = data;
+    loop {
+        out.extend_from_slice(b"data: ");
+        // Every kind of line end inside the data would end the field.
+        let Some(end) = memchr::memchr2(b'\n', b'\r', rest) else { break };
+        out.extend_from_slice(&rest[..end]);
+        out.push(b'\n');
+        let ended_by_pair = rest[end] == b'\r' && rest.get(end + 1) == Some(&b'\n');
+        rest = &rest[end + if ended_by_pair { 2 } else { 1 }..];
+    }
+    out.extend_from_slice(rest);
+    out.extend_from_slice(b"\n\n");
+    Bytes::from(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decode(pieces: &[&[u8]]) -> Vec<Event> {
+        let mut decoder = Decoder::new(1 << 20);
+        let mut events = VecDeque::new();
+        for piece in pieces {
+            decoder.push(piece, &mut events).expect("within the limit");
+        }
+        events.into()
+    }
+
+    fn message(data: &'static str) -> Event {
+        Event { data: Bytes::from(data), ..Event::default() }
+    }
+
+    #[test]
+    fn every_spelling_of_an_event_is_understood() {
+        let cases: &[(&[u8], Vec<Event>)] = &[
+            (b"data: a\n\n", vec![message("a")]),
+            (b"data:a\r\n\r\ndata:b\r\rdata:c\n\r\n", vec![message("a"), message("b"), message("c")]),
+            (b"data: a\ndata\ndata:  b\n\n", vec![message("a\n\n b")]),
+            (b"\xef\xbb\xbfdata: a\n\n", vec![message("a")]),
+            (b": keep-alive\n\n\n\n", vec![]),
+            (b"data: unfinished\n", vec![]),
+            (b"event: endpoint\ndata: /m?s=1\n\n", vec![Event { name: "endpoint".into(), ..message("/m?s=1") }]),
+            (
+                b"data: \nid: 0/7\nretry: 3000\n\n",
+                vec![Event { id: Some("0/7".into()), retry: Some(Duration::from_secs(3)), ..message("") }],
+            ),
+            (b"retry: 20\n\n", vec![Event { retry: Some(Duration::from_millis(20)), ..message("") }]),
+            (b"retry: +20\n\nretry: soon\n\n", vec![]),
+            (b"id: a\0b\ndata: x\n\n", vec![message("x")]),
+            (b"event: lost\n\ndata: x\n\n", vec![message("x")]),
+            (b"colour: red\ndata: x\n\n", vec![message("x")]),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(&decode(&[bytes]), expected, "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn an_event_beyond_the_limit_is_refused_however_it_comes() {
+        let long = format!("data: {}\n\n", "x".repeat(200));
+        let many = "data: xxxxxxxxxx\n".repeat(20);
+        for text in [&long, &many] {
+            let mut decoder = Decoder::new(100);
+            let mut events = VecDeque::new();
+            let refused = text.bytes().any(|byte| decoder.push(&[byte], &mut events).is_err());
+            assert!(refused && events.is_empty());
+            assert_eq!(Decoder::new(100).push(text.as_bytes(), &mut events), Err(Oversized { limit: 100 }));
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let cases = ["{}", "", "{\n\"a\":\r\n1}", "a\rb"];
+        for data in cases {
+            let events = decode(&[&event(data.as_bytes())]);
+            let lines = data.replace("\r\n", "\n").replace('\r', "\n");
+            assert_eq!(events.len(), 1);
+            assert_eq!((events[0].name.as_str(), &events[0].data[..]), ("message", lines.as_bytes()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_cuts_between_pieces_change_nothing(
+            lines in prop::collection::vec(prop_oneof![
+                Just("data: x"), Just("data:"), Just("id: 7"), Just("retry: 5"), Just(":c"), Just("event: e"),
+                Just(""), Just("data: é€"), Just("\u{feff}"),
+            ], 0..24),
+            ends in prop::collection::vec(prop_oneof![Just("\n"), Just("\r\n"), Just("\r")], 24),
+            cuts in prop::collection::vec(0_usize..200, 0..12),
+        ) {
+            let text: String = lines.iter().zip(&ends).flat_map(|(line, end)| [*line, *end]).collect();
+            let bytes = text.as_bytes();
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<_> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(decode(&pieces), decode(&[bytes]));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+            let _ = Decoder::new(64).push(&bytes, &mut VecDeque::new());
+        }
+    }
+}
