@@ -13,6 +13,8 @@ use crate::server::Server;
 /// A tool, resource, template or prompt of a registered server.
 #[derive(Debug)]
 pub struct Capability {
+    /// Its place among all capabilities of the picture, see [`Registry::all`](crate::Registry::all).
+    pub position: usize,
     /// The server that has it.
     pub server: Arc<Server>,
     /// What it is.
@@ -33,7 +35,7 @@ pub struct Capability {
 
 impl Capability {
     /// Reads a definition; `None` when it is no object with the member that names it.
-    pub(crate) fn new(server: &Arc<Server>, definition: &Definition) -> Option<Self> {
+    pub(crate) fn new(position: usize, server: &Arc<Server>, definition: &Definition) -> Option<Self> {
         let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
         let document = Document::parse(definition.raw.clone(), &limits).ok()?;
         let naming = document.root().get(naming_member(definition.kind))?;
@@ -43,6 +45,7 @@ impl Capability {
         let exposed = name::exposed(&server.id, definition.kind, &definition.name);
         let annotations = document.root().get("annotations").filter(|value| value.is_object());
         Some(Self {
+            position,
             server: Arc::clone(server),
             kind: definition.kind,
             name: Arc::clone(&definition.name),

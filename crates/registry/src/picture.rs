@@ -13,6 +13,7 @@ use crate::server::Server;
 pub struct Registry {
     servers: Vec<Arc<Server>>,
     catalogs: HashMap<ServerId, Arc<Catalog>>,
+    all: Vec<Arc<Capability>>,
     by_server: HashMap<ServerId, Vec<Arc<Capability>>>,
     by_name: HashMap<(CapabilityKind, ServerId), HashMap<Arc<str>, Arc<Capability>>>,
     by_exposed: HashMap<CapabilityKind, HashMap<Arc<str>, Arc<Capability>>>,
@@ -60,10 +61,11 @@ impl Registry {
             let mut offered: Vec<Arc<Capability>> = Vec::new();
             for definition in &catalog.definitions {
                 let name = definition.name.to_string();
-                let Some(capability) = Capability::new(server, definition).map(Arc::new) else {
+                let Some(capability) = Capability::new(registry.all.len(), server, definition).map(Arc::new) else {
                     problems.push(Problem::Unreadable { server: server.id.clone(), name });
                     continue;
                 };
+                registry.all.push(Arc::clone(&capability));
                 let names = registry.by_name.entry((capability.kind, server.id.clone())).or_default();
                 if names.insert(Arc::clone(&capability.name), Arc::clone(&capability)).is_some() {
                     contested.push((capability.kind, server.id.clone(), Arc::clone(&capability.name)));
@@ -106,6 +108,11 @@ impl Registry {
                 names.remove(&exposed);
             }
         }
+    }
+
+    /// Every capability that could be read, each at its `position`.
+    pub fn all(&self) -> &[Arc<Capability>] {
+        &self.all
     }
 
     /// All servers, in configuration order.

@@ -1,0 +1,102 @@
+//! `cargo xtask demo`: a governed call, end to end, with servers nobody here wrote.
+
+mod client;
+mod files;
+mod tour;
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use crate::ecosystem;
+use crate::shell::{cargo, root, run};
+
+/// Build Doorward, start it with three real servers, show a governed call, and keep serving.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --once        # stop after the tour")]
+pub struct Demo {
+    /// Port to listen on
+    #[arg(long, default_value_t = 3100)]
+    port: u16,
+    /// Stop after the tour instead of serving until Ctrl-C
+    #[arg(long)]
+    once: bool,
+}
+
+impl Demo {
+    pub fn run(self) -> anyhow::Result<()> {
+        println!("1. Building Doorward (some minutes the first time)");
+        run(cargo().args(["build", "--release", "--package", "doorward"]))?;
+        let program = target_folder()?.join("release/doorward");
+        println!("2. Three servers from npm and PyPI");
+        let node = ecosystem::node("demo", ecosystem::NODE_SERVERS)?;
+        let time = ecosystem::python("time-server", ecosystem::PYTHON_SERVER)?;
+        println!("3. A configuration with three identities and one Rego policy");
+        let files = files::write(&root().join(".demo"), self.port, &node, &time)?;
+        println!("   {}", files.config.display());
+        println!("4. Starting on http://127.0.0.1:{}", self.port);
+        let mut gateway = start(&program, &files)?;
+        let toured = wait_until_ready(self.port, &mut gateway.0).and_then(|()| tour::walk(&program, &files, self.port));
+        toured?;
+        files.print_how_to_connect(self.port);
+        if self.once {
+            return Ok(());
+        }
+        println!("\nServing until Ctrl-C. The log of the gateway: {}", files.log.display());
+        let status = gateway.0.wait()?;
+        if !status.success() && status.code().is_some() {
+            bail!("the gateway ended with {status}; its log: {}", files.log.display());
+        }
+        Ok(())
+    }
+}
+
+/// A gateway that ends with the demo.
+struct Gateway(Child);
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended by itself, by the same Ctrl-C that ends the demo.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).stderr(Stdio::null()).status();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(program: &std::path::Path, files: &files::Files) -> anyhow::Result<Gateway> {
+    let log = std::fs::File::create(&files.log)?;
+    let child = Command::new(program)
+        .args(["--config"])
+        .arg(&files.config)
+        .arg("serve")
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("the gateway could not be started")?;
+    Ok(Gateway(child))
+}
+
+fn wait_until_ready(port: u16, gateway: &mut Child) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(20) {
+        if let Some(status) = gateway.try_wait()? {
+            let log = std::fs::read_to_string(root().join(".demo/gateway.log")).unwrap_or_default();
+            bail!("the gateway ended at once ({status}):\n{log}");
+        }
+        if ureq::get(format!("http://127.0.0.1:{port}/readyz")).call().is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bail!("the gateway was not ready within 20 seconds; its log: .demo/gateway.log")
+}
+
+fn target_folder() -> anyhow::Result<PathBuf> {
+    let metadata = cargo().args(["metadata", "--no-deps", "--format-version=1"]).current_dir(root()).output()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)?;
+    Ok(metadata["target_directory"].as_str().context("cargo names no target folder")?.into())
+}

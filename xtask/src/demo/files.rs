@@ -1,0 +1,115 @@
+//! The files of the demo: a configuration, a Rego policy, a folder to read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Three identities with different rights.
+pub const ANA: &str = "gw_demo_ana_developer";
+pub const BEN: &str = "gw_demo_ben_reader";
+pub const CI: &str = "gw_demo_ci_clock";
+
+/// Where everything lies.
+pub struct Files {
+    pub config: PathBuf,
+    pub log: PathBuf,
+    pub notes: PathBuf,
+}
+
+/// Writes the files anew.
+pub fn write(folder: &Path, port: u16, node: &Path, time: &Path) -> anyhow::Result<Files> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder.join("notes"))?;
+    fs::write(folder.join("notes/welcome.txt"), "Doorward read this file because a rule allowed it.\n")?;
+    fs::write(folder.join("limits.rego"), REGO)?;
+    let modules = node.join("node_modules/@modelcontextprotocol");
+    let config = CONFIG
+        .replace("{port}", &port.to_string())
+        .replace("{folder}", &folder.display().to_string())
+        .replace("{everything}", &modules.join("server-everything/dist/index.js").display().to_string())
+        .replace("{filesystem}", &modules.join("server-filesystem/dist/index.js").display().to_string())
+        .replace("{time}", &time.join("bin/mcp-server-time").display().to_string())
+        .replace("{ana}", ANA)
+        .replace("{ben}", BEN)
+        .replace("{ci}", CI);
+    let path = folder.join("gateway.yaml");
+    fs::write(&path, config)?;
+    Ok(Files { config: path, log: folder.join("gateway.log"), notes: folder.join("notes") })
+}
+
+const REGO: &str = r#"package demo.limits
+
+# Sums above a thousand are for accountants.
+deny contains "sums are limited to 1000" if {
+    input.backend == "everything"
+    input.tool == "get-sum"
+    input.arguments.a > 1000
+}
+"#;
+
+const CONFIG: &str = r#"# Written by `cargo xtask demo`. The keys below are for this demo only.
+host: 127.0.0.1
+port: {port}
+dataDir: {folder}/data
+
+auth:
+  type: api-key
+  keys:
+    - {id: ana, key: "{ana}", name: Ana, person: ana, agent: editor, consumerId: ana, roles: [developer], scopes: [audit.read], enabled: true}
+    - {id: ben, key: "{ben}", name: Ben, person: ben, consumerId: ben, roles: [reader], enabled: true}
+    - {id: ci, key: "{ci}", name: CI, agent: ci, consumerId: ci, roles: [clock], servers: [time], enabled: true}
+
+servers:
+  - {id: everything, command: node, args: ["{everything}"], enabled: true}
+  - {id: files, command: node, args: ["{filesystem}", "{folder}/notes"], enabled: true}
+  - {id: time, command: "{time}", enabled: true}
+
+policies:
+  - id: nobody
+    name: Nobody reads the environment
+    roles: ["*"]
+    rules:
+      - {server: everything, tool: get-env, action: hide}
+  - id: developers
+    name: Developers
+    roles: [developer]
+    rules:
+      - {action: allow}
+  - id: readers
+    name: Readers
+    roles: [reader]
+    rules:
+      - {server: files, tool: "read_*", action: allow}
+      - {server: files, tool: "list_*", action: allow}
+      - {server: files, tool: "*", action: deny}
+      - {server: time, action: allow}
+  - id: clock
+    name: Clock
+    roles: [clock]
+    rules:
+      - {server: time, tool: get_current_time, action: allow}
+
+regoPolicies:
+  - {name: limits, file: limits.rego, mode: enforce}
+
+audit:
+  durability: durable
+"#;
+
+impl Files {
+    /// Tells how a client is connected.
+    pub fn print_how_to_connect(&self, port: u16) {
+        let url = format!("http://127.0.0.1:{port}/mcp");
+        println!("\nConnect a client to {url} with one of these tokens:");
+        println!("  {ANA}   everything but the environment, sums up to 1000");
+        println!("  {BEN}      reads files and the clock");
+        println!("  {CI}        the clock, and sees nothing else");
+        println!("\nClaude Code:");
+        println!("  claude mcp add --transport http doorward {url} --header \"Authorization: Bearer {ANA}\"");
+        println!("\nAny client with a .mcp.json:");
+        println!(
+            "  {{\"mcpServers\":{{\"doorward\":{{\"type\":\"http\",\"url\":\"{url}\",\"headers\":{{\"Authorization\":\"Bearer {ANA}\"}}}}}}}}"
+        );
+    }
+}

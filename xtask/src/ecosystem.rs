@@ -1,0 +1,79 @@
+//! Servers and clients that nobody here wrote, at pinned versions, for the demo
+//! and the tests. They are installed once, under `target/ecosystem`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+use crate::shell::{output, root, run};
+
+/// npm packages that the demo needs.
+pub const NODE_SERVERS: &[&str] = &[
+    "@modelcontextprotocol/server-everything@2026.8.31",
+    "@modelcontextprotocol/server-filesystem@2026.8.31",
+];
+/// npm packages that the tests need beside them.
+pub const NODE_CLIENTS: &[&str] = &[
+    "@modelcontextprotocol/sdk@1.32.2",
+    "@modelcontextprotocol/client@2.4.0",
+    "@modelcontextprotocol/inspector@2.12.0",
+];
+/// The PyPI server of the demo.
+pub const PYTHON_SERVER: &[&str] = &["mcp-server-time==2026.10.19"];
+/// The Python SDK, last of its first line and its second.
+pub const PYTHON_CLIENT_1: &[&str] = &["mcp==1.30.0"];
+/// See [`PYTHON_CLIENT_1`].
+pub const PYTHON_CLIENT_2: &[&str] = &["mcp==2.3.0"];
+
+/// Where everything is installed.
+pub fn folder() -> PathBuf {
+    root().join("target/ecosystem")
+}
+
+/// Installs npm packages into a folder of their own, unless they are there.
+pub fn node(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    if output("npm", &["--version"]).is_none() {
+        bail!("npm was not found: install Node.js 20 or newer (https://nodejs.org), then run this again");
+    }
+    let folder = folder().join(name);
+    install(&folder, packages, |folder| {
+        fs::write(folder.join("package.json"), r#"{"private":true,"type":"module"}"#)?;
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]);
+        run(npm.args(packages).current_dir(folder))
+    })?;
+    Ok(folder)
+}
+
+/// Installs PyPI packages into a virtual environment, unless they are there.
+pub fn python(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    if output("python3", &["-c", "import venv, ensurepip"]).is_none() {
+        bail!("python3 with venv was not found: install Python 3.10 or newer (and python3-venv), then run this again");
+    }
+    let folder = folder().join(name);
+    install(&folder, packages, |folder| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        let mut pip = Command::new(folder.join("bin/pip"));
+        run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))
+    })?;
+    Ok(folder)
+}
+
+/// Runs `work` in a fresh folder, unless a stamp says that it was done before.
+fn install(folder: &Path, packages: &[&str], work: impl Fn(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let stamp = folder.join(".installed");
+    let wanted = packages.join("\n");
+    if fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
+        return Ok(());
+    }
+    println!("  installing {}", packages.join(", "));
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder)?;
+    work(folder)?;
+    fs::write(stamp, wanted)?;
+    Ok(())
+}

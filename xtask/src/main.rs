@@ -1,0 +1,41 @@
+//! The chores of the project: `cargo xtask demo · test · check · bless · bench`.
+
+mod bench;
+mod check;
+mod demo;
+mod ecosystem;
+mod shell;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The chores of the project")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Build Doorward, start it with three real servers, show a governed call, and keep serving
+    Demo(demo::Demo),
+    /// Run every test; installs what the tests need
+    Test(test::Test),
+    /// Formatting, lints and generated files, without running tests
+    Check,
+    /// Write generated files anew (schemas, snapshots)
+    Bless,
+    /// Measure: calls/s, latency, CPU per call and memory, beside a floor
+    Bench(bench::Bench),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().chore {
+        Chore::Demo(demo) => demo.run(),
+        Chore::Test(test) => test.run(),
+        Chore::Check => check::check(),
+        Chore::Bless => check::bless(),
+        Chore::Bench(bench) => bench.run(),
+    }
+}

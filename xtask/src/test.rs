@@ -1,0 +1,39 @@
+//! `cargo xtask test`: every test there is.
+
+use clap::Args;
+
+use crate::shell::{cargo, output, run};
+use crate::{check, ecosystem};
+
+/// Run every test.
+#[derive(Args)]
+pub struct Test {
+    /// Leave out the checks of formatting and lints
+    #[arg(long)]
+    only_tests: bool,
+    /// What to hand on to the test runner
+    #[arg(last = true)]
+    runner: Vec<String>,
+}
+
+impl Test {
+    pub fn run(self) -> anyhow::Result<()> {
+        println!("Servers and clients that the tests speak to:");
+        let node = [ecosystem::NODE_SERVERS, ecosystem::NODE_CLIENTS].concat();
+        ecosystem::node("node", &node)?;
+        ecosystem::python("time-server", ecosystem::PYTHON_SERVER)?;
+        ecosystem::python("python-sdk-1", ecosystem::PYTHON_CLIENT_1)?;
+        ecosystem::python("python-sdk-2", ecosystem::PYTHON_CLIENT_2)?;
+        if !self.only_tests {
+            check::check()?;
+        }
+        let has_nextest = output("cargo", &["nextest", "--version"]).is_some();
+        let mut tests = cargo();
+        if has_nextest {
+            tests.args(["nextest", "run", "--workspace", "--cargo-profile", "ci"]);
+        } else {
+            tests.args(["test", "--workspace", "--profile", "ci"]);
+        }
+        run(tests.args(&self.runner).env("DOORWARD_ECOSYSTEM", ecosystem::folder()))
+    }
+}
