@@ -1,1 +1,21 @@
-//! Who is calling? Keys and tokens.
+//! Who is calling? Keys and signed tokens in, a [`Caller`](doorward_model::Caller) out.
+//!
+//! Nothing here reads a file, opens a socket or looks at the system's clock: keys
+//! arrive as [`Settings`], time as a [`Clock`](doorward_model::Clock), and the one
+//! document that lives elsewhere, an issuer's key set, through a [`KeyFetcher`].
+//! To the outside every refusal is the same; the difference is for the log.
+
+mod authenticator;
+mod cache;
+mod claims;
+mod jwks;
+mod key;
+mod refused;
+mod settings;
+mod token;
+
+pub use authenticator::{Authenticator, Presented};
+pub use jwks::{FetchError, Fetching, KeyFetcher};
+pub use key::{StoredKey, new_key};
+pub use refused::Refused;
+pub use settings::{JwtKey, JwtSettings, KeySettings, Settings, SettingsError};

@@ -1,0 +1,214 @@
+//! Credentials in, caller out.
+//!
+//! What is presented is hashed once. The digest finds a configured key, or a token
+//! that was verified a moment ago; so nothing compares secrets byte by byte, and the
+//! usual call costs one SHA-256 and one lookup.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use doorward_model::{Agent, Caller, Clock, Grant, GrantKind, Timestamp};
+
+use crate::cache::Verified;
+use crate::claims;
+use crate::jwks::{KeyFetcher, KeySet};
+use crate::key::sha256;
+use crate::refused::Refused;
+use crate::settings::{JwtKey, JwtSettings, KeySettings, Settings, SettingsError};
+use crate::token::{self, VerifyingKey};
+
+/// Longest credentials that are looked at, in bytes.
+const MAX_PRESENTED: usize = 16 << 10;
+
+/// What a client presents.
+#[derive(Clone, Copy, Default)]
+pub struct Presented<'a> {
+    /// The key or token, without its scheme.
+    pub bearer: Option<&'a str>,
+}
+
+/// Knows who may come in. Cheap to ask, shared by all connections.
+pub struct Authenticator {
+    clock: Arc<dyn Clock>,
+    anonymous: Option<Arc<Caller>>,
+    keys: HashMap<[u8; 32], Key>,
+    jwt: Option<Jwt>,
+}
+
+struct Key {
+    caller: Arc<Caller>,
+    enabled: bool,
+    expires_at: Option<Timestamp>,
+}
+
+struct Jwt {
+    settings: JwtSettings,
+    source: Source,
+    verified: Verified,
+}
+
+enum Source {
+    Fixed(Vec<VerifyingKey>),
+    Published(KeySet),
+}
+
+impl Authenticator {
+    /// Prepares every caller that is known beforehand.
+    ///
+    /// `fetcher` is needed only for [`JwtKey::KeySet`].
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming the keys that cannot be told apart or used.
+    pub fn new(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        fetcher: Option<Arc<dyn KeyFetcher>>,
+    ) -> Result<Self, SettingsError> {
+        let anonymous = settings.anonymous.then(|| Arc::new(anonymous()));
+        let keys = known(settings.keys)?;
+        let jwt = settings.jwt.map(|jwt| Jwt::new(jwt, fetcher)).transpose()?;
+        Ok(Self { clock, anonymous, keys, jwt })
+    }
+
+    /// Who presents this? Answers from memory alone.
+    ///
+    /// # Errors
+    /// [`Refused`]. [`Refused::SigningKey`] may turn out otherwise when
+    /// [`identify`](Self::identify) has fetched the issuer's keys.
+    pub fn authenticate(&self, presented: Presented<'_>) -> Result<Arc<Caller>, Refused> {
+        if let Some(anonymous) = &self.anonymous {
+            return Ok(anonymous.clone());
+        }
+        let bearer = presented.bearer.filter(|text| !text.is_empty()).ok_or(Refused::Missing)?;
+        if bearer.len() > MAX_PRESENTED {
+            return Err(Refused::Malformed);
+        }
+        let digest = sha256(bearer.as_bytes());
+        let now = self.clock.now();
+        if let Some(key) = self.keys.get(&digest) {
+            return key.admit(now);
+        }
+        match &self.jwt {
+            Some(jwt) if bearer.bytes().filter(|byte| *byte == b'.').count() == 2 => {
+                jwt.admit(bearer, digest, &*self.clock)
+            }
+            _ => Err(Refused::Unknown),
+        }
+    }
+
+    /// Who presents this? Fetches the issuer's published keys first where that may
+    /// change the answer; otherwise it is [`authenticate`](Self::authenticate).
+    ///
+    /// # Errors
+    /// [`Refused`], always with the same text.
+    pub async fn identify(&self, presented: Presented<'_>) -> Result<Arc<Caller>, Refused> {
+        let answer = self.authenticate(presented);
+        if let (Err(Refused::SigningKey), Some(set)) = (&answer, self.published()) {
+            set.refresh(&*self.clock).await;
+            return self.authenticate(presented);
+        }
+        answer
+    }
+
+    fn published(&self) -> Option<&KeySet> {
+        match &self.jwt.as_ref()?.source {
+            Source::Published(set) => Some(set),
+            Source::Fixed(_) => None,
+        }
+    }
+}
+
+impl Key {
+    fn admit(&self, now: Timestamp) -> Result<Arc<Caller>, Refused> {
+        if !self.enabled {
+            return Err(Refused::Disabled);
+        }
+        if self.expires_at.is_some_and(|end| now >= end) {
+            return Err(Refused::Expired);
+        }
+        Ok(self.caller.clone())
+    }
+}
+
+impl Jwt {
+    fn new(settings: JwtSettings, fetcher: Option<Arc<dyn KeyFetcher>>) -> Result<Self, SettingsError> {
+        let source = match &settings.key {
+            JwtKey::Secret(secret) => Source::Fixed(vec![VerifyingKey::secret(secret.expose())]),
+            JwtKey::PublicKey(pem) => Source::Fixed(vec![VerifyingKey::pem(pem)?]),
+            JwtKey::KeySet(uri) => {
+                Source::Published(KeySet::new(uri.clone(), fetcher.ok_or(SettingsError::NoFetcher)?))
+            }
+        };
+        Ok(Self { settings, source, verified: Verified::default() })
+    }
+
+    fn admit(&self, token: &str, digest: [u8; 32], clock: &dyn Clock) -> Result<Arc<Caller>, Refused> {
+        let now = clock.now();
+        if let Some(caller) = self.verified.get(&digest, now) {
+            return Ok(caller);
+        }
+        let claims = match &self.source {
+            Source::Fixed(keys) => token::verify(token, keys)?,
+            Source::Published(set) => token::verify(token, &set.keys(clock).ok_or(Refused::SigningKey)?)?,
+        };
+        let (caller, end) = claims::judge(&claims, &self.settings, now)?;
+        let caller = Arc::new(caller);
+        self.verified.put(digest, caller.clone(), end, now);
+        Ok(caller)
+    }
+}
+
+fn known(settings: Vec<KeySettings>) -> Result<HashMap<[u8; 32], Key>, SettingsError> {
+    let mut keys: HashMap<[u8; 32], Key> = HashMap::with_capacity(settings.len());
+    let mut ids = std::collections::HashSet::with_capacity(settings.len());
+    for key in settings {
+        if !ids.insert(key.id.clone()) {
+            return Err(SettingsError::DuplicateId(key.id));
+        }
+        if key.person.is_none() && key.agent.is_none() {
+            return Err(SettingsError::NobodysKey(key.id));
+        }
+        let digest = *key.key.digest();
+        let id = key.id.clone();
+        if let Some(twin) = keys.insert(digest, prepared(key)) {
+            return Err(SettingsError::DuplicateKey(twin.caller.grant.id.clone(), id));
+        }
+    }
+    Ok(keys)
+}
+
+fn prepared(key: KeySettings) -> Key {
+    let grant = Grant {
+        id: key.id,
+        kind: GrantKind::Key,
+        roles: key.roles,
+        servers: key.servers,
+        scopes: key.scopes,
+        expires_at: key.expires_at,
+        rate_limit: key.rate_limit,
+    };
+    let agent = key.agent.map(|id| Agent { id });
+    Key {
+        caller: Arc::new(Caller { grant, person: key.person, agent }),
+        enabled: key.enabled,
+        expires_at: key.expires_at,
+    }
+}
+
+/// Everybody, where nobody is asked. The role `*` is matched only by policies that
+/// name `*` themselves.
+fn anonymous() -> Caller {
+    Caller {
+        grant: Grant {
+            id: "none".to_owned(),
+            kind: GrantKind::Anonymous,
+            roles: vec!["*".to_owned()],
+            servers: None,
+            scopes: Vec::new(),
+            expires_at: None,
+            rate_limit: None,
+        },
+        person: None,
+        agent: Some(Agent { id: "anonymous".to_owned() }),
+    }
+}

@@ -1,0 +1,136 @@
+//! An issuer's published keys, and when to fetch them again.
+//!
+//! Keys change without notice, so a token may name one that is not known yet. Then,
+//! and when the set has grown old, it is fetched: by one caller while the others
+//! wait for the result, and at most once in 30 seconds, so that invented key ids
+//! cannot turn the gateway against its issuer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use doorward_model::Clock;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::Value;
+
+use crate::token::VerifyingKey;
+
+/// Why a key set could not be fetched. For the log.
+pub type FetchError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A fetch under way.
+pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, FetchError>> + Send + 'a>>;
+
+/// Gets an issuer's key set. Bounds of time and size are the implementor's.
+pub trait KeyFetcher: Send + Sync + 'static {
+    /// Fetches the JSON document at `uri`.
+    fn fetch<'a>(&'a self, uri: &'a str) -> Fetching<'a>;
+}
+
+/// Least time between two fetches.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// After this time keys are fetched again even if they still serve: the issuer may
+/// have withdrawn one.
+const MAX_AGE: Duration = Duration::from_secs(600);
+
+/// Most keys taken from one document; issuers publish two or three.
+const MAX_KEYS: usize = 100;
+
+/// The keys at one address.
+pub(crate) struct KeySet {
+    uri: String,
+    fetcher: Arc<dyn KeyFetcher>,
+    keys: RwLock<Fetched>,
+    /// Held across a fetch on purpose: whoever waits for it finds the work done.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Default)]
+struct Fetched {
+    keys: Arc<Vec<VerifyingKey>>,
+    /// When the last fetch began, successful or not.
+    tried_at: Option<Duration>,
+    /// When the keys were received.
+    received_at: Option<Duration>,
+}
+
+impl Fetched {
+    fn was_just_tried(&self, now: Duration) -> bool {
+        self.tried_at.is_some_and(|at| now.saturating_sub(at) < PATIENCE)
+    }
+}
+
+impl KeySet {
+    pub(crate) fn new(uri: String, fetcher: Arc<dyn KeyFetcher>) -> Self {
+        Self { uri, fetcher, keys: RwLock::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    /// The keys known now; `None` if they should be fetched before they are used.
+    pub(crate) fn keys(&self, clock: &dyn Clock) -> Option<Arc<Vec<VerifyingKey>>> {
+        let fetched = self.read();
+        let now = clock.elapsed();
+        let fresh = fetched.received_at.is_some_and(|at| now.saturating_sub(at) < MAX_AGE);
+        (fresh || fetched.was_just_tried(now)).then_some(fetched.keys)
+    }
+
+    /// Fetches the keys unless that was tried a moment ago. When fetching fails, the
+    /// old keys stay in force: an issuer that is down must not lock everybody out.
+    pub(crate) async fn refresh(&self, clock: &dyn Clock) {
+        let _turn = self.turn.lock().await;
+        let now = clock.elapsed();
+        if self.read().was_just_tried(now) {
+            return;
+        }
+        self.write().tried_at = Some(now);
+        match self.fetcher.fetch(&self.uri).await {
+            Ok(document) => match read(&document) {
+                Some(keys) => {
+                    let mut fetched = self.write();
+                    fetched.keys = Arc::new(keys);
+                    fetched.received_at = Some(now);
+                }
+                None => {
+                    tracing::warn!(target: "doorward::identity", uri = self.uri, "no key set at this address")
+                }
+            },
+            Err(error) => {
+                tracing::warn!(target: "doorward::identity", uri = self.uri, %error, "the key set cannot be fetched");
+            }
+        }
+    }
+
+    fn read(&self) -> Fetched {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Fetched> {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The usable keys of a document (RFC 7517, section 5); `None` if it is no key set.
+/// Keys that are not understood are passed over, as the RFC asks.
+fn read(document: &[u8]) -> Option<Vec<VerifyingKey>> {
+    let document: Value = serde_json::from_slice(document).ok()?;
+    let keys = document.get("keys")?.as_array()?;
+    Some(keys.iter().take(MAX_KEYS).filter_map(verifying_key).collect())
+}
+
+fn verifying_key(value: &Value) -> Option<VerifyingKey> {
+    let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
+    // A published symmetric key would be a published secret: no `oct` here.
+    let (algorithm, named) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        _ => return None,
+    };
+    let signs = !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption));
+    let agrees = jwk.common.key_algorithm.is_none_or(|algorithm| algorithm == named);
+    let key = DecodingKey::from_jwk(&jwk).ok().filter(|_| signs && agrees)?;
+    Some(VerifyingKey::new(jwk.common.key_id.clone(), algorithm, key))
+}

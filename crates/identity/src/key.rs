@@ -1,0 +1,115 @@
+//! Keys: how they are made, stored and recognised.
+//!
+//! A key is 256 random bits, so its plain SHA-256 is as hard to reverse as the key
+//! is to guess; a slow password hash would only make every call slow.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use doorward_model::{Random, Secret};
+
+/// What is kept of a key: the SHA-256 of the text that callers present.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StoredKey {
+    digest: [u8; 32],
+    hashed: bool,
+}
+
+impl StoredKey {
+    /// Reads a configured key: `sha256:<64 hex>`, 64 bare hex digits, or the key itself.
+    ///
+    /// A text of 64 hex digits is always taken for a hash. That is what keeps a
+    /// leaked configuration file from being a list of working keys.
+    pub fn parse(text: &str) -> Self {
+        let hex = match text.split_at_checked(7) {
+            Some((scheme, hex)) if scheme.eq_ignore_ascii_case("sha256:") => hex,
+            _ => text,
+        };
+        match from_hex(hex) {
+            Some(digest) => Self { digest, hashed: true },
+            None => Self { digest: sha256(text.as_bytes()), hashed: false },
+        }
+    }
+
+    /// Whether only the hash was stored, as it should be.
+    pub fn is_hashed(&self) -> bool {
+        self.hashed
+    }
+
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+}
+
+impl std::fmt::Debug for StoredKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[key]")
+    }
+}
+
+/// Makes a key: `gw_` and 64 hex digits.
+///
+/// Returns the key, to be shown once, and what to store: the 64 hex digits of its SHA-256.
+pub fn new_key(random: &dyn Random) -> (Secret, String) {
+    let mut bytes = [0; 32];
+    random.fill(&mut bytes);
+    let key = format!("gw_{}", to_hex(&bytes));
+    let hash = to_hex(&sha256(key.as_bytes()));
+    (Secret::new(key), hash)
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).expect("four bits");
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let bytes: &[u8; 64] = text.as_bytes().try_into().ok()?;
+    let mut out = [0; 32];
+    for (pair, byte) in bytes.chunks_exact(2).zip(&mut out) {
+        let digit = |c: u8| char::from(c).to_digit(16).and_then(|value| u8::try_from(value).ok());
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use doorward_model::clock::Fixed;
+
+    use super::*;
+
+    #[test]
+    fn a_new_key_is_recognised_by_its_hash_and_by_nothing_else() {
+        let (key, hash) = new_key(&Fixed::new(1));
+        assert_eq!(key.expose().len(), 67);
+        assert!(key.expose().starts_with("gw_"));
+        assert_eq!(hash.len(), 64);
+        let raw = StoredKey::parse(key.expose());
+        assert!(!raw.is_hashed());
+        for stored in [hash.clone(), format!("sha256:{hash}"), hash.to_uppercase(), format!("SHA256:{hash}")]
+        {
+            let parsed = StoredKey::parse(&stored);
+            assert!(parsed.is_hashed(), "{stored}");
+            assert_eq!(parsed.digest(), raw.digest(), "{stored}");
+        }
+        assert_ne!(sha256(hash.as_bytes()), *raw.digest(), "a hash is not a key");
+    }
+
+    #[test]
+    fn what_is_almost_a_hash_is_a_key() {
+        for text in ["sha256:abc", "sha256:", "abc", &"g".repeat(64), &"a".repeat(63), "é"] {
+            assert!(!StoredKey::parse(text).is_hashed(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_known_hash_is_computed() {
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(StoredKey::parse("abc").digest(), StoredKey::parse(abc).digest());
+    }
+}
