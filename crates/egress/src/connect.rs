@@ -1,0 +1,113 @@
+//! From a target to a connection: resolve, check, dial, shake hands.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+
+use crate::error::EgressError;
+use crate::reach::Rules;
+use crate::target::Target;
+
+/// The sending half of one connection.
+pub(crate) type Sender = SendRequest<Full<Bytes>>;
+
+/// How long one address of several may keep the next one waiting.
+const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// Opens a connection to `target`, in `limit` at most.
+pub(crate) async fn open(
+    target: &Target,
+    rules: Rules,
+    tls: Option<&Arc<ClientConfig>>,
+    limit: Duration,
+) -> Result<Sender, EgressError> {
+    let host: Arc<str> = target.host().into();
+    match tokio::time::timeout(limit, dial(target, &host, rules, tls)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(EgressError::ConnectTimeout { host, limit }),
+    }
+}
+
+async fn dial(
+    target: &Target,
+    host: &Arc<str>,
+    rules: Rules,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<Sender, EgressError> {
+    let addresses = resolve(target, host).await?;
+    // One address that must not be dialled spoils the name: an honest one has none.
+    if let Some(address) = addresses.iter().map(SocketAddr::ip).find(|ip| !rules.admit(*ip, target.is_tls()))
+    {
+        return Err(EgressError::Forbidden { host: Arc::clone(host), address });
+    }
+    let stream = reach_one(&addresses)
+        .await
+        .map_err(|cause| EgressError::Connect { host: Arc::clone(host), cause: Arc::new(cause) })?;
+    // Without this, small requests wait for acknowledgements: some 40 ms each.
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => shake_hands(stream, host).await,
+        Some(config) => {
+            let failed = |cause| EgressError::Tls { host: Arc::clone(host), cause: Arc::new(cause) };
+            let name = ServerName::try_from(target.host().to_owned())
+                .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+            let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+            shake_hands(connector.connect(name, stream).await.map_err(failed)?, host).await
+        }
+    }
+}
+
+async fn resolve(target: &Target, host: &Arc<str>) -> Result<Vec<SocketAddr>, EgressError> {
+    if let Ok(address) = target.host().parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, target.port())]);
+    }
+    let failed = |cause| EgressError::Resolve { host: Arc::clone(host), cause: Arc::new(cause) };
+    let found: Vec<_> =
+        tokio::net::lookup_host((target.host(), target.port())).await.map_err(failed)?.collect();
+    if found.is_empty() { Err(failed(io::ErrorKind::NotFound.into())) } else { Ok(found) }
+}
+
+async fn reach_one(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let (tail, front) = match addresses.split_last() {
+        Some(split) => split,
+        None => return Err(last),
+    };
+    for address in front {
+        match tokio::time::timeout(ATTEMPT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    TcpStream::connect(tail).await.map_err(|error| {
+        if front.is_empty() {
+            error
+        } else {
+            io::Error::new(error.kind(), format!("{error}; before: {last}"))
+        }
+    })
+}
+
+async fn shake_hands<T>(stream: T, host: &Arc<str>) -> Result<Sender, EgressError>
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let broken = |cause| EgressError::Broken { host: Arc::clone(host), cause: Arc::new(cause) };
+    let (mut sender, connection) =
+        http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // Ends when the sender is dropped or the other side hangs up; either way
+    // whoever waits for an answer learns of it through the sender.
+    tokio::spawn(connection);
+    sender.ready().await.map_err(broken)?;
+    Ok(sender)
+}
