@@ -1,0 +1,121 @@
+//! SDK clients that nobody here wrote, through `/mcp`, `/mcp/{server}` and stdio.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::world::{ALICE, World, ecosystem, program};
+
+const RULES: &str = "policies:\n  - id: staff\n    name: Staff\n    roles: [staff]\n    rules:\n      - {server: everything, tool: get-sum, action: deny}\n      - {server: everything, tool: get-env, action: hide}\n      - {action: allow}\n";
+
+async fn world() -> World {
+    let server = ecosystem::node_server("server-everything");
+    World::start(&[], &format!("servers:\n  - {{id: everything, command: node, args: [\"{server}\"], enabled: true}}\n{RULES}")).await
+}
+
+/// A client program and the arguments before the plan.
+struct Walker {
+    name: &'static str,
+    program: PathBuf,
+    script: &'static str,
+    era: Option<Value>,
+    /// The revision it should end up with on HTTP and on stdio.
+    revision: &'static str,
+}
+
+fn walkers() -> Vec<Walker> {
+    let folder = ecosystem::folder();
+    let python = |name: &str| folder.join(name).join("bin/python");
+    let walker = |name, program, script, era, revision| Walker { name, program, script, era, revision };
+    vec![
+        walker("Python mcp 1.30", python("python-sdk-1"), "python_sdk_1.py", None, "2025-11-25"),
+        walker("Python mcp 2.3", python("python-sdk-2"), "python_sdk_2.py", None, "2026-07-28"),
+        walker("Python mcp 2.3, legacy", python("python-sdk-2"), "python_sdk_2.py", Some(json!("legacy")), "2025-11-25"),
+        walker("npm sdk 1.32", "node".into(), "typescript_sdk_1.mjs", None, "2025-11-25"),
+        walker("npm client 2.4, legacy", "node".into(), "typescript_sdk_2.mjs", None, "2025-11-25"),
+        walker("npm client 2.4, auto", "node".into(), "typescript_sdk_2.mjs", Some(json!("auto")), "2026-07-28"),
+    ]
+}
+
+impl Walker {
+    async fn walk(&self, mut plan: Value) -> Value {
+        if let Some(era) = &self.era {
+            plan["era"] = era.clone();
+        }
+        // Node finds packages beside the script, so the script goes where they are.
+        let scripts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients");
+        let script = if self.script.ends_with(".mjs") {
+            let copy = ecosystem::folder().join("node").join(format!("{}-{}", std::process::id(), self.script));
+            std::fs::copy(scripts.join(self.script), &copy).expect("copied");
+            copy
+        } else {
+            scripts.join(self.script)
+        };
+        let output = Command::new(&self.program)
+            .arg(&script)
+            .arg(plan.to_string())
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .expect("the client starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {plan}\n{errors}", self.name);
+        let text = String::from_utf8_lossy(&output.stdout);
+        let last = text.lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("{}: {error}: {text}\n{errors}", self.name))
+    }
+}
+
+fn check(walker: &Walker, saw: &Value, prefix: &str) {
+    let name = walker.name;
+    let tools: Vec<_> = saw["tools"].as_array().expect("tools").iter().filter_map(Value::as_str).collect();
+    assert!(tools.contains(&format!("{prefix}echo").as_str()), "{name}: {tools:?}");
+    assert!(!tools.contains(&format!("{prefix}get-env").as_str()), "{name}: hidden");
+    assert_eq!(saw["echo"], json!([false, "Echo: grüße"]), "{name}");
+    let denied = "[POLICY DENIED] Denied by policy \"Staff\": get-sum on everything";
+    assert_eq!(saw["denied"], json!([true, denied]), "{name}");
+    assert_eq!(saw["hidden"][0], -32602, "{name}: {}", saw["hidden"]);
+    assert!(saw["hidden"][1].as_str().is_some_and(|text| text.contains("Unknown tool")), "{name}: {}", saw["hidden"]);
+    if !saw["revision"].is_null() {
+        assert_eq!(saw["revision"], walker.revision, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sdk_clients_walk_the_aggregate_and_one_server_over_http() {
+    let world = world().await;
+    for walker in walkers() {
+        for (path, prefix) in [("/mcp", "everything__"), ("/mcp/everything", "")] {
+            let plan = json!({
+                "url": format!("http://{}{path}", world.address()), "token": ALICE, "message": "grüße",
+                "allowed": format!("{prefix}echo"), "denied": format!("{prefix}get-sum"), "hidden": format!("{prefix}get-env"),
+            });
+            check(&walker, &walker.walk(plan).await, prefix);
+        }
+    }
+    let records = world.records();
+    let of = |status: &str| records.iter().filter(|record| record["status"] == status).count();
+    let walks = walkers().len() * 2;
+    assert_eq!((of("success"), of("denied")), (walks, walks * 2), "every call left its record");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sdk_clients_walk_the_gateway_over_stdio() {
+    for walker in walkers() {
+        let world = world().await;
+        let config = world.config_path();
+        // The child holds the data directory, so the gateway of the world makes room.
+        let World { folder, running, .. } = world;
+        running.stop().await;
+        let plan = json!({
+            "command": [program(), "--config", config, "serve", "--stdio"], "message": "grüße",
+            "env": {"MCP_GATEWAY_API_KEY": ALICE, "PATH": std::env::var_os("PATH").unwrap_or_default().to_string_lossy()},
+            "allowed": "everything__echo", "denied": "everything__get-sum", "hidden": "everything__get-env",
+        });
+        check(&walker, &walker.walk(plan).await, "everything__");
+        drop(folder);
+    }
+}

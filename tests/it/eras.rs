@@ -1,0 +1,62 @@
+//! Both eras on one URL, towards clients and towards servers.
+
+use hyper::Method;
+use serde_json::json;
+
+use crate::world::{ALICE, BOB, Client, STAFF_MAY_ALL, Speaks, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_client_uses_any_server() {
+    for speaks in [Speaks::Legacy, Speaks::Modern] {
+        let world = World::start_speaking(&["github"], speaks, STAFF_MAY_ALL).await;
+        let modern = world.modern("/mcp", ALICE);
+        let answer = modern.call("github__echo", json!({"a": 1})).await;
+        assert_eq!((answer.text(), answer.json()["result"]["resultType"].as_str()), (r#"{"a":1}"#.to_owned(), Some("complete")), "{speaks:?}");
+        for revision in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+            let legacy = Client::legacy(world.address(), "/mcp/github", ALICE, revision).await;
+            let answer = legacy.call("echo", json!({"a": 1})).await;
+            assert_eq!(answer.text(), r#"{"a":1}"#, "{revision} to {speaks:?}");
+            assert!(answer.json()["result"].get("resultType").is_none());
+            assert_eq!(legacy.request("ping", json!({})).await.json()["result"], json!({}));
+        }
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_its_owners_and_ends() {
+    let rules = "policies:\n  - {id: all, name: All, roles: [staff, guest], rules: [{action: allow}]}\n";
+    let world = World::start(&["github"], rules).await;
+    let alice = world.legacy("/mcp", ALICE).await;
+    assert_eq!(alice.with_key(BOB).request("tools/list", json!({})).await.status, 404, "another principal's");
+    assert_eq!(alice.tools().await.len(), 5);
+    let elsewhere = world.modern("/mcp/github", ALICE);
+    let mut headers = elsewhere.headers();
+    headers.remove("mcp-protocol-version");
+    crate::world::http::insert(&mut headers, "mcp-session-id", alice.session());
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).to_string();
+    assert_eq!(elsewhere.raw(Method::POST, &headers, list.clone().into()).await.status, 404, "another endpoint's");
+    let mut odd = alice.headers();
+    crate::world::http::insert(&mut odd, "mcp-protocol-version", "1999-01-01");
+    assert_eq!(alice.raw(Method::POST, &odd, list.clone().into()).await.status, 400);
+    let mut none = alice.headers();
+    none.remove("mcp-session-id");
+    assert_eq!(alice.raw(Method::POST, &none, list.clone().into()).await.status, 400);
+    let mut gemini = alice.headers();
+    gemini.remove("mcp-protocol-version");
+    assert_eq!(alice.raw(Method::POST, &gemini, list.clone().into()).await.status, 200, "no version header");
+    assert_eq!(alice.raw(Method::DELETE, &alice.headers(), Default::default()).await.status, 204);
+    assert_eq!(alice.raw(Method::POST, &alice.headers(), list.into()).await.status, 404);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discovery_and_listening_are_always_served() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    let alice = world.modern("/mcp", ALICE);
+    let discovered = alice.request("server/discover", json!({})).await.json();
+    assert_eq!(discovered["result"]["supportedVersions"][0], "2026-07-28");
+    assert_eq!(discovered["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "doorward");
+    assert_eq!(discovered["result"]["cacheScope"], "private");
+    world.stop().await;
+}

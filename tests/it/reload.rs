@@ -1,0 +1,36 @@
+//! A changed file takes force within two seconds, whole or not at all.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::world::{ALICE, STAFF_MAY_ALL, World};
+
+/// Asks again until the answer is the expected one; fails after five seconds.
+async fn eventually(world: &World, expected: &str) {
+    let alice = world.modern("/mcp", ALICE);
+    let mut last = String::new();
+    for _ in 0..100 {
+        last = alice.call("github__echo", json!({})).await.text();
+        if last == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("still {last:?}, not {expected:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_takes_force_and_a_mistake_does_not() {
+    let world = World::start(&["github"], "").await;
+    eventually(&world, "[POLICY DENIED] default_deny").await;
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    std::fs::write(world.config_path(), format!("{config}{STAFF_MAY_ALL}")).expect("written");
+    eventually(&world, "{}").await;
+    std::fs::write(world.config_path(), format!("{config}policies: [this is no policy\n")).expect("written");
+    assert!(world.running.reload().await.is_err());
+    assert_eq!(world.modern("/mcp", ALICE).call("github__echo", json!({})).await.text(), "{}", "the old rules hold");
+    std::fs::write(world.config_path(), config).expect("written");
+    eventually(&world, "[POLICY DENIED] default_deny").await;
+    world.stop().await;
+}

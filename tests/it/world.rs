@@ -1,0 +1,134 @@
+//! One world for all tests: a real gateway on a free port, real servers that
+//! record what they receive, a data directory of its own.
+
+pub mod ecosystem;
+pub mod http;
+pub mod recorder;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use doorward::runtime::{self, Running, Surroundings};
+use doorward_gateway::Gateway;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub use http::{Answer, Client};
+pub use recorder::{Recorder, Speaks};
+
+/// The key of `alice`, whose role is `staff`.
+pub const ALICE: &str = "gw_alice_0123456789abcdef";
+/// The key of `bob`, whose role is `guest`.
+pub const BOB: &str = "gw_bob_0123456789abcdef";
+
+/// A gateway with its servers.
+pub struct World {
+    pub folder: TempDir,
+    pub running: Running,
+    pub recorders: Vec<Recorder>,
+}
+
+impl World {
+    /// Starts a gateway whose configuration is `keys and servers` plus `rest` (YAML).
+    /// One recording server a name in `servers`.
+    pub async fn start(servers: &[&str], rest: &str) -> Self {
+        Self::start_speaking(servers, Speaks::Legacy, rest).await
+    }
+
+    /// The same, with servers of the given era.
+    pub async fn start_speaking(servers: &[&str], speaks: Speaks, rest: &str) -> Self {
+        let mut recorders = Vec::new();
+        for name in servers {
+            recorders.push(Recorder::start(name, speaks).await);
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = configuration(folder.path(), &recorders, rest);
+        std::fs::write(folder.path().join("gateway.yaml"), config).expect("written");
+        let running = start(&folder.path().join("gateway.yaml")).await;
+        Self { folder, running, recorders }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.running.address()
+    }
+
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        self.running.gateway()
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("gateway.yaml")
+    }
+
+    /// A client that speaks 2026-07-28 to `path`.
+    pub fn modern(&self, path: &str, key: &str) -> Client {
+        Client::modern(self.address(), path, key)
+    }
+
+    /// A client that has opened a session of 2025-11-25 on `path`.
+    pub async fn legacy(&self, path: &str, key: &str) -> Client {
+        Client::legacy(self.address(), path, key, "2025-11-25").await
+    }
+
+    /// Every record of the log, oldest first, as far as it says what was decided.
+    pub fn records(&self) -> Vec<Value> {
+        let filter = doorward_ledger::Filter { limit: 10_000, ..Default::default() };
+        self.gateway().ledger().flush_index().expect("the index catches up");
+        let rows = self.gateway().ledger().query(&filter).expect("the log can be read");
+        rows.iter().rev().map(doorward_ledger::CallRow::to_json).collect()
+    }
+
+    /// All calls that reached any server: `<server> <tool>`.
+    pub fn received(&self) -> Vec<String> {
+        self.recorders
+            .iter()
+            .flat_map(|recorder| recorder.calls().into_iter().map(move |call| format!("{} {call}", recorder.name)))
+            .collect()
+    }
+
+    pub async fn stop(self) {
+        self.running.stop().await;
+    }
+}
+
+/// Starts a gateway from a configuration file, on a free port.
+pub async fn start(config: &Path) -> Running {
+    let surroundings = Surroundings { port: Some(0), program: program(), ..Surroundings::system() };
+    runtime::start(config, surroundings).await.expect("the gateway starts")
+}
+
+/// The configuration of a test.
+pub fn configuration(folder: &Path, recorders: &[Recorder], rest: &str) -> String {
+    let mut text = format!(
+        "dataDir: {}\nauth:\n  type: api-key\n  keys:\n    - {{id: alice, key: {ALICE}, person: alice, consumerId: alice, roles: [staff], scopes: [audit.read], enabled: true}}\n    - {{id: bob, key: {BOB}, person: bob, consumerId: bob, roles: [guest], enabled: true}}\n",
+        folder.join("data").display(),
+    );
+    if !recorders.is_empty() {
+        text += "servers:\n";
+        for recorder in recorders {
+            text += &format!("  - {{id: {}, url: \"{}\", enabled: true}}\n", recorder.name, recorder.url());
+        }
+    }
+    text + rest
+}
+
+/// Role rules that let `staff` do everything.
+pub const STAFF_MAY_ALL: &str = "policies:\n  - {id: staff, name: Staff, roles: [staff], rules: [{action: allow}]}\n";
+
+/// The program itself, for what only a process can show.
+pub fn program() -> PathBuf {
+    let mut folder = std::env::current_exe().expect("the test runs");
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    let program = folder.join("doorward");
+    assert!(program.exists(), "{} is missing: run `cargo build --package doorward` first", program.display());
+    program
+}
+
+/// The arguments of `tools/call`.
+pub fn call(name: &str, arguments: Value) -> Value {
+    json!({ "name": name, "arguments": arguments })
+}

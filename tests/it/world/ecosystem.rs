@@ -1,0 +1,17 @@
+//! Servers and clients from npm and PyPI, where `cargo xtask test` put them.
+
+use std::path::PathBuf;
+
+/// The folder with everything, or an explanation of how to get it.
+pub fn folder() -> PathBuf {
+    let folder = std::env::var_os("DOORWARD_ECOSYSTEM").map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/ecosystem"));
+    assert!(folder.join("node").exists(), "{} is empty: run `cargo xtask test` once", folder.display());
+    folder
+}
+
+/// The entry point of an npm server.
+pub fn node_server(name: &str) -> String {
+    let path = folder().join("node/node_modules/@modelcontextprotocol").join(name).join("dist/index.js");
+    path.display().to_string()
+}

@@ -1,0 +1,168 @@
+//! A client that can be as honest or as rude as a test wants.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The JSON-RPC message: the body, or the last event of a stream.
+    pub fn json(&self) -> Value {
+        let text = String::from_utf8_lossy(&self.body);
+        let last = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back();
+        serde_json::from_str(last.unwrap_or(&text)).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// `<status> <code>`, or `<status> ok` for a result.
+    pub fn summary(&self) -> String {
+        if self.body.is_empty() {
+            return self.status.to_string();
+        }
+        match self.json()["error"]["code"].as_i64() {
+            Some(code) => format!("{} {code}", self.status),
+            None => format!("{} ok", self.status),
+        }
+    }
+
+    /// The text of the first content block, or of the error.
+    pub fn text(&self) -> String {
+        let json = self.json();
+        let result = json["result"]["content"][0]["text"].as_str();
+        result.or(json["error"]["message"].as_str()).unwrap_or_default().to_owned()
+    }
+}
+
+/// A client on one endpoint.
+#[derive(Clone)]
+pub struct Client {
+    address: SocketAddr,
+    path: String,
+    key: String,
+    session: Option<String>,
+    revision: String,
+}
+
+pub const MODERN: &str = "2026-07-28";
+
+impl Client {
+    pub fn modern(address: SocketAddr, path: &str, key: &str) -> Self {
+        Self {
+            address,
+            path: path.to_owned(),
+            key: key.to_owned(),
+            session: None,
+            revision: MODERN.to_owned(),
+        }
+    }
+
+    pub async fn legacy(address: SocketAddr, path: &str, key: &str, revision: &str) -> Self {
+        let mut client = Self {
+            address,
+            path: path.to_owned(),
+            key: key.to_owned(),
+            session: None,
+            revision: revision.to_owned(),
+        };
+        let params = json!({"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
+        let opened = client.post(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})).await;
+        assert_eq!(opened.status, 200, "{opened:?}");
+        let session = opened.headers.get("mcp-session-id").expect("a session").to_str().expect("ASCII");
+        client.session = Some(session.to_owned());
+        let note = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+        assert_eq!(client.post(&note).await.status, 202);
+        client
+    }
+
+    pub fn session(&self) -> &str {
+        self.session.as_deref().expect("a session")
+    }
+
+    /// The same client with another key, holding the same session.
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    /// Sends a request and returns the answer.
+    pub async fn request(&self, method: &str, mut params: Value) -> Answer {
+        if self.revision == MODERN {
+            params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
+            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+        }
+        self.post(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})).await
+    }
+
+    /// `tools/call`.
+    pub async fn call(&self, tool: &str, arguments: Value) -> Answer {
+        self.request("tools/call", super::call(tool, arguments)).await
+    }
+
+    /// The names of a list.
+    pub async fn tools(&self) -> Vec<String> {
+        let answer = self.request("tools/list", json!({})).await;
+        let json = answer.json();
+        let tools = json["result"]["tools"].as_array().unwrap_or_else(|| panic!("{json}"));
+        tools.iter().map(|tool| tool["name"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// Sends a message with the headers that belong to it.
+    pub async fn post(&self, message: &Value) -> Answer {
+        let mut headers = self.headers();
+        if self.revision == MODERN && message["id"] != Value::Null {
+            insert(&mut headers, "mcp-method", message["method"].as_str().unwrap_or_default());
+            let name = message["params"]["name"].as_str().or(message["params"]["uri"].as_str());
+            if let Some(name) = name.filter(|_| message["method"] != "completion/complete") {
+                insert(&mut headers, "mcp-name", name);
+            }
+        }
+        self.raw(Method::POST, &headers, message.to_string().into()).await
+    }
+
+    /// The headers of an honest client.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        insert(&mut headers, "host", &self.address.to_string());
+        insert(&mut headers, "authorization", &format!("Bearer {}", self.key));
+        insert(&mut headers, "content-type", "application/json");
+        insert(&mut headers, "accept", "application/json, text/event-stream");
+        if let Some(session) = &self.session {
+            insert(&mut headers, "mcp-session-id", session);
+        }
+        if self.session.is_some() || self.revision == MODERN {
+            insert(&mut headers, "mcp-protocol-version", &self.revision);
+        }
+        headers
+    }
+
+    /// Sends exactly this.
+    pub async fn raw(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Answer {
+        let stream = TcpStream::connect(self.address).await.expect("the gateway listens");
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+        tokio::spawn(connection);
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.path.parse().expect("a path");
+        *request.headers_mut() = headers.clone();
+        let response = sender.send_request(request).await.expect("an answer");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+}
+
+pub fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header value"));
+}
