@@ -6,6 +6,7 @@ use std::time::Duration;
 use doorward_model::{Person, Secret, ServerId, Timestamp};
 
 use crate::key::StoredKey;
+use crate::token::VerifyingKey;
 
 /// Everything that decides who is let in.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +72,20 @@ pub enum JwtKey {
     PublicKey(String),
     /// Address of the issuer's key set: RS256 or ES256, by each key's kind.
     KeySet(String),
+}
+
+impl JwtKey {
+    /// Whether tokens can be verified with this key at all. A key set is judged when
+    /// it is fetched.
+    ///
+    /// # Errors
+    /// [`SettingsError::PublicKey`] for a text that is no public key of an accepted kind.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        match self {
+            Self::PublicKey(pem) => VerifyingKey::pem(pem).map(|_| ()),
+            Self::Secret(_) | Self::KeySet(_) => Ok(()),
+        }
+    }
 }
 
 /// Why settings cannot be used.

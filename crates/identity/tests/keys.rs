@@ -126,6 +126,7 @@ fn where_nobody_is_asked_everybody_is_anonymous() {
 /// Prints how long one answer takes: `cargo test -p doorward-identity --profile dist -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
+#[allow(clippy::disallowed_methods, reason = "it measures real time")]
 fn how_long_a_key_takes() {
     let clock = Arc::new(Fixed::new(3));
     let door = authenticator((0..1000).map(|n| key(&format!("k{n}"), &format!("gw_{n}"))).collect(), &clock);

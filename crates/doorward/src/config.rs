@@ -1,0 +1,243 @@
+//! The configuration: one file into plain, typed settings, or into the reasons why not.
+//!
+//! Text → tree → variables filled → structs of the sections, unknown keys noted →
+//! settings, checked one by one and against each other. Everything that is wrong is
+//! found in one go where that is possible, with its line and a remedy. Nothing is
+//! started, compiled or connected here, and nothing is read but the named files and
+//! the variables that are passed in.
+
+mod absent;
+pub mod audit;
+pub mod auth;
+pub mod dialect;
+mod file;
+pub mod find;
+mod interpolate;
+pub mod json;
+pub mod limits;
+pub mod lint;
+pub mod listen;
+pub mod metering;
+pub mod network;
+pub mod policies;
+mod reach;
+pub mod rego;
+mod schema;
+pub mod servers;
+pub mod tree;
+mod typed;
+pub mod yaml;
+
+pub use lint::{Lint, Severity};
+pub use schema::schema;
+
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+
+use audit::Audit;
+use auth::Auth;
+use dialect::Dialect;
+use file::GatewayFile;
+use limits::Limits;
+use lint::Findings;
+use listen::Listen;
+use metering::Metering;
+use policies::RolePolicy;
+use rego::RegoPolicy;
+use servers::Server;
+use tree::{Malformed, Node, Positions};
+
+/// Looks up an environment variable. Tests pass a table; only `main` asks the system.
+pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// Largest file that is read, in bytes.
+const MAX_FILE: u64 = 16 << 20;
+
+/// What the gateway is told to be.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens, and to whom.
+    pub listen: Listen,
+    /// Directory of its records, keys and database.
+    pub data_dir: PathBuf,
+    /// The servers, in file order.
+    pub servers: Vec<Server>,
+    /// Who may call.
+    pub auth: Auth,
+    /// Role rules, in file order.
+    pub policies: Vec<RolePolicy>,
+    /// Policies in Rego, in file order.
+    pub rego_policies: Vec<RegoPolicy>,
+    /// How often anybody may call.
+    pub limits: Limits,
+    /// What is recorded.
+    pub audit: Audit,
+    /// What is counted.
+    pub metering: Metering,
+}
+
+/// A configuration that may be put in force.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// What is odd about it; warnings only.
+    pub lints: Vec<Lint>,
+    /// The file.
+    pub path: PathBuf,
+    /// `sha256:…` over the file and the files it names, to see whether anything changed.
+    pub digest: String,
+    /// The files that were read beside it.
+    pub files: Vec<PathBuf>,
+}
+
+impl Config {
+    /// Reads the file at `path` and the files it names.
+    ///
+    /// # Errors
+    /// All findings, in the order of the file, at least one of which
+    /// [is an error](Lint::is_error).
+    pub fn load(path: &Path, variables: &Variables<'_>) -> Result<Loaded, Vec<Lint>> {
+        let mut findings = Findings::default();
+        let text = match read_file(path) {
+            Ok(text) => text,
+            Err(problem) => {
+                findings.error("file", "", format!("{} {problem}", path.display()));
+                return Err(findings.located(&Positions::default()));
+            }
+        };
+        let mut root = match parse(path, &text) {
+            Ok(root) => root,
+            Err(malformed) => {
+                findings.error("syntax", "", malformed.problem).at(malformed.mark);
+                return Err(findings.located(&Positions::default()));
+            }
+        };
+        let positions = Positions::of(&root);
+        let missing = interpolate::interpolate(&mut root, variables, &mut findings);
+        let dialect = Dialect::of(&root);
+        let Some(file) = read_sections(&root, &mut findings) else {
+            return Err(findings.located(&positions));
+        };
+        let base = path.parent().unwrap_or(Path::new(""));
+        let digest = digest::Context::new(&digest::SHA256);
+        let mut context = Context { base, variables, missing, findings, digest, files: Vec::new() };
+        context.digest.update(text.as_bytes());
+        let config = build(file, dialect, &mut context);
+        let digest = hex(context.digest.finish().as_ref());
+        if context.findings.has_errors() {
+            return Err(context.findings.located(&positions));
+        }
+        let lints = context.findings.located(&positions);
+        Ok(Loaded { config, lints, path: path.to_owned(), digest, files: context.files })
+    }
+}
+
+/// Reads the text of a file as a tree: JSON if its name ends in `.json`, else YAML.
+///
+/// # Errors
+/// [`Malformed`] with the place and what is wrong there.
+pub fn parse(path: &Path, text: &str) -> Result<Node, Malformed> {
+    if path.extension().is_some_and(|extension| extension == "json") {
+        json::parse(text)
+    } else {
+        yaml::parse(text)
+    }
+}
+
+/// What the sections share while they are built.
+pub(crate) struct Context<'a> {
+    base: &'a Path,
+    variables: &'a Variables<'a>,
+    missing: interpolate::Missing,
+    findings: Findings,
+    digest: digest::Context,
+    files: Vec<PathBuf>,
+}
+
+impl Context<'_> {
+    /// A path of the file, relative to the file's own directory.
+    fn place(&self, path: &str) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// The place of a file that must exist.
+    fn existing(&mut self, at: &str, path: &str) -> PathBuf {
+        let place = self.place(path);
+        if !place.is_file() {
+            self.findings.error("file", at, format!("there is no file {}", place.display()));
+        }
+        place
+    }
+
+    /// Reads a file that is part of the configuration.
+    fn read(&mut self, at: &str, path: &str) -> (PathBuf, Option<String>) {
+        let place = self.place(path);
+        let text = match read_file(&place) {
+            Ok(text) => Some(text),
+            Err(problem) => {
+                self.findings.error("file", at, format!("{} {problem}", place.display()));
+                None
+            }
+        };
+        let bytes = text.as_deref().unwrap_or_default().as_bytes();
+        // The length keeps the end of one file from passing for the start of another.
+        self.digest.update(&(bytes.len() as u64).to_be_bytes());
+        self.digest.update(bytes);
+        self.files.push(place.clone());
+        (place, text)
+    }
+}
+
+fn read_sections(root: &Node, findings: &mut Findings) -> Option<GatewayFile> {
+    let unknown = RefCell::default();
+    let file = typed::read(root, "", &unknown);
+    absent::report(&unknown.into_inner(), findings);
+    match file {
+        Ok(file) => Some(file),
+        Err(wrong) => {
+            let lint = findings.error("wrong-kind", wrong.path, wrong.message);
+            lint.remedy = wrong.remedy;
+            if let Some(mark) = wrong.mark {
+                lint.at(mark);
+            }
+            None
+        }
+    }
+}
+
+fn build(file: GatewayFile, dialect: Dialect, context: &mut Context<'_>) -> Config {
+    let listen = listen::build(&file, context);
+    let data_dir = context.place(file.data_dir.as_deref().unwrap_or("doorward-data"));
+    let servers = servers::build(file.servers, context);
+    let auth = auth::build(file.auth, listen.is_loopback(), context);
+    let policies = policies::build(file.policies, context);
+    let rego_policies = rego::build(file.rego_policies, context);
+    let limits = limits::build(file.limits, file.rate_limit, dialect, context);
+    let audit = audit::build(file.audit, &data_dir, dialect, context);
+    let metering = metering::build(file.metering, context);
+    reach::check(&servers, &auth, &policies, &rego_policies, &mut context.findings);
+    Config { listen, data_dir, servers, auth, policies, rego_policies, limits, audit, metering }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    let length = std::fs::metadata(path).map_err(cannot)?.len();
+    if length > MAX_FILE {
+        return Err("is larger than 16 MiB".to_owned());
+    }
+    let text = std::fs::read_to_string(path).map_err(cannot)?;
+    // Editors on Windows still write one.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::from("sha256:");
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+    }
+    text
+}

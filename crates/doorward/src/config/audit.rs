@@ -1,0 +1,150 @@
+//! What is recorded, and how safely: `audit`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Context;
+use super::dialect::Dialect;
+
+/// What is recorded, and how safely.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    /// Directory of the log.
+    pub dir: PathBuf,
+    /// Directory of the signing key; in the data directory unless configured.
+    pub key_dir: PathBuf,
+    /// When a record counts as written.
+    pub durability: Durability,
+    /// What is kept of arguments and results.
+    pub capture: Capture,
+    /// Files that every checkpoint is appended to as well.
+    pub anchors: Vec<PathBuf>,
+    /// The name the log signs with; the host's choice unless configured.
+    pub origin: Option<String>,
+    /// A checkpoint after this many entries at the latest.
+    pub checkpoint_entries: u64,
+    /// A checkpoint after this time at the latest, if there is anything new.
+    pub checkpoint_interval: Duration,
+    /// A database of another gateway that can be verified beside the log.
+    pub legacy_database: Option<PathBuf>,
+}
+
+/// When a record counts as written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// On disk before the call is sent.
+    Strict,
+    /// Written before the call is sent, on disk before the answer leaves.
+    #[default]
+    Durable,
+    /// On disk within 100 ms.
+    Relaxed,
+}
+
+/// What is kept of arguments and results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Capture {
+    /// Digests only.
+    None,
+    /// Digests and the names of arguments.
+    Keys,
+    /// A short preview of the arguments, redacted.
+    #[default]
+    Preview,
+    /// Arguments and results, sealed apart from the log.
+    Full,
+}
+
+/// What is recorded, and how safely.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct AuditFile {
+    /// Must not be false: every call is recorded.
+    enabled: Option<bool>,
+    /// `sqlite`, or nothing. Records are kept in `dir` in any case.
+    storage: Option<String>,
+    /// A database of PetrefiedThunder/mcp-gateway, to be verified beside the log.
+    path: Option<String>,
+    /// Must not be false: every record is chained.
+    hash_chain: Option<bool>,
+    /// Directory of the log, relative to this file; `audit` in `dataDir` unless set.
+    dir: Option<String>,
+    /// Directory of the signing key, relative to this file; `keys` in `dataDir` unless set.
+    key_dir: Option<String>,
+    /// When a record counts as written.
+    durability: Durability,
+    /// What is kept of arguments and results.
+    capture: Option<Capture>,
+    /// Files that every checkpoint is appended to as well, relative to this file.
+    anchors: Vec<String>,
+    /// The name the log signs with.
+    origin: Option<String>,
+    /// A checkpoint after this many entries at the latest; 10000 unless set.
+    checkpoint_entries: Option<u64>,
+    /// A checkpoint after this many seconds at the latest; 1 unless set.
+    checkpoint_seconds: Option<u64>,
+}
+
+pub(crate) fn build(
+    file: Option<AuditFile>,
+    data_dir: &Path,
+    dialect: Dialect,
+    context: &mut Context<'_>,
+) -> Audit {
+    let file = file.unwrap_or_default();
+    complain(&file, context);
+    let capture = match dialect {
+        Dialect::Theirs => Capture::Full,
+        Dialect::Ours => Capture::default(),
+    };
+    let placed = |text: &Option<String>, usual: &str, context: &Context<'_>| match text {
+        Some(text) => context.place(text),
+        None => data_dir.join(usual),
+    };
+    Audit {
+        dir: placed(&file.dir, "audit", context),
+        key_dir: placed(&file.key_dir, "keys", context),
+        durability: file.durability,
+        capture: file.capture.unwrap_or(capture),
+        anchors: file.anchors.iter().map(|anchor| context.place(anchor)).collect(),
+        origin: file.origin.filter(|origin| !origin.is_empty()),
+        checkpoint_entries: file.checkpoint_entries.filter(|entries| *entries > 0).unwrap_or(10_000),
+        checkpoint_interval: Duration::from_secs(file.checkpoint_seconds.filter(|it| *it > 0).unwrap_or(1)),
+        // Relative to the working directory, as the gateway that wrote it has it.
+        legacy_database: file.path.map(PathBuf::from),
+    }
+}
+
+fn complain(file: &AuditFile, context: &mut Context<'_>) {
+    if file.enabled == Some(false) {
+        context
+            .findings
+            .error("unaudited", "audit.enabled", "calls are never made without a record")
+            .remedy("remove the line");
+    }
+    match file.storage.as_deref() {
+        None | Some("" | "sqlite") => {}
+        Some(other) => {
+            context
+                .findings
+                .error("not-supported", "audit.storage", format!("records cannot be kept in `{other}` yet"))
+                .remedy("remove the line; records are kept under `dataDir`");
+        }
+    }
+    if file.path.is_some() {
+        context.findings.warn(
+            "no-effect",
+            "audit.path",
+            "nothing is written to this database: records are kept under `dataDir`",
+        );
+    }
+    if file.hash_chain == Some(false) {
+        context.findings.warn("no-effect", "audit.hashChain", "records are chained in any case");
+    }
+}
