@@ -1,0 +1,171 @@
+//! One Rego policy, compiled.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use regorus::{Engine, Value as RegoValue};
+
+use super::at_line;
+use super::machine::Machine;
+use super::shape::{Form, InputPath, Shape};
+use super::statement::{Entry, Statement};
+use super::{Needs, agree};
+use crate::config::{Mode, Options, RegoSource};
+use crate::document::MEMBERS;
+use crate::problem::{PolicyError, Warning, hint};
+use crate::set::sha256;
+
+/// A compiled policy.
+pub(crate) struct Module {
+    pub(crate) name: String,
+    pub(crate) mode: Mode,
+    /// SHA-256 of the source, as `sha256sum` prints it.
+    digest: String,
+    entries: Vec<Entry>,
+    machine: Machine,
+    /// What of the input it can see.
+    pub(crate) needs: Needs,
+    /// `allow` or `approve` may differ with the arguments.
+    pub(crate) arguments_may_allow: bool,
+}
+
+impl Module {
+    /// Compiles a source that [`scan`](super::scan) let through.
+    pub(super) fn compile(source: &RegoSource, options: &Options) -> Result<(Self, Vec<Warning>), Vec<PolicyError>> {
+        let fail = |message: String| vec![PolicyError::new(source.place(), message)];
+        let mut engine = Engine::new();
+        engine
+            .add_policy(source.place().to_owned(), source.source.clone())
+            .map_err(|error| fail(error.to_string().trim().to_owned()))?;
+        let shape = match engine.get_modules().first() {
+            Some(module) => Shape::read(module),
+            None => return Err(fail("holds no module".to_owned())),
+        };
+        let mut warnings = Vec::new();
+        let entries = check(source, &shape, &mut warnings)?;
+
+        let json = parse_data(source, &shape).map_err(&fail)?;
+        let data = RegoValue::from(json.clone());
+        engine.add_data(data.clone()).map_err(|error| fail(error.to_string()))?;
+        let package = shape.package.join(".");
+        let paths: Vec<_> = entries.iter().map(|entry| format!("data.{package}.{}", entry.as_str())).collect();
+        let inputs_of = |entry: &Entry| shape.inputs_of(entry.as_str());
+        let inputs: BTreeSet<InputPath> = entries.iter().flat_map(inputs_of).collect();
+
+        let tree = Machine::tree(&engine, &paths);
+        let registers = Machine::registers(&mut engine, &data, &paths, options.max_instructions);
+        let machine = match registers {
+            Err(_) => {
+                warnings.push(Warning::new(source.place(), "runs on the slower interpreter: the fast one cannot compile it"));
+                tree
+            }
+            Ok(registers) => match agree::difference(&registers, &tree, &inputs, &shape.literals, &json) {
+                None => registers,
+                Some(at) => {
+                    let rule = entries[at].as_str();
+                    let message = format!("runs on the slower interpreter: the fast one differs about `{rule}`");
+                    warnings.push(Warning::new(source.place(), message));
+                    tree
+                }
+            },
+        };
+        let on_arguments = |entry: Entry| entries.contains(&entry) && sees(&inputs_of(&entry), &["arguments"]);
+        let module = Self {
+            name: source.name.clone(),
+            mode: source.mode,
+            digest: sha256(source.source.as_bytes()),
+            arguments_may_allow: on_arguments(Entry::Allow) || on_arguments(Entry::Approve),
+            needs: Needs::of(&inputs),
+            entries,
+            machine,
+        };
+        Ok((module, warnings))
+    }
+
+    /// Asks it about one input.
+    pub(crate) fn ask(&self, input: &RegoValue) -> Statement {
+        Statement::read(&self.name, &self.entries, self.machine.run(input))
+    }
+
+    /// Whether it runs on the register machine.
+    pub(crate) fn is_fast(&self) -> bool {
+        self.machine.is_registers()
+    }
+
+    /// The stable pointer to one of its rules.
+    pub(crate) fn pointer(&self, entry: Entry) -> String {
+        format!("policy/{}@{}#{}", self.name, self.digest, entry.as_str())
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module").field("name", &self.name).field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+/// Whether some path leads to, through or short of `place`.
+fn sees(paths: &BTreeSet<InputPath>, place: &[&str]) -> bool {
+    paths.iter().any(|path| path.iter().zip(place).all(|(a, b)| a == b))
+}
+
+/// Judges what the module looks like, and finds its entry rules.
+fn check(source: &RegoSource, shape: &Shape, warnings: &mut Vec<Warning>) -> Result<Vec<Entry>, Vec<PolicyError>> {
+    let mut errors: Vec<_> = shape
+        .problems
+        .iter()
+        .map(|problem| PolicyError::new(at_line(source, problem.line), problem.message.clone()))
+        .collect();
+    let mut entries = Vec::new();
+    for entry in Entry::ALL {
+        let name = entry.as_str();
+        let Some(form) = shape.form(name) else { continue };
+        entries.push(entry);
+        let wrong = match (entry, form) {
+            (_, Form::Function) => Some(format!("`{name}` is a function; nobody calls it")),
+            (Entry::Allow, Form::Set) => Some("`allow` is true or false, not a set".to_owned()),
+            (Entry::Hide, _) if sees(&shape.inputs_of(name), &["arguments"]) => {
+                Some("`hide` depends on `input.arguments`; a list could not know them; use `deny`".to_owned())
+            }
+            _ => None,
+        };
+        errors.extend(wrong.map(|message| PolicyError::new(at_line(source, shape.line(name)), message)));
+    }
+    if entries.is_empty() {
+        errors.push(PolicyError::new(source.place(), "defines none of allow, deny, hide, approve and redact"));
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+
+    let inputs: BTreeSet<InputPath> = entries.iter().flat_map(|entry| shape.inputs_of(entry.as_str())).collect();
+    for name in inputs.iter().filter_map(|path| path.first()).collect::<BTreeSet<_>>() {
+        if !MEMBERS.contains(&name.as_str()) {
+            let message = format!("there is no `input.{name}`, so it is undefined{}", hint(name, MEMBERS));
+            warnings.push(Warning::new(source.place(), message));
+        }
+    }
+    let names_client = |path: &InputPath| path.starts_with(&["context".to_owned(), "client".to_owned()]);
+    if entries.contains(&Entry::Allow) && shape.inputs_of("allow").iter().any(names_client) {
+        let message = "`allow` depends on `input.context.client`, which a client may set as it likes; use `input.agent`";
+        warnings.push(Warning::new(at_line(source, shape.line("allow")), message));
+    }
+    for line in &shape.doubtful_nots {
+        let message = "`not` over a call is true when the argument is missing; ask for the argument first";
+        warnings.push(Warning::new(at_line(source, *line), message));
+    }
+    Ok(entries)
+}
+
+fn parse_data(source: &RegoSource, shape: &Shape) -> Result<serde_json::Value, String> {
+    let Some(text) = &source.data else { return Ok(serde_json::Value::Object(serde_json::Map::new())) };
+    let data: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("its data is not JSON: {error}"))?;
+    let root = shape.package.first().map_or("", String::as_str);
+    match data.as_object() {
+        None => Err("its data is not a JSON object".to_owned()),
+        Some(members) if members.contains_key(root) => {
+            Err(format!("its data has a member `{root}`, which is where its own rules are"))
+        }
+        Some(_) => Ok(data),
+    }
+}

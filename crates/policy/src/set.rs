@@ -1,0 +1,197 @@
+//! All policies in force, compiled, immutable, and named by a digest.
+
+use std::collections::BTreeSet;
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use doorward_model::Verdict;
+use doorward_model::json::{Document, Limits, Numbers, canonical};
+
+use crate::config::{Mode, Options, RegoSource, RolePolicy};
+use crate::facts::Inquiry;
+use crate::problem::{PolicyError, Warning};
+use crate::rego::{self, Module, Needs, Statement};
+use crate::roles::{RoleRules, Said};
+use crate::ruling::{Listing, Ruling, combine};
+use crate::{document, prepared};
+
+/// The evaluator, named in digests because another one may decide differently.
+const EVALUATOR: &str = "regorus/0.14.1";
+
+/// Role rules and Rego policies that decide together.
+#[derive(Debug)]
+pub struct PolicySet {
+    roles: RoleRules,
+    /// By name, without those that are off.
+    modules: Vec<Module>,
+    /// What of the input some module can see.
+    needs: Needs,
+    digest: String,
+}
+
+impl PolicySet {
+    /// Compiles all policies, or says everything that is wrong with them.
+    ///
+    /// * `trial`: asked for each Rego source that is not off before it is compiled
+    ///   here; meant to run [`trial_compile`](crate::trial_compile) in a child process.
+    ///
+    /// # Errors
+    /// Every mistake found, with its place.
+    pub fn compile(
+        roles: Vec<RolePolicy>,
+        mut rego: Vec<RegoSource>,
+        options: &Options,
+        trial: &dyn Fn(&RegoSource) -> Result<(), String>,
+    ) -> Result<(Self, Vec<Warning>), Vec<PolicyError>> {
+        let (mut warnings, mut errors) = (Vec::new(), Vec::new());
+        let compiled_roles = RoleRules::compile(&roles, options, &mut warnings, &mut errors);
+        rego.sort_by(|a, b| a.name.cmp(&b.name));
+        for pair in rego.windows(2).filter(|pair| pair[0].name == pair[1].name) {
+            errors.push(PolicyError::new(pair[1].place(), format!("a policy named `{}` exists already", pair[1].name)));
+        }
+        rego.retain(|source| source.mode != Mode::Off);
+        let mut modules = Vec::new();
+        for source in &rego {
+            match compile_module(source, options, trial) {
+                Ok((module, doubts)) => {
+                    modules.push(module);
+                    warnings.extend(doubts);
+                }
+                Err(mistakes) => errors.extend(mistakes),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let digest = digest_of(&roles, &rego, &modules, options);
+        let needs = modules.iter().fold(Needs::default(), |needs, module| needs.and(module.needs));
+        Ok((Self { roles: compiled_roles, modules, needs, digest }, warnings))
+    }
+
+    /// `sha256:<hex>` over the canonical form of everything that influences a verdict:
+    /// rules, modules, data, modes, options and evaluators.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Decides one call. For [`Arguments::Listing`](crate::Arguments::Listing) this is
+    /// the decision on a call without arguments.
+    pub fn decide(&self, inquiry: &Inquiry<'_>) -> Ruling {
+        let roles = self.roles.decide(inquiry);
+        let statements = self.statements(inquiry);
+        let enforced = enforced(&statements);
+        let decision = combine(!self.roles.is_empty(), &roles, &enforced);
+        let shadow = statements
+            .iter()
+            .filter(|(module, _)| module.mode == Mode::Shadow)
+            .map(|(module, statement)| {
+                let mut beside = enforced.clone();
+                let at = beside.partition_point(|(other, _)| other.name < module.name);
+                beside.insert(at, (module, statement));
+                (module.name.clone(), combine(!self.roles.is_empty(), &roles, &beside))
+            })
+            .collect();
+        let redactions: BTreeSet<&String> = enforced.iter().flat_map(|(_, said)| &said.redactions).collect();
+        Ruling {
+            decision,
+            shadow,
+            evaluator: self.evaluator(),
+            redactions: redactions.into_iter().cloned().collect(),
+            errors: statements.iter().flat_map(|(_, said)| said.errors.iter().cloned()).collect(),
+        }
+    }
+
+    /// Whether a capability stands in this caller's lists. What is not shown is
+    /// allowed with no arguments; what a call would hide is not shown.
+    pub fn lists(&self, inquiry: &Inquiry<'_>) -> Listing {
+        let inquiry = Inquiry { arguments: crate::Arguments::Listing, ..*inquiry };
+        let outlook = self.roles.outlook(&inquiry);
+        let statements = self.statements(&inquiry);
+        let enforced = enforced(&statements);
+        let decision = combine(!self.roles.is_empty(), &outlook.unconditional, &enforced);
+        let hidden = matches!(&outlook.unconditional, Said::Spoke { verdict: Verdict::Hide, .. })
+            || enforced.iter().any(|(_, statement)| statement.says(Verdict::Hide));
+        let speaks = |(module, statement): &(&Module, &Statement)| {
+            module.arguments_may_allow || !statement.said.is_empty()
+        };
+        let answered = outlook.may_allow || outlook.may_abstain && enforced.iter().any(speaks);
+        Listing { shown: !hidden && answered, decision }
+    }
+
+    /// The inquiry as canonical JSON: the input document that Rego sees, that records
+    /// digest, and that [`simulate`](crate::simulate()) decides again.
+    pub fn input_document(&self, inquiry: &Inquiry<'_>) -> String {
+        document::write(inquiry, &prepared::prepared(inquiry.caller))
+    }
+
+    /// `sha256:<hex>` over [`input_document`](Self::input_document).
+    pub fn input_digest(&self, inquiry: &Inquiry<'_>) -> String {
+        sha256(self.input_document(inquiry).as_bytes())
+    }
+
+    fn statements(&self, inquiry: &Inquiry<'_>) -> Vec<(&Module, Statement)> {
+        if self.modules.is_empty() {
+            return Vec::new();
+        }
+        let input = rego::build(inquiry, &prepared::prepared(inquiry.caller), self.needs);
+        self.modules.iter().map(|module| (module, module.ask(&input))).collect()
+    }
+
+    fn evaluator(&self) -> &'static str {
+        match (self.modules.is_empty(), self.modules.iter().all(Module::is_fast)) {
+            (true, _) => "rules",
+            (_, true) => "regorus/0.14.1 rvm",
+            (_, false) => "regorus/0.14.1 interpreter",
+        }
+    }
+}
+
+fn enforced<'s>(statements: &'s [(&'s Module, Statement)]) -> Vec<(&'s Module, &'s Statement)> {
+    let enforced = statements.iter().filter(|(module, _)| module.mode == Mode::Enforce);
+    enforced.map(|(module, statement)| (*module, statement)).collect()
+}
+
+fn compile_module(
+    source: &RegoSource,
+    options: &Options,
+    trial: &dyn Fn(&RegoSource) -> Result<(), String>,
+) -> Result<(Module, Vec<Warning>), Vec<PolicyError>> {
+    rego::prescan(source)?;
+    trial(source).map_err(|message| vec![PolicyError::new(source.place(), message)])?;
+    rego::compile(source, options)
+}
+
+fn digest_of(roles: &[RolePolicy], rego: &[RegoSource], modules: &[Module], options: &Options) -> String {
+    let policies: Vec<_> = rego
+        .iter()
+        .zip(modules)
+        .map(|(source, module)| {
+            serde_json::json!({
+                "name": source.name,
+                "source": source.source,
+                "data": source.data,
+                "mode": source.mode,
+                "evaluator": if module.is_fast() { "rvm" } else { "interpreter" },
+            })
+        })
+        .collect();
+    let bundle = serde_json::json!({ "roles": roles, "rego": policies, "options": options, "evaluator": EVALUATOR });
+    let limits = Limits { numbers: Numbers::Exact, values: usize::MAX, ..Limits::default() };
+    let document = Document::parse(Bytes::from(bundle.to_string()), &limits);
+    // What serde_json wrote is JSON; were its nesting beyond our reader's limit, its
+    // own sorted form names the bundle just as well.
+    sha256(document.map_or_else(|_| bundle.to_string(), |document| canonical(document.root())).as_bytes())
+}
+
+/// `sha256:<hex>`.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digest = digest::digest(&digest::SHA256, bytes);
+    let mut out = String::with_capacity(71);
+    out.push_str("sha256:");
+    for byte in digest.as_ref() {
+        out.push(char::from(HEX[usize::from(byte >> 4)]));
+        out.push(char::from(HEX[usize::from(byte & 15)]));
+    }
+    out
+}

@@ -1,0 +1,231 @@
+//! Deciding on a written input: what would happen if, and what happened then.
+
+use std::net::IpAddr;
+
+use doorward_model::json::{Kind, Value};
+use doorward_model::{
+    Agent, Caller, ClientLabel, Grant, GrantKind, Operation, Person, ServerId, Timestamp,
+};
+
+use crate::document::MEMBERS;
+use crate::facts::{Arguments, Context, DefinitionFacts, EarlierCall, Inquiry, ServerFacts, SessionFacts};
+use crate::problem::hint;
+use crate::ruling::Ruling;
+use crate::set::PolicySet;
+
+/// A document that is no input document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{member}` {problem}")]
+pub struct InvalidInput {
+    /// The member, such as `context.time`.
+    pub member: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// Decides on an input document, as [`PolicySet::input_document`] writes it.
+///
+/// A document written by hand may leave out whatever it likes, which then is empty
+/// (`operation` is `tools/call`, `backend` is `unknown`, the time is 1970), and may
+/// shorten: `user` and `agent` as texts stand for the person and the agent, `roles`
+/// for the roles of the grant. Read it with
+/// [`Numbers::Exact`](doorward_model::json::Numbers::Exact), since records may hold
+/// any number.
+///
+/// # Errors
+/// [`InvalidInput`] for a member that is unknown or not of its kind.
+pub fn simulate(set: &PolicySet, document: Value<'_>) -> Result<Ruling, InvalidInput> {
+    let reader = Reader { value: Some(document), path: String::new() };
+    for (name, value) in reader.object()?.map(Value::members).into_iter().flatten() {
+        if name == "approval" && !value.is_null() {
+            return Err(invalid(&name, "must be null: a decision made with an approval cannot be simulated yet"));
+        }
+        if name != "roles" && !MEMBERS.contains(&&*name) {
+            return Err(invalid(&name, &format!("is not part of an input document{}", hint(&name, MEMBERS))));
+        }
+    }
+    let operation = reader.member("operation").text()?.unwrap_or_else(|| "tools/call".to_owned());
+    let known = Operation::ALL.map(Operation::as_str);
+    let operation = Operation::from_method(&operation)
+        .ok_or_else(|| invalid("operation", &format!("is not one of {}", known.join(", "))))?;
+    let (server, target) = (server(&reader)?, target(&reader, operation)?);
+    let (caller, definition, session) = (caller(&reader)?, definition(&reader)?, session(&reader)?);
+    let limits = limits(&reader)?;
+
+    let context = reader.member("context");
+    let client = context.member("client");
+    let client = ClientLabel {
+        name: client.member("name").text()?.unwrap_or_default(),
+        version: client.member("version").text()?.unwrap_or_default(),
+    };
+    let origin = context.member("origin").text()?.unwrap_or_default();
+    let context = Context {
+        time: context.member("time").time()?.unwrap_or_default(),
+        ip: context.member("ip").parsed::<IpAddr>("is not an IP address")?,
+        origin: &origin,
+        client: &client,
+    };
+    Ok(set.decide(&Inquiry {
+        operation,
+        server: &server,
+        target: &target,
+        arguments: Arguments::Known(reader.member("arguments").object()?),
+        caller: &caller,
+        definition: Some(&definition),
+        session: Some(&session),
+        context: &context,
+        limits: &limits,
+    }))
+}
+
+fn server(reader: &Reader<'_>) -> Result<ServerFacts, InvalidInput> {
+    let server = reader.member("server");
+    let backend = reader.member("backend").text()?.or(server.member("id").text()?);
+    let id = ServerId::try_from(backend.unwrap_or_else(|| "unknown".to_owned()))
+        .map_err(|error| invalid("backend", &error.to_string()))?;
+    Ok(ServerFacts::new(id, server.member("tags").texts()?, server.member("transport").text()?.unwrap_or_default()))
+}
+
+fn target(reader: &Reader<'_>, operation: Operation) -> Result<String, InvalidInput> {
+    let uri = reader.member("resource").member("uri").text()?;
+    let prompt = reader.member("prompt").text()?;
+    Ok(match operation {
+        Operation::ToolsCall => reader.member("tool").text()?,
+        Operation::ResourcesRead | Operation::ResourcesSubscribe => uri,
+        Operation::PromptsGet => prompt,
+        Operation::CompletionComplete => uri.filter(|uri| !uri.is_empty()).or(prompt),
+    }
+    .unwrap_or_default())
+}
+
+fn caller(reader: &Reader<'_>) -> Result<Caller, InvalidInput> {
+    let identity = reader.member("identity");
+    let (grant, user) = (identity.member("grant"), identity.member("user"));
+    let mut roles = grant.member("roles").texts()?;
+    roles.extend(reader.member("roles").texts()?);
+    let person = if user.object()?.is_some() {
+        Person {
+            id: user.member("id").text()?.unwrap_or_default(),
+            email: user.member("email").text()?.filter(|email| !email.is_empty()),
+            groups: user.member("groups").texts()?,
+            roles: user.member("roles").texts()?,
+        }
+    } else {
+        let user = reader.member("user").text()?.unwrap_or_default();
+        Person { email: Some(user.clone()).filter(|user| user.contains('@')), id: user, ..Person::default() }
+    };
+    let agent = identity.member("agent").member("id").text()?.or(reader.member("agent").text()?);
+    Ok(Caller {
+        grant: Grant {
+            id: grant.member("id").text()?.unwrap_or_default(),
+            kind: GrantKind::Key,
+            roles,
+            servers: None,
+            scopes: reader.member("scopes").texts()?,
+            expires_at: grant.member("expires_at").time()?,
+            rate_limit: None,
+        },
+        person: Some(person).filter(|person| *person != Person::default()),
+        agent: agent.filter(|id| !id.is_empty()).map(|id| Agent { id }),
+    })
+}
+
+fn definition(reader: &Reader<'_>) -> Result<DefinitionFacts, InvalidInput> {
+    let definition = reader.member("definition");
+    let annotations = definition.member("annotations").object()?.map_or("{}", Value::raw);
+    let text = |name| definition.member(name).text().map(Option::unwrap_or_default);
+    Ok(DefinitionFacts::reviewed(&text("fingerprint")?, annotations.as_bytes(), &text("risk")?, &text("reviewed_by")?))
+}
+
+fn session(reader: &Reader<'_>) -> Result<SessionFacts, InvalidInput> {
+    let session = reader.member("session");
+    let calls = session.member("calls").items()?.into_iter().map(|call| {
+        let text = |name| call.member(name).text().map(Option::unwrap_or_default);
+        let (backend, tool, verdict) = (text("backend")?, text("tool")?, text("verdict")?);
+        Ok(EarlierCall { backend, tool, verdict, labels: call.member("labels").texts()? })
+    });
+    Ok(SessionFacts {
+        calls: calls.collect::<Result<_, _>>()?,
+        id: session.member("id").text()?.unwrap_or_default(),
+        labels: session.member("labels").texts()?,
+    })
+}
+
+fn limits(reader: &Reader<'_>) -> Result<Vec<(String, u64)>, InvalidInput> {
+    let limits = reader.member("limits").object()?;
+    let counters = limits.map(Value::members).into_iter().flatten();
+    counters
+        .map(|(name, count)| match count.raw().parse() {
+            Ok(count) => Ok((name.into_owned(), count)),
+            Err(_) => Err(invalid(&format!("limits.{name}"), "is not a count")),
+        })
+        .collect()
+}
+
+fn invalid(member: &str, problem: &str) -> InvalidInput {
+    InvalidInput { member: member.to_owned(), problem: problem.to_owned() }
+}
+
+/// A member of the document, which may be missing, with its path for messages.
+struct Reader<'a> {
+    value: Option<Value<'a>>,
+    path: String,
+}
+
+impl<'a> Reader<'a> {
+    fn member(&self, name: &str) -> Reader<'a> {
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        Reader { value: self.value.and_then(|value| value.get(name)).filter(|value| !value.is_null()), path }
+    }
+
+    fn invalid<T>(&self, problem: &str) -> Result<T, InvalidInput> {
+        Err(invalid(if self.path.is_empty() { "input" } else { &self.path }, problem))
+    }
+
+    fn object(&self) -> Result<Option<Value<'a>>, InvalidInput> {
+        match self.value {
+            Some(value) if !value.is_object() => self.invalid("is not an object"),
+            other => Ok(other),
+        }
+    }
+
+    fn text(&self) -> Result<Option<String>, InvalidInput> {
+        match self.value.map(Value::as_str) {
+            Some(None) => self.invalid("is not a text"),
+            other => Ok(other.flatten().map(|text| text.into_owned())),
+        }
+    }
+
+    fn parsed<T: std::str::FromStr>(&self, problem: &str) -> Result<Option<T>, InvalidInput> {
+        match self.text()?.filter(|text| !text.is_empty()).map(|text| text.parse()) {
+            Some(Err(_)) => self.invalid(problem),
+            other => Ok(other.and_then(Result::ok)),
+        }
+    }
+
+    fn time(&self) -> Result<Option<Timestamp>, InvalidInput> {
+        match self.text()?.filter(|text| !text.is_empty()).map(|text| Timestamp::parse(&text)) {
+            Some(Err(error)) => self.invalid(&error.to_string()),
+            other => Ok(other.and_then(Result::ok)),
+        }
+    }
+
+    fn items(&self) -> Result<Vec<Reader<'a>>, InvalidInput> {
+        match self.value {
+            None => Ok(Vec::new()),
+            Some(value) if value.kind() == Kind::Array => Ok(value
+                .items()
+                .enumerate()
+                .map(|(at, item)| Reader { value: Some(item), path: format!("{}[{at}]", self.path) })
+                .collect()),
+            Some(_) => self.invalid("is not a list"),
+        }
+    }
+
+    fn texts(&self) -> Result<Vec<String>, InvalidInput> {
+        self.items()?
+            .iter()
+            .map(|item| item.text()?.map_or_else(|| item.invalid("is not a text"), Ok))
+            .collect()
+    }
+}
