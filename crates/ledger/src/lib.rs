@@ -1,1 +1,35 @@
-//! What happened? The signed Merkle log and its index.
+//! What happened?
+//!
+//! An append-only log of everything that was decided, and of how it ended. Each
+//! entry is a leaf of a Merkle tree (RFC 9162) and names the hash of the entry
+//! before it; signed checkpoints fix the tree. Queries are answered from an index
+//! that is built behind the log and can be thrown away.
+//!
+//! The log never forgets a call that reached a server: a decision is written
+//! before anything is sent, and a decision whose end was never written is closed
+//! as `unknown` at the next start.
+
+mod canonical;
+mod checkpoint;
+mod error;
+mod index;
+mod keys;
+mod legacy;
+mod log;
+mod merkle;
+mod preview;
+mod record;
+mod recover;
+mod segment;
+mod verify;
+mod writer;
+
+pub use checkpoint::Checkpoint;
+pub use error::LedgerError;
+pub use index::{CallRow, Filter, Index, Stats, Status, UnknownStatus, Usage};
+pub use legacy::{LegacyReport, verify_legacy};
+pub use log::{Durability, Ledger, Options, Ticket};
+pub use merkle::{Hash, Tree, consistency_holds, inclusion_holds, leaf_hash};
+pub use record::{DecisionRecord, EventRecord, OutcomeRecord};
+pub use recover::Recovery;
+pub use verify::{Report, verify};

@@ -1,0 +1,215 @@
+//! Entries as canonical JSON (RFC 8785): keys in order, no white space, one spelling.
+//!
+//! `_prev` and `_seq` sort before every letter, so the part of an entry that depends
+//! on its place in the log comes first and the rest can be written beforehand.
+
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
+use doorward_model::json::push_string;
+use doorward_model::{CallId, Timestamp};
+
+use crate::merkle::Hash;
+use crate::preview;
+use crate::record::{DecisionRecord, EventRecord, OutcomeRecord};
+
+/// Longest text taken over from outside, in characters.
+const LONGEST: usize = 1_024;
+
+/// An object being written; the caller keeps the keys in order.
+struct Object<'a>(&'a mut String);
+
+impl Object<'_> {
+    fn key(&mut self, key: &str) {
+        if !self.0.is_empty() {
+            self.0.push(',');
+        }
+        self.0.push('"');
+        self.0.push_str(key);
+        self.0.push_str("\":");
+    }
+
+    fn text(&mut self, key: &str, text: &str) {
+        self.key(key);
+        push_string(self.0, cut(text));
+    }
+
+    fn maybe(&mut self, key: &str, text: Option<&str>) {
+        match text {
+            Some(text) => self.text(key, text),
+            None => {
+                self.key(key);
+                self.0.push_str("null");
+            }
+        }
+    }
+
+    fn number(&mut self, key: &str, number: u64) {
+        self.key(key);
+        write!(self.0, "{number}").expect("writing to a string");
+    }
+
+    fn show(&mut self, key: &str, value: &impl std::fmt::Display) {
+        self.key(key);
+        write!(self.0, "\"{value}\"").expect("writing to a string");
+    }
+}
+
+fn cut(text: &str) -> &str {
+    if text.len() <= LONGEST {
+        return text;
+    }
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => &text[..at],
+        None => text,
+    }
+}
+
+/// Writes a decision, without the part that depends on its place.
+pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hmac::Key) {
+    let mut object = Object(out);
+    object.maybe("agent", record.agent);
+    if let Some(arguments) = record.arguments {
+        object.key("arguments");
+        preview::write(object.0, arguments, record.call, salt);
+    }
+    object.text("bundle", record.bundle);
+    object.show("call", &record.call);
+    if !record.client.name.is_empty() {
+        object.text("client", &record.client.name);
+        object.text("client_version", &record.client.version);
+    }
+    object.text("consumer", record.consumer);
+    if let Some((_, duration_us, error)) = record.terminal {
+        object.number("duration_us", duration_us);
+        if let Some(error) = error {
+            object.text("error", error);
+        }
+    }
+    if !record.evaluator.is_empty() {
+        object.text("evaluator", record.evaluator);
+    }
+    object.maybe("fingerprint", record.fingerprint);
+    object.text("grant", record.grant);
+    object.text("grant_kind", record.grant_kind);
+    object.text("input", record.input_digest);
+    if let Some(ip) = record.ip {
+        object.show("ip", &ip);
+    }
+    object.text("kind", "decision");
+    object.text("layer", record.layer);
+    if !record.limits.is_empty() {
+        object.key("limits");
+        pairs(object.0, record.limits, |out, number| write!(out, "{number}").expect("writing to a string"));
+    }
+    object.text("operation", record.operation);
+    object.text("origin", record.origin);
+    if let Some((outcome, ..)) = record.terminal {
+        object.text("outcome", outcome.as_str());
+    }
+    object.maybe("person", record.person);
+    object.maybe("person_email", record.email);
+    object.key("reasons");
+    object.0.push('[');
+    for (at, reason) in record.reasons.iter().enumerate() {
+        if at > 0 {
+            object.0.push(',');
+        }
+        push_string(object.0, cut(reason));
+    }
+    object.0.push(']');
+    object.maybe("rule", record.rule);
+    object.maybe("server", record.server);
+    if let Some(session) = record.session {
+        // Enough to tell sessions apart, too little to be one.
+        object.text("session", session.get(..8).unwrap_or(session));
+    }
+    if !record.shadow.is_empty() {
+        object.key("shadow");
+        pairs(object.0, record.shadow, |out, verdict| push_string(out, verdict));
+    }
+    object.text("target", record.target);
+    object.show("time", &record.received);
+    object.maybe("trace", record.trace_id);
+    object.text("verdict", record.verdict);
+}
+
+/// An object of pairs, sorted by key.
+fn pairs<T>(out: &mut String, pairs: &[(String, T)], write: impl Fn(&mut String, &T)) {
+    let mut sorted: Vec<_> = pairs.iter().collect();
+    sorted.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    out.push('{');
+    for (at, (key, value)) in sorted.into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_string(out, key);
+        out.push(':');
+        write(out, value);
+    }
+    out.push('}');
+}
+
+/// Writes an outcome of the decision with this sequence number.
+pub(crate) fn outcome(out: &mut String, of: u64, call: CallId, time: Timestamp, record: &OutcomeRecord<'_>) {
+    let mut object = Object(out);
+    object.number("bytes_in", record.bytes_in);
+    object.number("bytes_out", record.bytes_out);
+    object.show("call", &call);
+    object.text("dlp", record.dlp);
+    object.number("duration_us", record.duration_us);
+    if let Some(error) = record.error {
+        object.text("error", error);
+    }
+    object.text("kind", "outcome");
+    object.number("of", of);
+    object.text("outcome", record.outcome.as_str());
+    if let Some(result) = record.result {
+        let hash = digest(&SHA256, result);
+        object.key("result");
+        object.0.push_str("\"sha256:");
+        push_hex(object.0, hash.as_ref());
+        object.0.push('"');
+    }
+    object.show("time", &time);
+    if let Some(status) = record.upstream_status {
+        object.number("upstream_status", u64::from(status));
+    }
+    object.number("upstream_us", record.upstream_us);
+}
+
+/// Writes an event.
+pub(crate) fn event(out: &mut String, record: &EventRecord<'_>) {
+    let mut object = Object(out);
+    if let Some(detail) = record.detail {
+        object.text("detail", detail);
+    }
+    object.text("event", record.kind);
+    if let Some(ip) = record.ip {
+        object.show("ip", &ip);
+    }
+    object.text("kind", "event");
+    object.text("reason", record.reason);
+    object.show("time", &record.time);
+}
+
+/// Appends the whole entry to `line`: its place, then `rest`.
+pub(crate) fn place(line: &mut Vec<u8>, previous: &Hash, sequence: u64, rest: &str) {
+    let mut head = String::with_capacity(112);
+    head.push_str("{\"_prev\":\"");
+    push_hex(&mut head, previous);
+    write!(head, "\",\"_seq\":{sequence},").expect("writing to a string");
+    line.extend_from_slice(head.as_bytes());
+    line.extend_from_slice(rest.as_bytes());
+    line.push(b'}');
+}
+
+/// Appends bytes as lower-case hexadecimal digits.
+pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(char::from(HEX[usize::from(byte >> 4)]));
+        out.push(char::from(HEX[usize::from(byte & 15)]));
+    }
+}

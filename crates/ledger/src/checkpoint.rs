@@ -1,0 +1,164 @@
+//! Checkpoints: signed tree heads, in the C2SP formats tlog-checkpoint and signed-note.
+//!
+//! ```text
+//! <origin>
+//! <number of entries>
+//! <base64 root>
+//! time <RFC 3339>
+//!
+//! — <origin> <base64 of key hash (4 bytes) ‖ Ed25519 signature>
+//! ```
+
+use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use doorward_model::Timestamp;
+
+use crate::merkle::Hash;
+
+/// A tree head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The name of the log.
+    pub origin: String,
+    /// How many entries it covers.
+    pub size: u64,
+    /// The root of the tree over them.
+    pub root: Hash,
+    /// When it was made.
+    pub time: String,
+}
+
+const ED25519_NOTE: u8 = 0x01;
+
+fn key_hash(name: &str, public: &[u8]) -> [u8; 4] {
+    let mut context = Context::new(&SHA256);
+    context.update(name.as_bytes());
+    context.update(b"\n");
+    context.update(&[ED25519_NOTE]);
+    context.update(public);
+    let mut hash = [0; 4];
+    hash.copy_from_slice(&context.finish().as_ref()[..4]);
+    hash
+}
+
+/// The public key as a signed-note verifier key: `<name>+<hash>+<base64>`.
+pub(crate) fn verifier_key(name: &str, key: &Ed25519KeyPair) -> String {
+    let public = key.public_key().as_ref();
+    let hash = u32::from_be_bytes(key_hash(name, public));
+    let mut typed = vec![ED25519_NOTE];
+    typed.extend_from_slice(public);
+    format!("{name}+{hash:08x}+{}", STANDARD.encode(typed))
+}
+
+impl Checkpoint {
+    pub(crate) fn new(origin: &str, size: u64, root: Hash, time: Timestamp) -> Self {
+        Self { origin: origin.to_owned(), size, root, time: time.to_string() }
+    }
+
+    fn body(&self) -> String {
+        format!("{}\n{}\n{}\ntime {}\n", self.origin, self.size, STANDARD.encode(self.root), self.time)
+    }
+
+    /// The signed note.
+    pub(crate) fn sign(&self, key: &Ed25519KeyPair) -> String {
+        let body = self.body();
+        let mut signature = key_hash(&self.origin, key.public_key().as_ref()).to_vec();
+        signature.extend_from_slice(key.sign(body.as_bytes()).as_ref());
+        format!("{body}\n— {} {}\n", self.origin, STANDARD.encode(signature))
+    }
+
+    /// Reads a note and checks its signature with a verifier key.
+    ///
+    /// Returns `None` for anything but a checkpoint signed by that key.
+    pub fn open(note: &str, verifier: &str) -> Option<Self> {
+        let (name, rest) = verifier.split_once('+')?;
+        let (_, encoded) = rest.split_once('+')?;
+        let typed = STANDARD.decode(encoded).ok()?;
+        let (&kind, public) = typed.split_first()?;
+        let (body, signatures) = note.split_once("\n\n")?;
+        let body = format!("{body}\n");
+        let line = signatures.lines().find_map(|line| line.strip_prefix("— ")?.strip_prefix(name)?.strip_prefix(' '))?;
+        let signature = STANDARD.decode(line).ok()?;
+        let (hash, signature) = signature.split_at_checked(4)?;
+        if kind != ED25519_NOTE || hash != key_hash(name, public) {
+            return None;
+        }
+        UnparsedPublicKey::new(&ED25519, public).verify(body.as_bytes(), signature).ok()?;
+        let mut lines = body.lines();
+        let checkpoint = Self {
+            origin: lines.next()?.to_owned(),
+            size: lines.next()?.parse().ok()?,
+            root: STANDARD.decode(lines.next()?).ok()?.try_into().ok()?,
+            time: lines.next()?.strip_prefix("time ")?.to_owned(),
+        };
+        (checkpoint.origin == name).then_some(checkpoint)
+    }
+}
+
+/// The notes of a checkpoint file, each with the line it starts on, counted from 1.
+/// Whatever is no note comes out as it is and will not open.
+pub(crate) fn notes(text: &str) -> Vec<(usize, String)> {
+    let mut notes = Vec::new();
+    let mut note = String::new();
+    let mut start = 1;
+    let mut signed = false;
+    for (at, line) in text.lines().enumerate() {
+        if note.is_empty() {
+            start = at + 1;
+        }
+        // A blank line behind a signature ends a note; one before it is part of it.
+        if line.is_empty() && signed {
+            notes.push((start, std::mem::take(&mut note)));
+            signed = false;
+            continue;
+        }
+        signed = line.starts_with("— ");
+        note.push_str(line);
+        note.push('\n');
+    }
+    if !note.is_empty() {
+        notes.push((start, note));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+
+    use super::*;
+
+    fn key() -> Ed25519KeyPair {
+        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
+        Ed25519KeyPair::from_pkcs8(document.as_ref()).expect("a key")
+    }
+
+    #[test]
+    fn a_checkpoint_opens_with_its_own_key_and_unaltered_only() {
+        let (ours, theirs) = (key(), key());
+        let checkpoint = Checkpoint::new("gate.example/log", 42, [7; 32], Timestamp::from_micros(1_000_000));
+        let note = checkpoint.sign(&ours);
+        let verifier = verifier_key("gate.example/log", &ours);
+        assert_eq!(Checkpoint::open(&note, &verifier), Some(checkpoint));
+        assert_eq!(Checkpoint::open(&note, &verifier_key("gate.example/log", &theirs)), None);
+        assert_eq!(Checkpoint::open(&note, &verifier_key("other.example/log", &ours)), None);
+        for at in (0..note.len()).filter(|at| note.is_char_boundary(*at)) {
+            let mut altered = note.clone().into_bytes();
+            altered[at] ^= 1;
+            if let Ok(altered) = String::from_utf8(altered) {
+                assert_eq!(Checkpoint::open(&altered, &verifier), None, "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn notes_are_told_apart_in_a_file() {
+        let key = key();
+        let sign = |size| Checkpoint::new("log", size, [1; 32], Timestamp::from_micros(5)).sign(&key);
+        let file = format!("{}\n{}\n", sign(1), sign(2));
+        let found = notes(&file);
+        assert_eq!(found, [(1, sign(1)), (8, sign(2))]);
+    }
+}

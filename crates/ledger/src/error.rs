@@ -1,0 +1,56 @@
+//! What can go wrong with the log.
+
+use std::path::PathBuf;
+
+/// Why the log could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LedgerError {
+    /// Another process writes this log.
+    #[error("the log in {0} is in use by another gateway; stop it, or give this one its own dataDir")]
+    Locked(PathBuf),
+    /// Reading or writing a file failed.
+    #[error("{action} {path}: {reason}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// Other entries of the same write failed, and this one with them.
+    #[error("the log could not be written")]
+    NotWritten,
+    /// The log holds something that no gateway wrote, before its end.
+    #[error("{path}, line {line}: {reason}; run `doorward audit verify`")]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The signing key cannot be used.
+    #[error("the signing key {0} cannot be read")]
+    Key(PathBuf),
+    /// The index cannot be read or written.
+    #[error("index: {0}")]
+    Index(String),
+    /// The log is closed.
+    #[error("the log is closed")]
+    Closed,
+}
+
+impl LedgerError {
+    pub(crate) fn file(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |error| Self::File { action, path, reason: error.to_string() }
+    }
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Index(error.to_string())
+    }
+}

@@ -1,0 +1,151 @@
+//! The index: what the log says, as rows that can be searched.
+//!
+//! A projection and nothing more: it is built from the segments, behind the writer,
+//! and can be deleted at any time.
+
+mod filter;
+mod follow;
+mod row;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+
+pub use filter::{Filter, Status, UnknownStatus};
+pub use row::{CallRow, Stats, Usage};
+
+use crate::error::LedgerError;
+use follow::Follower;
+
+const FILE: &str = "index.db";
+/// Goes up when the table changes; an index of another version is built anew.
+const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE calls(
+    seq INTEGER PRIMARY KEY,
+    call TEXT NOT NULL, time TEXT NOT NULL, person TEXT, domain TEXT, agent TEXT, grant_id TEXT NOT NULL,
+    consumer TEXT NOT NULL, client TEXT, server TEXT, target TEXT NOT NULL, operation TEXT NOT NULL,
+    origin TEXT NOT NULL, verdict TEXT NOT NULL, reasons TEXT NOT NULL, layer TEXT NOT NULL, rule TEXT,
+    outcome TEXT, duration_us INTEGER, upstream_us INTEGER, error TEXT, dlp TEXT NOT NULL, args TEXT,
+    fingerprint TEXT, trace TEXT, prev TEXT NOT NULL, hash TEXT NOT NULL
+);
+CREATE INDEX calls_by_consumer ON calls(consumer, seq);
+CREATE INDEX calls_by_target ON calls(server, target, seq);
+CREATE TABLE position(one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL);
+INSERT INTO position VALUES (1, 0, 0, 0);
+";
+
+/// The index of one log.
+pub struct Index {
+    database: Connection,
+    follower: Option<Follower>,
+}
+
+impl Index {
+    /// Opens the index for writing, or begins a new one.
+    pub(crate) fn open(log: &Path) -> Result<Self, LedgerError> {
+        let path = log.join(FILE);
+        let database = Connection::open(&path)?;
+        if database.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? != VERSION {
+            drop(database);
+            for suffix in ["", "-wal", "-shm"] {
+                let mut name = path.clone().into_os_string();
+                name.push(suffix);
+                // What is not there need not be removed.
+                let _ = std::fs::remove_file(name);
+            }
+            let database = Connection::open(&path)?;
+            prepare(&database)?;
+            database.execute_batch(SCHEMA)?;
+            database.pragma_update(None, "user_version", VERSION)?;
+            return Ok(Self { follower: Some(Follower::new(log, &database)?), database });
+        }
+        prepare(&database)?;
+        Ok(Self { follower: Some(Follower::new(log, &database)?), database })
+    }
+
+    /// Opens the index of a log that another process may be writing.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open_read_only(log: &Path) -> Result<Self, LedgerError> {
+        let path = log.join(FILE);
+        let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .map_err(|_| LedgerError::Index(format!("{} does not exist; no gateway has run here", path.display())))?;
+        database.busy_timeout(Duration::from_secs(5))?;
+        Ok(Self { database, follower: None })
+    }
+
+    /// Takes in everything up to the entry with this number.
+    pub(crate) fn follow(&mut self, written: u64) -> Result<(), LedgerError> {
+        match &mut self.follower {
+            Some(follower) => follower.follow(&mut self.database, written),
+            None => Ok(()),
+        }
+    }
+
+    /// Calls that match, newest first.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn query(&self, filter: &Filter) -> Result<Vec<CallRow>, LedgerError> {
+        let (condition, values) = filter.sql();
+        let sql = format!(
+            "SELECT {} FROM calls WHERE {condition} ORDER BY seq DESC LIMIT {}",
+            row::COLUMNS,
+            filter.limit.min(1_000_000)
+        );
+        let mut statement = self.database.prepare(&sql)?;
+        let rows = statement.query_map(params_from_iter(values), CallRow::read)?;
+        rows.map(|row| row.map_err(LedgerError::from)).collect()
+    }
+
+    /// Counts of the calls that match.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn stats(&self, filter: &Filter) -> Result<Stats, LedgerError> {
+        let (condition, values) = filter.sql();
+        let sql = format!(
+            "SELECT verdict, outcome, coalesce(server, 'unknown'), count(*) FROM calls WHERE {condition} GROUP BY 1, 2, 3"
+        );
+        let mut statement = self.database.prepare(&sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        let mut stats = Stats::default();
+        while let Some(row) = rows.next()? {
+            let (verdict, outcome): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+            stats.add(&verdict, outcome.as_deref(), row.get(2)?, row.get(3)?);
+        }
+        Ok(stats)
+    }
+
+    /// Usage of the calls that match; refused calls are counted apart.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn usage(&self, filter: &Filter) -> Result<Usage, LedgerError> {
+        let (condition, values) = filter.sql();
+        let sql = format!(
+            "SELECT outcome, coalesce(server, 'unknown'), target, coalesce(duration_us, 0) FROM calls WHERE {condition}"
+        );
+        let mut statement = self.database.prepare(&sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        let mut usage = Usage::default();
+        while let Some(row) = rows.next()? {
+            let outcome: Option<String> = row.get(0)?;
+            usage.add(outcome.as_deref(), row.get(1)?, row.get(2)?, row.get(3)?);
+        }
+        usage.finish();
+        Ok(usage)
+    }
+}
+
+fn prepare(database: &Connection) -> Result<(), LedgerError> {
+    database.busy_timeout(Duration::from_secs(5))?;
+    database.pragma_update(None, "journal_mode", "WAL")?;
+    // A projection may lose its last moments to a power cut; it takes them in again.
+    database.pragma_update(None, "synchronous", "OFF")?;
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! Which calls a question is about.
+
+use std::str::FromStr;
+
+use doorward_model::Timestamp;
+
+/// The four words that older records used for the end of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The server answered.
+    Success,
+    /// It did not, or its tool failed.
+    Error,
+    /// A rule said no.
+    Denied,
+    /// A limit said no.
+    RateLimited,
+}
+
+/// A text that is none of the four.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no status: use success, error, denied or rate-limited")]
+pub struct UnknownStatus(pub String);
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        [Self::Success, Self::Error, Self::Denied, Self::RateLimited]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| UnknownStatus(text.to_owned()))
+    }
+}
+
+impl Status {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Error => "error",
+            Self::Denied => "denied",
+            Self::RateLimited => "rate-limited",
+        }
+    }
+
+    /// The status of a call that ended so; a call under way counts as a success so far.
+    pub fn of(outcome: Option<&str>) -> Self {
+        match outcome {
+            None | Some("success" | "pending") => Self::Success,
+            Some("denied") => Self::Denied,
+            Some("rate_limited" | "quota_exceeded") => Self::RateLimited,
+            Some(_) => Self::Error,
+        }
+    }
+
+    fn condition(self) -> &'static str {
+        match self {
+            Self::Success => "(outcome IS NULL OR outcome IN ('success', 'pending'))",
+            Self::Error => "outcome IN ('tool_error', 'upstream_error', 'timeout', 'cancelled', 'unknown')",
+            Self::Denied => "outcome = 'denied'",
+            Self::RateLimited => "outcome IN ('rate_limited', 'quota_exceeded')",
+        }
+    }
+}
+
+/// Which calls to look at. Everything that is set must match; of several values,
+/// any one.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Consumer, exactly.
+    pub consumer: Option<String>,
+    /// Persons.
+    pub persons: Vec<String>,
+    /// Agents; `unknown` stands for none.
+    pub agents: Vec<String>,
+    /// Domains of the persons' addresses; `(none)` stands for none.
+    pub domains: Vec<String>,
+    /// Server ids or globs.
+    pub servers: Vec<String>,
+    /// Tool names, globs, or `server__tool`.
+    pub tools: Vec<String>,
+    /// The older words for the end.
+    pub status: Option<Status>,
+    /// Verdicts.
+    pub verdicts: Vec<String>,
+    /// Outcomes.
+    pub outcomes: Vec<String>,
+    /// What guardrails did.
+    pub dlp: Vec<String>,
+    /// Not before, inclusive.
+    pub from: Option<Timestamp>,
+    /// Not after, inclusive.
+    pub to: Option<Timestamp>,
+    /// Only entries before this sequence number: where the last page ended.
+    pub before: Option<u64>,
+    /// How many rows at most.
+    pub limit: usize,
+}
+
+impl Filter {
+    /// The condition and the values of its placeholders.
+    pub(super) fn sql(&self) -> (String, Vec<String>) {
+        let mut conditions = vec!["1".to_owned()];
+        let mut values: Vec<String> = Vec::new();
+        let mut any = |column: &str, wanted: &[String], none: &str| {
+            if wanted.is_empty() {
+                return;
+            }
+            let each: Vec<_> = wanted
+                .iter()
+                .map(|value| match value {
+                    value if value == none => format!("{column} IS NULL"),
+                    value => {
+                        values.push(value.clone());
+                        let operator = if value.contains('*') { "GLOB" } else { "=" };
+                        format!("{column} {operator} ?{}", values.len())
+                    }
+                })
+                .collect();
+            conditions.push(format!("({})", each.join(" OR ")));
+        };
+        any("consumer", self.consumer.as_slice(), "\0");
+        any("person", &self.persons, "\0");
+        any("agent", &self.agents, "unknown");
+        any("domain", &self.domains, "(none)");
+        any("server", &self.servers, "\0");
+        any("verdict", &self.verdicts, "\0");
+        any("outcome", &self.outcomes, "\0");
+        any("dlp", &self.dlp, "\0");
+        if !self.tools.is_empty() {
+            let each: Vec<_> = self
+                .tools
+                .iter()
+                .map(|tool| {
+                    values.push(tool.clone());
+                    let whole = values.len();
+                    let operator = if tool.contains('*') { "GLOB" } else { "=" };
+                    let plain = format!("target {operator} ?{whole}");
+                    match tool.split_once("__") {
+                        Some((server, name)) => {
+                            values.push(server.to_owned());
+                            values.push(name.to_owned());
+                            format!("({plain} OR (server = ?{} AND target {operator} ?{}))", whole + 1, whole + 2)
+                        }
+                        None => plain,
+                    }
+                })
+                .collect();
+            conditions.push(format!("({})", each.join(" OR ")));
+        }
+        if let Some(status) = self.status {
+            conditions.push(status.condition().to_owned());
+        }
+        // Times are texts of one length, so they compare as times do.
+        for (operator, time) in [(">=", self.from), ("<=", self.to)] {
+            if let Some(time) = time {
+                values.push(time.to_string());
+                conditions.push(format!("time {operator} ?{}", values.len()));
+            }
+        }
+        if let Some(before) = self.before {
+            conditions.push(format!("seq < {before}"));
+        }
+        (conditions.join(" AND "), values)
+    }
+}

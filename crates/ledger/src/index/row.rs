@@ -1,0 +1,226 @@
+//! What the index answers with.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Row;
+use serde_json::{Value, json};
+
+use super::filter::Status;
+
+/// The columns that [`CallRow::read`] expects, in order.
+pub(super) const COLUMNS: &str = "seq, call, time, person, agent, grant_id, consumer, client, server, target, operation, origin, verdict, reasons, layer, rule, outcome, duration_us, upstream_us, error, dlp, args, fingerprint, trace, prev, hash";
+
+/// One call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of the records, described there")]
+pub struct CallRow {
+    pub seq: u64,
+    pub call: String,
+    pub time: String,
+    pub person: Option<String>,
+    pub agent: Option<String>,
+    pub grant: String,
+    pub consumer: String,
+    pub client: Option<String>,
+    pub server: Option<String>,
+    pub target: String,
+    pub operation: String,
+    pub origin: String,
+    pub verdict: String,
+    pub reasons: Vec<String>,
+    pub layer: String,
+    pub rule: Option<String>,
+    pub outcome: Option<String>,
+    pub duration_us: Option<u64>,
+    pub upstream_us: Option<u64>,
+    pub error: Option<String>,
+    pub dlp: String,
+    pub args: Option<String>,
+    pub fingerprint: Option<String>,
+    pub trace: Option<String>,
+    pub prev: String,
+    pub hash: String,
+}
+
+impl CallRow {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let reasons: String = row.get(13)?;
+        Ok(Self {
+            seq: row.get(0)?,
+            call: row.get(1)?,
+            time: row.get(2)?,
+            person: row.get(3)?,
+            agent: row.get(4)?,
+            grant: row.get(5)?,
+            consumer: row.get(6)?,
+            client: row.get(7)?,
+            server: row.get(8)?,
+            target: row.get(9)?,
+            operation: row.get(10)?,
+            origin: row.get(11)?,
+            verdict: row.get(12)?,
+            reasons: serde_json::from_str(&reasons).unwrap_or_default(),
+            layer: row.get(14)?,
+            rule: row.get(15)?,
+            outcome: row.get(16)?,
+            duration_us: row.get(17)?,
+            upstream_us: row.get(18)?,
+            error: row.get(19)?,
+            dlp: row.get(20)?,
+            args: row.get(21)?,
+            fingerprint: row.get(22)?,
+            trace: row.get(23)?,
+            prev: row.get(24)?,
+            hash: row.get(25)?,
+        })
+    }
+
+    /// The older word for the end of the call.
+    pub fn status(&self) -> Status {
+        Status::of(self.outcome.as_deref())
+    }
+
+    /// Milliseconds from receipt to answer, rounded.
+    pub fn latency_ms(&self) -> u64 {
+        (self.duration_us.unwrap_or(0) + 500) / 1_000
+    }
+
+    /// The row as JSON: the members of older records first, then ours.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "id": self.call,
+            "timestamp": self.time,
+            "consumerId": self.consumer,
+            "apiKeyId": self.grant,
+            "serverId": self.server.as_deref().unwrap_or("unknown"),
+            "tool": self.target,
+            "args": self.args.as_deref().unwrap_or("{}"),
+            "response": "",
+            "latencyMs": self.latency_ms(),
+            "status": self.status().as_str(),
+            "error": self.error.as_ref().or(self.reasons.first()),
+            "prevHash": self.prev,
+            "hash": self.hash,
+            "seq": self.seq,
+            "person": self.person,
+            "agent": self.agent,
+            "client": self.client,
+            "operation": self.operation,
+            "origin": self.origin,
+            "verdict": self.verdict,
+            "reasons": self.reasons,
+            "layer": self.layer,
+            "rule": self.rule,
+            "outcome": self.outcome,
+            "durationUs": self.duration_us,
+            "upstreamUs": self.upstream_us,
+            "fingerprint": self.fingerprint,
+            "trace": self.trace,
+        })
+    }
+}
+
+/// How many calls there were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// All of them.
+    pub total: u64,
+    /// By the older word for the end.
+    pub by_status: BTreeMap<String, u64>,
+    /// By server.
+    pub by_server: BTreeMap<String, u64>,
+    /// By verdict.
+    pub by_verdict: BTreeMap<String, u64>,
+}
+
+impl Stats {
+    pub(super) fn add(&mut self, verdict: &str, outcome: Option<&str>, server: String, count: u64) {
+        self.total += count;
+        *self.by_status.entry(Status::of(outcome).as_str().to_owned()).or_default() += count;
+        *self.by_server.entry(server).or_default() += count;
+        *self.by_verdict.entry(verdict.to_owned()).or_default() += count;
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "total": self.total, "byStatus": self.by_status, "byServer": self.by_server, "byVerdict": self.by_verdict,
+        })
+    }
+}
+
+/// What calls cost.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Calls that were sent to a server.
+    pub calls: u64,
+    /// Of those, how many failed.
+    pub errors: u64,
+    /// Calls that a rule refused.
+    pub denied: u64,
+    /// Calls that a limit refused.
+    pub limited: u64,
+    /// Mean time in milliseconds, rounded.
+    pub average_ms: u64,
+    /// Percentiles 50, 95 and 99 of the time, in milliseconds.
+    pub percentiles_ms: [f64; 3],
+    /// Calls by server.
+    pub by_server: BTreeMap<String, u64>,
+    /// Calls by tool, over all servers.
+    pub by_tool: BTreeMap<String, u64>,
+    /// Calls by server and tool.
+    pub by_server_tool: BTreeMap<String, BTreeMap<String, u64>>,
+    durations_us: Vec<u64>,
+}
+
+impl Usage {
+    pub(super) fn add(&mut self, outcome: Option<&str>, server: String, tool: String, duration_us: u64) {
+        match Status::of(outcome) {
+            Status::Denied => self.denied += 1,
+            Status::RateLimited => self.limited += 1,
+            status => {
+                self.calls += 1;
+                self.errors += u64::from(status == Status::Error);
+                self.durations_us.push(duration_us);
+                *self.by_tool.entry(tool.clone()).or_default() += 1;
+                *self.by_server_tool.entry(server.clone()).or_default().entry(tool).or_default() += 1;
+                *self.by_server.entry(server).or_default() += 1;
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        let mut durations = std::mem::take(&mut self.durations_us);
+        if durations.is_empty() {
+            return;
+        }
+        durations.sort_unstable();
+        let count = durations.len();
+        let sum: u64 = durations.iter().sum();
+        self.average_ms = ((sum as f64 / count as f64) / 1_000.0).round() as u64;
+        for (slot, share) in self.percentiles_ms.iter_mut().zip([0.50, 0.95, 0.99]) {
+            // Nearest rank.
+            let rank = ((count as f64 * share).ceil() as usize).clamp(1, count);
+            *slot = durations[rank - 1] as f64 / 1_000.0;
+        }
+    }
+
+    /// As JSON, the members of the older shape first.
+    pub fn to_json(&self) -> Value {
+        let [p50, p95, p99] = self.percentiles_ms;
+        json!({
+            "totalCalls": self.calls,
+            "totalErrors": self.errors,
+            "avgLatencyMs": self.average_ms,
+            "byServer": self.by_server,
+            "byTool": self.by_tool,
+            "byServerTool": self.by_server_tool,
+            "denied": self.denied,
+            "rateLimited": self.limited,
+            "errorRate": if self.calls == 0 { 0.0 } else { self.errors as f64 / self.calls as f64 },
+            "p50LatencyMs": p50,
+            "p95LatencyMs": p95,
+            "p99LatencyMs": p99,
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! The keys of the log: one that signs checkpoints, one that salts digests.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use doorward_model::Random;
+
+use crate::error::LedgerError;
+
+/// The keys, kept in files that only their owner can read.
+pub(crate) struct Keys {
+    pub signing: Ed25519KeyPair,
+    pub salt: hmac::Key,
+}
+
+impl Keys {
+    /// Reads the keys of a folder, making what is missing.
+    pub(crate) fn open(folder: &Path, random: &dyn Random) -> Result<Self, LedgerError> {
+        fs::create_dir_all(folder).map_err(LedgerError::file("create", folder))?;
+        let path = folder.join("ledger-signing.key");
+        let pkcs8 = read_or_make(&path, || {
+            let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
+            document.map(|document| document.as_ref().to_vec()).map_err(|_| LedgerError::Key(path.clone()))
+        })?;
+        let signing = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| LedgerError::Key(path.clone()))?;
+        let salt = read_or_make(&folder.join("ledger-salt.key"), || {
+            let mut bytes = vec![0; 32];
+            random.fill(&mut bytes);
+            Ok(bytes)
+        })?;
+        Ok(Self { signing, salt: hmac::Key::new(hmac::HMAC_SHA256, &salt) })
+    }
+}
+
+fn read_or_make(path: &Path, make: impl FnOnce() -> Result<Vec<u8>, LedgerError>) -> Result<Vec<u8>, LedgerError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let bytes = make()?;
+            let mut options = OpenOptions::new();
+            let written = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)
+                .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
+            written.map_err(LedgerError::file("write", path))?;
+            Ok(bytes)
+        }
+        Err(error) => Err(LedgerError::file("read", path)(error)),
+    }
+}

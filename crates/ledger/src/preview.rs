@@ -1,0 +1,147 @@
+//! What a record keeps of arguments: a salted digest, the keys, and a short text
+//! with the values of secret-looking members masked.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::hmac;
+use doorward_model::CallId;
+use doorward_model::json::{Kind, Value, canonical, number_text, push_string};
+
+use crate::canonical::push_hex;
+
+/// Longest preview, in characters.
+const LONGEST: usize = 1_024;
+/// Keys of the outermost object that are listed.
+const MOST_KEYS: usize = 64;
+
+/// Parts of key names whose values are masked.
+const SECRET: [&str; 12] = [
+    "password", "passwd", "secret", "token", "apikey", "authorization", "credential", "privatekey", "cookie",
+    "accesskey", "passphrase", "bearer",
+];
+
+/// Writes the `arguments` member of a decision.
+///
+/// The salt of a record is an HMAC of its call id, so that it can be revealed for
+/// one record alone without being stored with each.
+pub(crate) fn write(out: &mut String, arguments: Value<'_>, call: CallId, key: &hmac::Key) {
+    let text = canonical(arguments);
+    let salt = hmac::sign(key, call.as_bytes());
+    let mut context = Context::new(&SHA256);
+    context.update(&salt.as_ref()[..16]);
+    context.update(text.as_bytes());
+    out.push_str("{\"digest\":\"sha256:");
+    push_hex(out, context.finish().as_ref());
+    out.push_str("\",\"keys\":[");
+    let mut keys: Vec<_> = arguments.members().map(|(key, _)| key).collect();
+    keys.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
+    for (at, key) in keys.iter().take(MOST_KEYS).enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_string(out, key.get(..64).unwrap_or(key));
+    }
+    out.push_str("],\"preview\":");
+    let masked = if has_secret(arguments) {
+        let mut masked = String::new();
+        mask(&mut masked, arguments, false);
+        masked
+    } else {
+        text
+    };
+    let cut = masked.char_indices().nth(LONGEST).map(|(at, _)| at);
+    push_string(out, &masked[..cut.unwrap_or(masked.len())]);
+    if cut.is_some() {
+        out.push_str(",\"truncated\":true");
+    }
+    out.push('}');
+}
+
+fn is_secret(key: &str) -> bool {
+    let plain: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    SECRET.iter().any(|word| plain.contains(word))
+}
+
+fn has_secret(value: Value<'_>) -> bool {
+    value.members().any(|(key, member)| is_secret(&key) || has_secret(member)) || value.items().any(has_secret)
+}
+
+fn mask(out: &mut String, value: Value<'_>, secret: bool) {
+    match value.kind() {
+        Kind::Object => {
+            let mut members: Vec<_> = value.members().collect();
+            members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+            out.push('{');
+            for (at, (key, member)) in members.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                push_string(out, &key);
+                out.push(':');
+                mask(out, member, secret || is_secret(&key));
+            }
+            out.push('}');
+        }
+        Kind::Array => {
+            out.push('[');
+            for (at, item) in value.items().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                mask(out, item, secret);
+            }
+            out.push(']');
+        }
+        _ if secret => out.push_str("\"[masked]\""),
+        Kind::String => push_string(out, &value.as_str().unwrap_or_default()),
+        Kind::Number => out.push_str(&number_text(value.raw())),
+        Kind::Null | Kind::Bool => out.push_str(value.raw()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use doorward_model::Timestamp;
+    use doorward_model::clock::Fixed;
+    use doorward_model::json::{Document, Limits};
+
+    use super::*;
+
+    fn preview(arguments: &str) -> String {
+        let document = Document::parse(Bytes::copy_from_slice(arguments.as_bytes()), &Limits::default()).expect("valid");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+        let call = CallId::new(Timestamp::from_micros(1), &Fixed::new(1));
+        let mut out = String::new();
+        write(&mut out, document.root(), call, &key);
+        out
+    }
+
+    #[test]
+    fn secret_looking_values_are_masked_at_any_depth() {
+        let text = preview(r#"{"b":1,"Api-Key":"k1","a":[{"accessToken":{"x":"k2","y":["k3"]}}]}"#);
+        assert!(text.contains(r#""keys":["Api-Key","a","b"]"#), "{text}");
+        for secret in ["k1", "k2", "k3"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters_and_say_so() {
+        let text = preview(&format!(r#"{{"m":"{}"}}"#, "é".repeat(5_000)));
+        assert!(text.ends_with(r#","truncated":true}"#));
+        assert!(text.chars().count() < 1_300);
+    }
+
+    #[test]
+    fn equal_arguments_of_another_call_have_another_digest() {
+        let document = Document::parse(Bytes::from_static(b"{}"), &Limits::default()).expect("valid");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+        let random = Fixed::new(1);
+        let digest = || {
+            let mut out = String::new();
+            write(&mut out, document.root(), CallId::new(Timestamp::from_micros(1), &random), &key);
+            out
+        };
+        assert_ne!(digest(), digest());
+    }
+}

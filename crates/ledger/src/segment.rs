@@ -1,0 +1,94 @@
+//! Segments: the files that hold the entries, one a line.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::error::LedgerError;
+
+/// The longest line that is read; no gateway writes a longer one.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// The folder of the segments.
+pub(crate) fn folder(log: &Path) -> PathBuf {
+    log.join("segments")
+}
+
+/// The segment whose first entry has this sequence number.
+pub(crate) fn path(log: &Path, first: u64) -> PathBuf {
+    folder(log).join(format!("{first:020}.log"))
+}
+
+/// All segments by the number of their first entry, in order.
+pub(crate) fn list(log: &Path) -> Result<Vec<(u64, PathBuf)>, LedgerError> {
+    let folder = folder(log);
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(LedgerError::file("read", &folder)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(LedgerError::file("read", &folder))?.path();
+        let first = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".log")?.parse().ok());
+        if let Some(first) = first {
+            found.push((first, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// One line of a segment.
+pub(crate) struct Line {
+    /// The entry, without its line end.
+    pub entry: Vec<u8>,
+    /// Whether its line end was there; without it the line may be torn.
+    pub complete: bool,
+    /// Where the line ends, in bytes from the start of the file.
+    pub end: u64,
+}
+
+/// Reads a segment line by line, in memory bounded by the longest line.
+pub(crate) struct Lines {
+    reader: BufReader<File>,
+    path: PathBuf,
+    at: u64,
+}
+
+impl Lines {
+    /// Opens a segment from `start`, a byte offset at which a line begins.
+    pub(crate) fn open(path: &Path, start: u64) -> Result<Self, LedgerError> {
+        use std::io::Seek as _;
+        let mut file = File::open(path).map_err(LedgerError::file("open", path))?;
+        file.seek(std::io::SeekFrom::Start(start)).map_err(LedgerError::file("read", path))?;
+        Ok(Self { reader: BufReader::with_capacity(1 << 16, file), path: path.to_path_buf(), at: start })
+    }
+
+    /// The next line; `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Line>, LedgerError> {
+        let mut entry = Vec::new();
+        loop {
+            let chunk = self.reader.fill_buf().map_err(LedgerError::file("read", &self.path))?;
+            if chunk.is_empty() || entry.len() > LONGEST_LINE {
+                break;
+            }
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(chunk.len(), |end| end + 1);
+            entry.extend_from_slice(&chunk[..taken]);
+            self.reader.consume(taken);
+            if end.is_some() {
+                break;
+            }
+        }
+        if entry.is_empty() {
+            return Ok(None);
+        }
+        self.at += entry.len() as u64;
+        let complete = entry.last() == Some(&b'\n');
+        if complete {
+            entry.pop();
+        }
+        Ok(Some(Line { entry, complete, end: self.at }))
+    }
+}
