@@ -28,7 +28,11 @@ fn node(value: Json<'_>, lines: &Lines<'_>) -> Node {
         Kind::String => scalar(value.as_str().unwrap_or_default().into_owned(), Style::Quoted),
         Kind::Null | Kind::Bool | Kind::Number => scalar(value.raw().to_owned(), Style::Plain),
     };
-    Node { mark: lines.mark(value.span().start), value: content }
+    let end = match &content {
+        Value::Scalar(_) => value.span().end,
+        Value::List(_) | Value::Map(_) => value.span().end - 1,
+    };
+    Node { mark: lines.mark(value.span().start), end, value: content }
 }
 
 fn entry(text: String, value: Json<'_>, lines: &Lines<'_>) -> (Key, Node) {

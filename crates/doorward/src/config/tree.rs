@@ -21,6 +21,9 @@ pub struct Mark {
 pub struct Node {
     /// Where it starts.
     pub mark: Mark,
+    /// Where it ends, in bytes: behind a scalar; at the closing bracket of a list or
+    /// map that has one.
+    pub end: usize,
     /// What it is.
     pub value: Value,
 }

@@ -1,0 +1,48 @@
+//! The command line: what can be asked for, and how it is spelled.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{check, completions, init, keys, servers};
+
+const EXAMPLES: &str = "\
+Examples:
+  doorward init                                  write gateway.yaml with a first key
+  doorward check                                 validate it, with line numbers and remedies
+  doorward keys create \"My Agent\" agent-1 reader
+  doorward servers list --json
+
+Exit status: 0 done, 1 the answer is no, 2 wrong usage, 3 the gateway could not be reached.";
+
+/// A self-hosted MCP gateway: decides every call before it runs, and proves what it decided.
+#[derive(Debug, Parser)]
+#[command(name = "doorward", version, about, after_help = EXAMPLES, arg_required_else_help = false)]
+pub struct Cli {
+    /// The configuration [default: $MCP_GATEWAY_CONFIG, ./gateway.yaml, ./gateway.yml, ./gateway.json]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a gateway.yaml with a first key and a sample policy
+    Init(init::Arguments),
+    /// Validate a configuration and say what is odd about it
+    Check(check::Arguments),
+    /// List, create and revoke keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// List registered servers
+    #[command(subcommand)]
+    Servers(servers::Command),
+    /// Print a script that completes commands in your shell
+    Completions(completions::Arguments),
+    /// Print the version
+    Version,
+}

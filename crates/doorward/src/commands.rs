@@ -1,0 +1,110 @@
+//! What the program does, one file a command.
+//!
+//! A command gets everything from outside as [`Surroundings`] and answers with an
+//! [`Exit`]. What people asked for goes to `out`, what they should know besides to `err`.
+
+pub mod check;
+pub mod completions;
+pub mod edit;
+pub mod init;
+pub mod keys;
+pub mod layout;
+pub mod servers;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use doorward_model::{Clock, Random};
+
+use crate::cli::{Cli, Command};
+use crate::config::{Config, Lint, Loaded, Variables, find};
+
+/// The world as a command sees it.
+pub struct Surroundings<'a> {
+    /// The environment.
+    pub variables: &'a Variables<'a>,
+    /// Time.
+    pub clock: &'a dyn Clock,
+    /// Chance.
+    pub random: &'a dyn Random,
+    /// Asks a question that is answered by yes or no.
+    pub confirm: &'a dyn Fn(&str) -> bool,
+    /// For what was asked for.
+    pub out: &'a mut dyn Write,
+    /// For everything else.
+    pub err: &'a mut dyn Write,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what was asked.
+    Done,
+    /// The answer is no.
+    No,
+    /// It was asked wrongly.
+    Usage,
+    /// The gateway could not be reached.
+    Unreachable,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::No => 1,
+            Exit::Usage => 2,
+            Exit::Unreachable => 3,
+        })
+    }
+}
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// Whatever kept it from answering, to be shown to people.
+pub fn run(cli: Cli, mut world: Surroundings<'_>) -> anyhow::Result<Exit> {
+    let named = cli.config.as_deref();
+    match cli.command {
+        None => {
+            write!(world.out, "{}", Cli::command().render_long_help())?;
+            Ok(Exit::Done)
+        }
+        Some(Command::Init(arguments)) => init::run(&arguments, named, &mut world),
+        Some(Command::Check(arguments)) => check::run(&arguments, named, &mut world),
+        Some(Command::Keys(command)) => keys::run(&command, named, &mut world),
+        Some(Command::Servers(command)) => servers::run(&command, named, &mut world),
+        Some(Command::Completions(arguments)) => completions::run(&arguments, &mut world),
+        Some(Command::Version) => {
+            writeln!(world.out, "doorward {}", env!("CARGO_PKG_VERSION"))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Finds the configuration.
+fn locate(named: Option<&Path>, world: &Surroundings<'_>) -> anyhow::Result<PathBuf> {
+    Ok(find::find(named, Path::new(""), world.variables)?)
+}
+
+/// Finds and loads the configuration; `None` if it is not valid, and people were told why.
+fn load(named: Option<&Path>, world: &mut Surroundings<'_>) -> anyhow::Result<Option<Loaded>> {
+    let path = locate(named, world)?;
+    match Config::load(&path, world.variables) {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(lints) => {
+            for lint in lints.iter().filter(|lint| lint.is_error()) {
+                writeln!(world.err, "{}", located(&path, lint))?;
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// `gateway.yaml:12:3: error: …`.
+fn located(path: &Path, lint: &Lint) -> String {
+    let gap = if lint.line.is_some() { "" } else { " " };
+    format!("{}:{gap}{lint}", path.display())
+}

@@ -1,0 +1,74 @@
+//! `doorward check`: is this configuration valid, and what is odd about it?
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{Exit, Surroundings, locate, located};
+use crate::config::{Config, Lint};
+
+const EXAMPLES: &str = "\
+Examples:
+  doorward check
+  doorward check production.yaml --json
+
+Warnings leave the exit status at 0; errors make it 1.";
+
+/// Arguments of `doorward check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The file to check, in place of the usual one
+    file: Option<PathBuf>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    file: String,
+    valid: bool,
+    errors: usize,
+    warnings: usize,
+    digest: Option<&'a str>,
+    findings: &'a [Lint],
+}
+
+pub(super) fn run(
+    arguments: &Arguments,
+    named: Option<&Path>,
+    world: &mut Surroundings<'_>,
+) -> anyhow::Result<Exit> {
+    let path = locate(arguments.file.as_deref().or(named), world)?;
+    let (lints, digest) = match Config::load(&path, world.variables) {
+        Ok(loaded) => (loaded.lints, Some(loaded.digest)),
+        Err(lints) => (lints, None),
+    };
+    let errors = lints.iter().filter(|lint| lint.is_error()).count();
+    let warnings = lints.len() - errors;
+    if arguments.json {
+        let answer = Answer {
+            file: path.display().to_string(),
+            valid: errors == 0,
+            errors,
+            warnings,
+            digest: digest.as_deref(),
+            findings: &lints,
+        };
+        writeln!(world.out, "{}", serde_json::to_string_pretty(&answer)?)?;
+    } else {
+        for lint in &lints {
+            writeln!(world.out, "{}", located(&path, lint))?;
+        }
+        let verdict = if errors == 0 { "valid" } else { "not valid" };
+        let counted = format!("{}, {}", count(errors, "error"), count(warnings, "warning"));
+        writeln!(world.out, "{}: {verdict} ({counted})", path.display())?;
+    }
+    Ok(if errors == 0 { Exit::Done } else { Exit::No })
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

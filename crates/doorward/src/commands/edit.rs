@@ -1,0 +1,422 @@
+//! Editing a configuration file without touching what is not meant.
+//!
+//! An edit changes the text at one place, so comments, order and spelling stay. Then
+//! the new text is read again and must say exactly what the old one said, plus the
+//! change; otherwise nothing is written. The file is replaced in one step.
+
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use tempfile::NamedTempFile;
+
+use crate::config::tree::{Node, Scalar, Style, Value};
+use crate::config::{json, parse};
+
+/// A configuration file while it is edited.
+pub struct Document {
+    path: PathBuf,
+    original: String,
+    text: String,
+}
+
+/// A key to be added.
+pub struct NewKey {
+    /// Names and values in order, each value as one line of JSON.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl Document {
+    /// Reads a configuration file. Links are followed, so that saving does not replace them.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no document.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let path = path.canonicalize().with_context(|| format!("Config not found: {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let document = Self { path, original: text.clone(), text };
+        document.tree()?;
+        Ok(document)
+    }
+
+    /// Whether there is a key with this id.
+    pub fn has_key(&self, id: &str) -> bool {
+        self.tree().is_ok_and(|root| keys(&root).iter().any(|key| is_named(key, id)))
+    }
+
+    /// Adds a key behind the others.
+    ///
+    /// # Errors
+    /// If the file is written in a way that this cannot be done safely.
+    pub fn add_key(&mut self, key: &NewKey) -> anyhow::Result<()> {
+        let before = self.tree()?;
+        self.insert(&before, key)?;
+        let expected = json::parse(&key.as_json()).map_err(|malformed| anyhow::anyhow!(malformed.problem))?;
+        let proven = self.tree().is_ok_and(|after| {
+            let (rest_before, keys_before) = without_keys(before);
+            let (rest_after, mut keys_after) = without_keys(after);
+            keys_after.pop() == Some(expected) && keys_before == keys_after && rest_before == rest_after
+        });
+        ensure!(
+            proven,
+            "{} is written in a way that a key cannot be added safely; add it by hand",
+            self.path.display()
+        );
+        Ok(())
+    }
+
+    /// Switches off the key with this id.
+    ///
+    /// # Errors
+    /// If there is none, or the file is written in a way that this cannot be done safely.
+    pub fn revoke_key(&mut self, id: &str) -> anyhow::Result<()> {
+        let mut before = self.tree()?;
+        let Some(key) = keys_mut(&mut before).iter_mut().find(|key| is_named(key, id)) else {
+            bail!("there is no key `{id}`");
+        };
+        let Value::Map(entries) = &mut key.value else { bail!("the key `{id}` is no map") };
+        let Some((_, enabled)) = entries.iter_mut().find(|(name, _)| name.text == "enabled") else {
+            // A key that does not say it is enabled is not.
+            return Ok(());
+        };
+        let place = enabled.mark.offset..enabled.end;
+        enabled.value = Value::Scalar(Scalar { text: "false".to_owned(), style: Style::Plain });
+        self.replace(place, "false")?;
+        let proven = self.tree().is_ok_and(|after| after == before);
+        ensure!(
+            proven,
+            "{} is written in a way that `{id}` cannot be revoked safely; set `enabled: false` by hand",
+            self.path.display()
+        );
+        Ok(())
+    }
+
+    /// Replaces the file in one step, unless somebody else changed it meanwhile.
+    ///
+    /// # Errors
+    /// If it changed, or cannot be written.
+    pub fn save(&self) -> anyhow::Result<()> {
+        let cannot = || format!("{} cannot be written", self.path.display());
+        let current = std::fs::read_to_string(&self.path).with_context(cannot)?;
+        ensure!(current == self.original, "{} was changed by somebody else; try again", self.path.display());
+        let mut file =
+            NamedTempFile::new_in(self.path.parent().unwrap_or(Path::new(""))).with_context(cannot)?;
+        file.write_all(self.text.as_bytes()).with_context(cannot)?;
+        file.as_file().set_permissions(std::fs::metadata(&self.path)?.permissions()).with_context(cannot)?;
+        file.as_file().sync_all().with_context(cannot)?;
+        file.persist(&self.path).with_context(cannot)?;
+        Ok(())
+    }
+
+    fn tree(&self) -> anyhow::Result<Node> {
+        parse(&self.path, &self.text).map_err(|malformed| {
+            let mark = malformed.mark;
+            anyhow::anyhow!(
+                "{}:{}:{}: error: {}",
+                self.path.display(),
+                mark.line,
+                mark.column,
+                malformed.problem
+            )
+        })
+    }
+
+    fn insert(&mut self, root: &Node, key: &NewKey) -> anyhow::Result<()> {
+        let Some(auth) = root.get("auth") else {
+            if self.is_bracketed(root) {
+                return self.add_member(root, &format!("\"auth\": {{\"keys\": [{}]}}", key.as_json()));
+            }
+            let text = ["auth:", "  keys:"].map(str::to_owned).into_iter().chain(key.as_lines(4));
+            return self.add_lines(self.text.len(), text);
+        };
+        if auth.is_null() {
+            let text = std::iter::once("  keys:".to_owned()).chain(key.as_lines(4));
+            return self.add_lines(self.line_end(self.key_offset(root, "auth")), text);
+        }
+        if self.is_bracketed(auth) && auth.get("keys").is_none() {
+            return self.add_member(auth, &format!("\"keys\": [{}]", key.as_json()));
+        }
+        let indent = auth_indent(auth);
+        match auth.get("keys") {
+            None => {
+                let text =
+                    std::iter::once(format!("{}keys:", " ".repeat(indent))).chain(key.as_lines(indent + 2));
+                self.add_lines(self.line_start(auth.mark.offset), text)
+            }
+            Some(keys) if keys.is_null() => {
+                self.add_lines(self.line_end(self.key_offset(auth, "keys")), key.as_lines(indent + 2))
+            }
+            Some(keys) if !self.is_bracketed(keys) => self.add_block_item(keys, key),
+            Some(keys) if keys.items().is_empty() && !self.is_bracketed(auth) => {
+                let end = self.line_end(keys.end);
+                self.add_lines(end, key.as_lines(indent + 2))?;
+                self.replace(keys.mark.offset..keys.end + 1, "")
+            }
+            Some(keys) => self.add_bracketed_item(keys, key),
+        }
+    }
+
+    /// Behind the last element of a list with dashes, and behind the comments that are
+    /// indented like a part of it.
+    fn add_block_item(&mut self, keys: &Node, key: &NewKey) -> anyhow::Result<()> {
+        let last = keys.items().last().context("a list with dashes has elements")?;
+        let dash = self.text[..last.mark.offset].rfind('-').context("an element starts with a dash")?;
+        let column = dash - self.line_start(dash);
+        let mut end = self.line_end(last.mark.offset);
+        for line in self.text[end..].split_inclusive('\n') {
+            let content = line.trim_start_matches(' ');
+            let is_blank = content.trim().is_empty();
+            if !is_blank && line.len() - content.len() <= column {
+                break;
+            }
+            if !is_blank {
+                end = line.as_ptr() as usize - self.text.as_ptr() as usize + line.len();
+            }
+        }
+        self.add_lines(end, key.as_lines(column))
+    }
+
+    fn add_bracketed_item(&mut self, keys: &Node, key: &NewKey) -> anyhow::Result<()> {
+        let Some(last) = keys.items().last() else { return self.replace(keys.end..keys.end, &key.as_json()) };
+        let before = &self.text[self.line_start(last.mark.offset)..last.mark.offset];
+        let gap =
+            if before.trim().is_empty() { format!("{}{before}", self.newline()) } else { " ".to_owned() };
+        let end = behind(last);
+        self.replace(end..end, &format!(",{gap}{}", key.as_json()))
+    }
+
+    fn add_member(&mut self, map: &Node, member: &str) -> anyhow::Result<()> {
+        let Value::Map(entries) = &map.value else { bail!("a map is needed here") };
+        match entries.last() {
+            Some((_, last)) => {
+                let end = behind(last);
+                self.replace(end..end, &format!(", {member}"))
+            }
+            None => self.replace(map.end..map.end, member),
+        }
+    }
+
+    fn add_lines(&mut self, at: usize, lines: impl Iterator<Item = String>) -> anyhow::Result<()> {
+        let newline = self.newline();
+        let mut text = String::new();
+        if at > 0 && !self.text[..at].ends_with('\n') {
+            text.push_str(newline);
+        }
+        for line in lines {
+            text.push_str(&line);
+            text.push_str(newline);
+        }
+        self.replace(at..at, &text)
+    }
+
+    fn replace(&mut self, place: Range<usize>, by: &str) -> anyhow::Result<()> {
+        // Places come from a parser: wrong ones must end in words, not in a panic.
+        ensure!(self.text.get(place.clone()).is_some(), "the place to edit cannot be found");
+        self.text.replace_range(place, by);
+        Ok(())
+    }
+
+    fn is_bracketed(&self, node: &Node) -> bool {
+        matches!(self.text.as_bytes().get(node.mark.offset), Some(b'[' | b'{'))
+    }
+
+    fn key_offset(&self, map: &Node, name: &str) -> usize {
+        let Value::Map(entries) = &map.value else { return self.text.len() };
+        let key = entries.iter().find(|(key, _)| key.text == name);
+        key.map_or(self.text.len(), |(key, _)| key.mark.offset)
+    }
+
+    fn line_start(&self, offset: usize) -> usize {
+        self.text[..offset].rfind('\n').map_or(0, |at| at + 1)
+    }
+
+    /// Behind the line break.
+    fn line_end(&self, offset: usize) -> usize {
+        self.text[offset..].find('\n').map_or(self.text.len(), |at| offset + at + 1)
+    }
+
+    fn newline(&self) -> &'static str {
+        if self.text.contains("\r\n") { "\r\n" } else { "\n" }
+    }
+}
+
+impl NewKey {
+    fn as_json(&self) -> String {
+        let fields = self.fields.iter().map(|(name, value)| format!("\"{name}\": {value}"));
+        format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+    }
+
+    fn as_lines(&self, indent: usize) -> impl Iterator<Item = String> {
+        self.fields.iter().enumerate().map(move |(index, (name, value))| {
+            let dash = if index == 0 { "- " } else { "  " };
+            format!("{}{dash}{name}: {value}", " ".repeat(indent))
+        })
+    }
+}
+
+fn auth_indent(auth: &Node) -> usize {
+    match &auth.value {
+        Value::Map(entries) => entries.first().map_or(2, |(key, _)| key.mark.column - 1),
+        _ => 2,
+    }
+}
+
+/// Where `node` ends, closing bracket included.
+fn behind(node: &Node) -> usize {
+    match node.value {
+        Value::Scalar(_) => node.end,
+        Value::List(_) | Value::Map(_) => node.end + 1,
+    }
+}
+
+fn keys(root: &Node) -> &[Node] {
+    root.get("auth").and_then(|auth| auth.get("keys")).map_or(&[], Node::items)
+}
+
+fn keys_mut(root: &mut Node) -> &mut [Node] {
+    match member_mut(root, "auth").and_then(|auth| member_mut(auth, "keys")) {
+        Some(Node { value: Value::List(keys), .. }) => keys,
+        _ => &mut [],
+    }
+}
+
+fn member_mut<'a>(node: &'a mut Node, name: &str) -> Option<&'a mut Node> {
+    let Value::Map(entries) = &mut node.value else { return None };
+    entries.iter_mut().find(|(key, _)| key.text == name).map(|(_, value)| value)
+}
+
+fn is_named(key: &Node, id: &str) -> bool {
+    key.get("id").and_then(Node::text) == Some(id)
+}
+
+/// The document without its keys, and the keys. Whether an empty `auth` or `keys` was
+/// written down makes no difference.
+fn without_keys(mut root: Node) -> (Node, Vec<Node>) {
+    let taken = keys(&root).to_vec();
+    if let Value::Map(sections) = &mut root.value {
+        for (_, auth) in sections.iter_mut().filter(|(key, _)| key.text == "auth") {
+            if let Value::Map(entries) = &mut auth.value {
+                entries.retain(|(key, _)| key.text != "keys");
+            }
+        }
+        sections.retain(|(key, value)| key.text != "auth" || !is_empty(value));
+    }
+    (root, taken)
+}
+
+fn is_empty(node: &Node) -> bool {
+    node.is_null() || matches!(&node.value, Value::Map(entries) if entries.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(name: &str, text: &str) -> Document {
+        Document { path: PathBuf::from(name), original: text.to_owned(), text: text.to_owned() }
+    }
+
+    fn new_key() -> NewKey {
+        NewKey { fields: vec![("id", "\"n\"".to_owned()), ("enabled", "true".to_owned())] }
+    }
+
+    #[test]
+    fn a_key_is_added_behind_the_others_and_nothing_else_changes() {
+        let cases = [
+            // before, after
+            (
+                "auth:\n  keys:\n    - id: a # one\n      roles: [x]\n    # about b\n    - id: b\n      enabled: true\n\n# next\nport: 1\n",
+                "auth:\n  keys:\n    - id: a # one\n      roles: [x]\n    # about b\n    - id: b\n      enabled: true\n    - id: \"n\"\n      enabled: true\n\n# next\nport: 1\n",
+            ),
+            ("auth:\n  keys:\n  - id: a\n", "auth:\n  keys:\n  - id: a\n  - id: \"n\"\n    enabled: true\n"),
+            ("auth:\n  keys:\n  - id: a", "auth:\n  keys:\n  - id: a\n  - id: \"n\"\n    enabled: true\n"),
+            (
+                "auth:\n  keys:\n    - {id: a}\n      # still a\n  type: jwt\n",
+                "auth:\n  keys:\n    - {id: a}\n      # still a\n    - id: \"n\"\n      enabled: true\n  type: jwt\n",
+            ),
+            (
+                "auth:\r\n  keys:\r\n    - id: a\r\nport: 1\r\n",
+                "auth:\r\n  keys:\r\n    - id: a\r\n    - id: \"n\"\r\n      enabled: true\r\nport: 1\r\n",
+            ),
+            (
+                "auth:\n  keys: [] # none\nport: 1\n",
+                "auth:\n  keys:  # none\n    - id: \"n\"\n      enabled: true\nport: 1\n",
+            ),
+            (
+                "auth:\n  keys: # none\nport: 1\n",
+                "auth:\n  keys: # none\n    - id: \"n\"\n      enabled: true\nport: 1\n",
+            ),
+            (
+                "auth:\n    # how\n    type: jwt\n",
+                "auth:\n    # how\n    keys:\n      - id: \"n\"\n        enabled: true\n    type: jwt\n",
+            ),
+            ("auth:\nport: 1\n", "auth:\n  keys:\n    - id: \"n\"\n      enabled: true\nport: 1\n"),
+            ("port: 1 # x\n", "port: 1 # x\nauth:\n  keys:\n    - id: \"n\"\n      enabled: true\n"),
+            ("", "auth:\n  keys:\n    - id: \"n\"\n      enabled: true\n"),
+            ("auth: {keys: [{id: a}]}\n", "auth: {keys: [{id: a}, {\"id\": \"n\", \"enabled\": true}]}\n"),
+            ("auth: {type: jwt}\n", "auth: {type: jwt, \"keys\": [{\"id\": \"n\", \"enabled\": true}]}\n"),
+            ("auth: {}\n", "auth: {\"keys\": [{\"id\": \"n\", \"enabled\": true}]}\n"),
+            (
+                "auth:\n  keys: [\n    {id: a}\n  ]\n",
+                "auth:\n  keys: [\n    {id: a},\n    {\"id\": \"n\", \"enabled\": true}\n  ]\n",
+            ),
+            (
+                "auth:\n  keys:\n    - id: ä-ö\n      name: \"über\"\n",
+                "auth:\n  keys:\n    - id: ä-ö\n      name: \"über\"\n    - id: \"n\"\n      enabled: true\n",
+            ),
+        ];
+        for (before, after) in cases {
+            let mut document = document("gateway.yaml", before);
+            document.add_key(&new_key()).expect(before);
+            assert_eq!(document.text, after);
+        }
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let cases = [
+            ("{}", "{\"auth\": {\"keys\": [{\"id\": \"n\", \"enabled\": true}]}}"),
+            (
+                "{\"port\": 1, \"auth\": {\"type\": \"jwt\"}}",
+                "{\"port\": 1, \"auth\": {\"type\": \"jwt\", \"keys\": [{\"id\": \"n\", \"enabled\": true}]}}",
+            ),
+            (
+                "{\n  \"auth\": {\n    \"keys\": [\n      {\"id\": \"a\"}\n    ]\n  }\n}\n",
+                "{\n  \"auth\": {\n    \"keys\": [\n      {\"id\": \"a\"},\n      {\"id\": \"n\", \"enabled\": true}\n    ]\n  }\n}\n",
+            ),
+        ];
+        for (before, after) in cases {
+            let mut document = document("gateway.json", before);
+            document.add_key(&new_key()).expect(before);
+            assert_eq!(document.text, after);
+        }
+    }
+
+    #[test]
+    fn a_key_is_revoked_where_it_stands() {
+        let cases = [
+            (
+                "auth:\n  keys:\n    - id: b\n      enabled: true\n    - id: a\n      enabled: true # yes\n",
+                Some(
+                    "auth:\n  keys:\n    - id: b\n      enabled: true\n    - id: a\n      enabled: false # yes\n",
+                ),
+            ),
+            (
+                "auth: {keys: [{enabled: true, id: \"a\"}, {id: b}]}",
+                Some("auth: {keys: [{enabled: false, id: \"a\"}, {id: b}]}"),
+            ),
+            ("auth: {keys: [{id: a, enabled: \"${ON}\"}]}", Some("auth: {keys: [{id: a, enabled: false}]}")),
+            ("auth: {keys: [{id: a, enabled: false}]}", Some("auth: {keys: [{id: a, enabled: false}]}")),
+            ("auth: {keys: [{id: a}]}", Some("auth: {keys: [{id: a}]}")),
+            ("auth: {keys: [{id: b}]}", None),
+            ("auth: {keys: [&k {id: a, enabled: true}]}\nother: *k\n", None),
+        ];
+        for (before, after) in cases {
+            let mut document = document("gateway.yaml", before);
+            let revoked = document.revoke_key("a").is_ok();
+            assert_eq!(revoked.then_some(document.text.as_str()), after, "{before}");
+        }
+    }
+}

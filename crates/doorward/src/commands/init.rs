@@ -1,0 +1,117 @@
+//! `doorward init`: a configuration to start from.
+//!
+//! Writes two files and never over an existing configuration: the configuration with
+//! one key, stored as a hash and shown once, and its schema for editors.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use doorward_identity::new_key;
+use doorward_model::Secret;
+use serde::Serialize;
+
+use super::{Exit, Surroundings};
+use crate::config::schema;
+
+const TEMPLATE: &str = include_str!("init.yaml");
+
+/// The schema's file name, as the template names it.
+const SCHEMA_NAME: &str = "gateway.schema.json";
+
+const EXAMPLES: &str = "\
+Examples:
+  doorward init
+  doorward init --yes --json
+  doorward init --config deploy/gateway.yaml";
+
+/// Arguments of `doorward init`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Ask nothing
+    #[arg(long, short)]
+    yes: bool,
+    /// Print what was made as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    created: bool,
+    config: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<NewKey<'a>>,
+}
+
+#[derive(Serialize)]
+struct NewKey<'a> {
+    id: &'a str,
+    key: &'a str,
+    roles: [&'a str; 1],
+}
+
+pub(super) fn run(
+    arguments: &Arguments,
+    named: Option<&Path>,
+    world: &mut Surroundings<'_>,
+) -> anyhow::Result<Exit> {
+    let path = named.unwrap_or(Path::new("gateway.yaml"));
+    if path.exists() {
+        return refuse(arguments, path, world);
+    }
+    if !arguments.yes && !(world.confirm)(&format!("Write {}?", path.display())) {
+        return Ok(Exit::No);
+    }
+    let (key, hash) = new_key(world.random);
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return refuse(arguments, path, world);
+        }
+        Err(error) => anyhow::bail!("{} cannot be written: {error}", path.display()),
+    };
+    file.write_all(TEMPLATE.replace("{{hash}}", &hash).as_bytes())?;
+    let schema_path = path.with_file_name(SCHEMA_NAME);
+    std::fs::write(&schema_path, schema())?;
+    tell(arguments, path, schema_path, &key, world)?;
+    Ok(Exit::Done)
+}
+
+fn refuse(arguments: &Arguments, path: &Path, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    if arguments.json {
+        let answer = Answer { created: false, config: path.display().to_string(), schema: None, key: None };
+        writeln!(world.out, "{}", serde_json::to_string_pretty(&answer)?)?;
+    } else {
+        writeln!(world.out, "{} already exists", path.display())?;
+    }
+    Ok(Exit::No)
+}
+
+fn tell(
+    arguments: &Arguments,
+    path: &Path,
+    schema: PathBuf,
+    key: &Secret,
+    world: &mut Surroundings<'_>,
+) -> anyhow::Result<()> {
+    if arguments.json {
+        let answer = Answer {
+            created: true,
+            config: path.display().to_string(),
+            schema: Some(schema.display().to_string()),
+            key: Some(NewKey { id: "key-1", key: key.expose(), roles: ["reader"] }),
+        };
+        writeln!(world.out, "{}", serde_json::to_string_pretty(&answer)?)?;
+        return Ok(());
+    }
+    writeln!(world.out, "Created {} from template", path.display())?;
+    writeln!(world.out, "\n  Key:      {}", key.expose())?;
+    writeln!(world.out, "\n⚠️  Save the key now — it won't be shown again.")?;
+    writeln!(world.out, "\nNext: register a server in {}, then run `doorward check`.", path.display())?;
+    Ok(())
+}
