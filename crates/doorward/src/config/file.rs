@@ -19,7 +19,7 @@ use super::servers::ServerFile;
 /// Configuration of the Doorward MCP gateway.
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, title = "gateway.yaml")]
 pub(crate) struct GatewayFile {
     /// The schema of this file, for editors.
     #[serde(rename = "$schema")]

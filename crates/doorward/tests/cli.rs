@@ -1,0 +1,316 @@
+//! The program as people run it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A working directory of its own.
+struct World {
+    dir: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a directory") }
+    }
+
+    fn with(name: &str, text: &str) -> Self {
+        let world = Self::new();
+        std::fs::write(world.dir.path().join(name), text).expect("written");
+        world
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(name)).expect(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, &[])
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is what is tested")]
+    fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        command.args(arguments).current_dir(self.dir.path()).env_clear().envs(environment.iter().copied());
+        Ran::from(command.output().expect("started"))
+    }
+}
+
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).expect("UTF-8"),
+            err: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+}
+
+const CONFIG: &str = "\
+# Ours, do not touch
+auth:
+  type: api-key
+  keys:
+    - id: key-1
+      key: gw_mine  # to be hashed
+      name: \"Production Agent\"
+      consumerId: agent-prod
+      roles: [reader, writer]
+      enabled: true
+    # switched off
+    - {id: key-2, key: gw_other, name: Old, consumerId: agent-old, roles: [], enabled: false}
+
+servers:
+  - id: mcp-fred
+    name: \"Federal Reserve\"
+    command: node
+    args: [\"./a b.js\", \"-v\"]
+    enabled: true
+  - {id: remote, url: \"https://api.example/mcp?key=S3CR3T\", enabled: false}
+policies: []  # none yet
+";
+
+#[test]
+fn keys_are_listed_in_columns_and_never_shown() {
+    let world = World::with("gateway.yaml", CONFIG);
+    let ran = world.run(&["keys", "list"]);
+    let rule = "-".repeat(80);
+    let expected = format!(
+        "\nID           Name                 Consumer        Roles                Enabled\n{rule}\n\
+         key-1        Production Agent     agent-prod      reader,writer        true\n\
+         key-2        Old                  agent-old                            false\n"
+    );
+    assert_eq!((ran.out, ran.err, ran.code), (expected, String::new(), Some(0)));
+    let json = world.run(&["keys", "list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!(listed[0]["roles"], serde_json::json!(["reader", "writer"]));
+    assert!(!json.out.contains("gw_"));
+}
+
+#[test]
+fn servers_are_listed_in_columns_without_secrets() {
+    let world = World::with("gateway.yaml", CONFIG);
+    let ran = world.run(&["servers", "list"]);
+    let rule = "-".repeat(90);
+    let expected = format!(
+        "\nID                   Name                           Enabled    Command\n{rule}\n\
+         mcp-fred             Federal Reserve                true       node ./a b.js -v\n\
+         remote               remote                         false      https://api.example/mcp\n"
+    );
+    assert_eq!((ran.out, ran.code), (expected, Some(0)));
+    let json = world.run(&["servers", "list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!(listed[1]["transport"], "http");
+    assert!(!json.out.contains("S3CR3T"));
+}
+
+#[test]
+fn a_key_is_created_shown_once_and_stored_as_a_hash() {
+    let world = World::with("gateway.yaml", CONFIG);
+    let ran = world.run(&["keys", "create", "My Agent", "agent-1", "reader,writer"]);
+    let lines: Vec<_> = ran.out.lines().collect();
+    assert_eq!(lines[..2], ["", "API Key Created:"]);
+    let id = lines[2].strip_prefix("  ID:       ").expect("the id");
+    let key = lines[3].strip_prefix("  Key:      ").expect("the key");
+    assert_eq!(
+        lines[4..],
+        [
+            "  Consumer: agent-1",
+            "  Roles:    reader, writer",
+            "",
+            "⚠️  Save the key now — it won't be shown again."
+        ]
+    );
+    assert!(id.strip_prefix("key-").is_some_and(|millis| millis.len() == 13), "{id}");
+    assert!(key.len() == 67 && key.starts_with("gw_"), "{key}");
+    let text = world.read("gateway.yaml");
+    assert!(!text.contains(key));
+    let (before, after) = text.split_once(&format!("    - id: \"{id}\"\n")).expect("added");
+    let (entry, rest) = after.split_once("      enabled: true\n").expect("enabled");
+    assert_eq!(format!("{before}{rest}"), CONFIG, "nothing else changed");
+    assert!(entry.contains("key: \"sha256:"), "{entry}");
+    let listed = world.run(&["keys", "list"]).out;
+    assert!(
+        listed.contains(&format!("{id} My Agent             agent-1         reader,writer        true\n")),
+        "{listed}"
+    );
+    assert_eq!(world.run(&["check"]).code, Some(0));
+}
+
+#[test]
+fn a_key_has_defaults_and_may_belong_to_a_person() {
+    let world = World::with("gateway.yaml", CONFIG);
+    let ran = world.run(&["keys", "create"]);
+    assert!(ran.out.contains("  Consumer: default\n  Roles:    reader\n"), "{}", ran.out);
+    let person = [
+        "keys",
+        "create",
+        "Ana",
+        "--person",
+        "ana@corp.example",
+        "--servers",
+        "remote",
+        "--scopes",
+        "audit.read",
+        "--expires",
+        "2027-01-01",
+        "--json",
+    ];
+    let created: serde_json::Value = serde_json::from_str(&world.run(&person).out).expect("JSON");
+    assert_eq!(created["consumerId"], serde_json::Value::Null);
+    let listed: serde_json::Value =
+        serde_json::from_str(&world.run(&["keys", "list", "--json"]).out).expect("JSON");
+    assert_eq!(listed[3]["person"], "ana@corp.example");
+    assert_eq!(listed[3]["servers"], serde_json::json!(["remote"]));
+    assert_eq!(listed[3]["expiresAt"], "2027-01-01T00:00:00.000000Z");
+    let wrong = world.run(&["keys", "create", "--expires", "soon"]);
+    assert_eq!((wrong.code, wrong.out.as_str()), (Some(2), ""));
+}
+
+#[test]
+fn a_key_is_revoked_where_it_stands() {
+    let world = World::with("gateway.yaml", CONFIG);
+    let ran = world.run(&["keys", "revoke", "key-1"]);
+    assert_eq!((ran.out.as_str(), ran.code), ("Key key-1 revoked.\n", Some(0)));
+    assert_eq!(world.read("gateway.yaml"), CONFIG.replacen("enabled: true", "enabled: false", 1));
+    let unknown = world.run(&["keys", "revoke", "key-9"]);
+    assert_eq!((unknown.out.as_str(), unknown.code), ("Key key-9 not found.\n", Some(1)));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_edit_keeps_the_mode_of_the_file_and_what_links_point_to() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let world = World::with("real.yaml", CONFIG);
+    let real = world.dir.path().join("real.yaml");
+    std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).expect("set");
+    symlink("real.yaml", world.dir.path().join("gateway.yaml")).expect("linked");
+    assert_eq!(world.run(&["keys", "revoke", "key-1"]).code, Some(0));
+    assert!(world.read("real.yaml").contains("enabled: false"));
+    assert!(world.dir.path().join("gateway.yaml").is_symlink());
+    assert_eq!(std::fs::metadata(&real).expect("there").permissions().mode() & 0o777, 0o640);
+    let left: Vec<_> = std::fs::read_dir(world.dir.path()).expect("listed").collect();
+    assert_eq!(left.len(), 2, "nothing is left behind");
+}
+
+#[test]
+fn init_writes_a_configuration_that_is_valid_and_never_over_another() {
+    let world = World::new();
+    let ran = world.run(&["init"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.out.starts_with("Created gateway.yaml from template\n\n  Key:      gw_"), "{}", ran.out);
+    let written = world.read("gateway.yaml");
+    assert!(written.starts_with("# yaml-language-server: $schema=./gateway.schema.json\n"));
+    assert!(!written.contains("gw_"), "no key in the clear");
+    let schema: serde_json::Value = serde_json::from_str(&world.read("gateway.schema.json")).expect("JSON");
+    assert!(schema["properties"]["servers"].is_object());
+    let checked = world.run(&["check"]);
+    assert_eq!(
+        (checked.out.as_str(), checked.code),
+        ("gateway.yaml: valid (0 errors, 0 warnings)\n", Some(0))
+    );
+
+    let again = world.run(&["init", "--yes"]);
+    assert_eq!((again.out.as_str(), again.code), ("gateway.yaml already exists\n", Some(1)));
+    assert_eq!(world.read("gateway.yaml"), written, "untouched");
+    let elsewhere = world.run(&["init", "--json", "--yes", "--config", "other.yaml"]);
+    let answer: serde_json::Value = serde_json::from_str(&elsewhere.out).expect("JSON");
+    assert_eq!((answer["created"].as_bool(), answer["config"].as_str()), (Some(true), Some("other.yaml")));
+    assert!(answer["key"]["key"].as_str().is_some_and(|key| key.starts_with("gw_")));
+}
+
+#[test]
+fn check_says_where_what_and_how() {
+    let world = World::with("gateway.yaml", "port: 3100\nsrvers: []\nhost: 0.0.0.0\n");
+    let ran = world.run(&["check"]);
+    assert_eq!(ran.code, Some(1));
+    let expected = "\
+gateway.yaml: warning: auth: nobody can call: there is no `auth`; run `doorward keys create`
+gateway.yaml: warning: policies: every call is refused: there is no policy that allows any; add a policy; `doorward init` writes a sample
+gateway.yaml:2:1: warning: srvers: there is no key `srvers`; it is ignored; did you mean `servers`?
+gateway.yaml:3:1: error: host: `0.0.0.0` can be reached by others, and there is no TLS; set `tls: {cert: …, key: …}`, name the proxy that ends TLS in `trustedProxies`, or bind 127.0.0.1
+gateway.yaml: not valid (1 error, 3 warnings)
+";
+    assert_eq!(ran.out, expected);
+    let json: serde_json::Value = serde_json::from_str(&world.run(&["check", "--json"]).out).expect("JSON");
+    assert_eq!((json["valid"].as_bool(), json["errors"].as_u64()), (Some(false), Some(1)));
+    assert_eq!(json["findings"][3]["code"], "open-bind");
+    assert_eq!(json["findings"][3]["line"], 3);
+}
+
+#[test]
+fn the_files_of_the_other_gateway_are_valid() {
+    for name in ["readme-gateway.yaml", "example-gateway.yaml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let ran =
+            World::new().run_with(&["check", path.to_str().expect("UTF-8")], &[("STRIPE_SECRET_KEY", "sk")]);
+        assert_eq!(ran.code, Some(0), "{}", ran.out);
+        assert!(ran.out.contains("valid (0 errors, "), "{}", ran.out);
+    }
+}
+
+#[test]
+fn the_configuration_is_looked_for_in_order() {
+    let world = World::with("b.yaml", CONFIG);
+    let missing = world.run(&["keys", "list"]);
+    assert_eq!((missing.code, missing.err.as_str()), (Some(1), "Config not found: ./gateway.yaml\n"));
+    assert_eq!(world.run(&["keys", "list", "--config", "b.yaml"]).code, Some(0));
+    assert_eq!(world.run(&["--config", "b.yaml", "keys", "list"]).code, Some(0));
+    assert_eq!(world.run_with(&["keys", "list"], &[("MCP_GATEWAY_CONFIG", "b.yaml")]).code, Some(0));
+    std::fs::write(world.dir.path().join("gateway.yaml"), CONFIG).expect("written");
+    let named = world.run_with(&["keys", "list"], &[("MCP_GATEWAY_CONFIG", "none.yaml")]);
+    assert_eq!(
+        (named.code, named.err.as_str()),
+        (Some(1), "Config not found: none.yaml\n"),
+        "never another one"
+    );
+}
+
+#[test]
+fn an_invalid_configuration_lists_nothing_and_says_why() {
+    let world = World::with("gateway.yaml", "servers: [{id: A B, command: x}]\nx: 1\n");
+    let ran = world.run(&["servers", "list"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
+    assert!(
+        ran.err.starts_with("gateway.yaml:1:12: error: servers[0].id: `A B` cannot be a server id"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(ran.err.lines().count(), 1, "errors only: {}", ran.err);
+}
+
+#[test]
+fn the_program_explains_itself() {
+    let world = World::new();
+    let version = world.run(&["version"]);
+    assert_eq!((version.out.as_str(), version.code), ("doorward 0.1.0\n", Some(0)));
+    let help = world.run(&[]);
+    assert_eq!(help.code, Some(0));
+    assert!(help.out.contains("Usage: doorward"), "{}", help.out);
+    for command in [
+        &["init"][..],
+        &["check"],
+        &["keys", "list"],
+        &["keys", "create"],
+        &["keys", "revoke"],
+        &["servers", "list"],
+        &["completions"],
+    ] {
+        let help = world.run(&[command, &["--help"]].concat());
+        assert!(help.out.contains("Examples:"), "{command:?}: {}", help.out);
+    }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = world.run(&["completions", shell]);
+        assert!(script.code == Some(0) && script.out.contains("doorward"), "{shell}");
+    }
+    for wrong in [&["nonsense"][..], &["keys"], &["keys", "revoke"], &["check", "--nonsense"]] {
+        assert_eq!(world.run(wrong).code, Some(2), "{wrong:?}");
+    }
+}
