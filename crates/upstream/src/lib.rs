@@ -1,1 +1,37 @@
 //! Who answers? Links to servers, of every transport and era.
+//!
+//! A caller says which server and what to ask ([`Call`]) and gets the server's
+//! answer ([`Answer`]), whether that takes a child process, a session, or a POST.
+//! Links are opened when first needed, watched, and opened again when they break.
+//! Nothing here decides whether a call may be made, and nothing is sent twice
+//! that could act twice.
+
+mod backoff;
+mod call;
+mod duplex;
+mod envelope;
+mod error;
+mod flight;
+mod handshake;
+mod http;
+mod hub;
+mod inbound;
+mod link;
+mod listing;
+mod open;
+mod scrub;
+mod server;
+mod settings;
+mod spec;
+mod status;
+mod stdio;
+mod task;
+mod upstreams;
+
+pub use call::{Answer, Call};
+pub use error::{Cause, UpstreamError};
+pub use scrub::Scrubber;
+pub use settings::{Listing, Settings, inherited};
+pub use spec::{Credential, Protocol, ServerSpec, Transport};
+pub use status::{Event, State, Status};
+pub use upstreams::Upstreams;

@@ -1,0 +1,54 @@
+//! One request to a server, and its answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorward_model::json::Document;
+use tokio::sync::mpsc;
+
+/// A request as the gateway wants it sent. The link adds its own id, the
+/// metadata the server's era asks for, and the headers.
+#[derive(Clone, Debug, Default)]
+pub struct Call<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The members of `params` as JSON text, without braces and without `_meta`:
+    /// `"name":"echo","arguments":{}`. May be empty.
+    pub members: Bytes,
+    /// The members of `params._meta` to send on, as JSON text. Must hold neither
+    /// `progressToken` nor keys that MCP itself owns. May be empty.
+    pub meta: &'a str,
+    /// What the call is about: a tool's or prompt's name, a resource's URI. Goes
+    /// into `Mcp-Name`.
+    pub target: Option<&'a str>,
+    /// Whom the call is made for: calls of one affinity share a session.
+    pub affinity: &'a str,
+    /// What the client says of itself, a JSON object; empty for the gateway's own.
+    pub client_info: &'a str,
+    /// The client's capabilities, a JSON object; empty for none.
+    pub capabilities: &'a str,
+    /// The level of log messages wanted (2026-07-28).
+    pub log_level: Option<&'a str>,
+    /// How long the answer may take; `None` is the server's own timeout.
+    pub deadline: Option<Duration>,
+    /// Where notifications that belong to this call go, each one message.
+    pub notify: Option<mpsc::Sender<Bytes>>,
+    /// The token, as JSON, that progress is to be reported under. Needs `notify`.
+    pub progress_token: Option<&'a str>,
+    /// `Mcp-Param-*` headers: full names with their plain values (2026-07-28).
+    pub extra_headers: &'a [(String, String)],
+}
+
+/// What a server answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The response: strictly read, indexed as deep as the entries of `result`'s
+    /// lists, with the link's own id.
+    pub message: Document,
+    /// The HTTP status it came with, where there is one.
+    pub status: Option<u16>,
+    /// The length of the message in bytes.
+    pub bytes: usize,
+    /// How long the server took, without the time to open a link.
+    pub upstream_time: Duration,
+}

@@ -1,0 +1,219 @@
+//! Requests and answers over one two-way stream: stdio, and HTTP+SSE.
+//!
+//! Everybody's requests travel together and are told apart by ids of the link's
+//! own, so that no caller can ever receive what was meant for another. Whoever
+//! stops waiting withdraws the request; an answer that comes later finds nobody
+//! and is dropped.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use doorward_model::json::Document;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::envelope;
+use crate::error::UpstreamError;
+use crate::http::post::Post;
+use crate::hub::Hub;
+use crate::inbound::{self, Inbound};
+
+/// A two-way stream with the requests that wait for answers on it.
+pub(crate) struct Duplex {
+    hub: Arc<Hub>,
+    outlet: Outlet,
+    ids: AtomicU64,
+    waiting: Mutex<Option<HashMap<u64, Waiting>>>,
+}
+
+/// Where messages go out.
+pub(crate) enum Outlet {
+    /// To the task that writes to a child's standard input.
+    Pipe(mpsc::Sender<Bytes>),
+    /// To the address that the server named for its session.
+    Post(Arc<Post>),
+}
+
+struct Waiting {
+    answer: oneshot::Sender<Result<Document, UpstreamError>>,
+    notify: Option<mpsc::Sender<Bytes>>,
+    progress_token: Option<String>,
+}
+
+/// Who is to hear of a request's notifications.
+#[derive(Default)]
+pub(crate) struct Listener<'a> {
+    pub(crate) notify: Option<&'a mpsc::Sender<Bytes>>,
+    pub(crate) progress_token: Option<&'a str>,
+}
+
+impl Duplex {
+    pub(crate) fn new(hub: Arc<Hub>, outlet: Outlet) -> Self {
+        Self { hub, outlet, ids: AtomicU64::new(1), waiting: Mutex::new(Some(HashMap::new())) }
+    }
+
+    /// Sends the request that `write` makes for an id and waits for its answer.
+    /// Dropping the future withdraws the request.
+    pub(crate) async fn request(
+        &self,
+        listener: Listener<'_>,
+        write: impl FnOnce(u64) -> Vec<u8>,
+    ) -> Result<Document, UpstreamError> {
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        let waiting = Waiting {
+            answer: sender,
+            notify: listener.notify.cloned(),
+            progress_token: listener.progress_token.map(str::to_owned),
+        };
+        match self.lock().as_mut() {
+            None => return Err(self.exited()),
+            Some(all) if all.len() >= self.hub.settings.max_in_flight => {
+                return Err(UpstreamError::Busy { server: self.hub.server.clone() });
+            }
+            Some(all) => all.insert(id, waiting),
+        };
+        let mut ticket = Ticket { duplex: self, id, is_sent: false };
+        let message = Bytes::from(one_line(write(id)));
+        // Set before the message leaves: a withdrawal too many is ignored, one too
+        // few leaves the server working for nobody.
+        ticket.is_sent = true;
+        self.outlet.send(message).await.map_err(|error| error.unwrap_or_else(|| self.exited()))?;
+        answer.await.unwrap_or_else(|_| Err(self.exited()))
+    }
+
+    /// Sends a message that nobody answers, or whose answer is of no interest.
+    pub(crate) fn send_quietly(&self, message: Bytes) {
+        match &self.outlet {
+            // A child that does not read its input is not waited for.
+            Outlet::Pipe(pipe) => drop(pipe.try_send(message)),
+            Outlet::Post(post) => post.send_quietly(message),
+        }
+    }
+
+    /// The next id, for a request that is sent quietly.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes a message of the server.
+    pub(crate) fn receive(&self, bytes: Bytes) {
+        let Ok(document) = inbound::parse(bytes) else {
+            // Servers greet, and print what they should have logged.
+            return tracing::debug!(server = %self.hub.server, "the server wrote something that is no JSON");
+        };
+        match inbound::sort(&document) {
+            Some(Inbound::Response { id: Some(id), .. }) => {
+                let waiting = self.lock().as_mut().and_then(|all| all.remove(&id));
+                match waiting {
+                    Some(waiting) => drop(waiting.answer.send(Ok(document))),
+                    None => tracing::debug!(server = %self.hub.server, id, "an answer nobody waits for"),
+                }
+            }
+            Some(Inbound::Request { reply }) => self.send_quietly(reply),
+            Some(Inbound::Progress { token, id: Some(id) }) => {
+                if let Some(all) = self.lock().as_ref()
+                    && let Some(Waiting { notify: Some(notify), progress_token: Some(own), .. }) =
+                        all.get(&id)
+                {
+                    // One slow listener must not hold up everybody's answers.
+                    let _ = notify.try_send(inbound::with_token(&document, token, own));
+                }
+            }
+            Some(news) if inbound::announce(&self.hub, &news) => {}
+            Some(Inbound::Notification) => self.pass_on(document.bytes()),
+            Some(_) => {}
+            None => tracing::warn!(server = %self.hub.server, "the server sent JSON that is no message"),
+        }
+    }
+
+    /// Takes note of a message too long to be read. Whose answer it was is known
+    /// only if a single request waits.
+    pub(crate) fn receive_too_long(&self, limit: usize) {
+        let server = &self.hub.server;
+        tracing::warn!(%server, limit, "a message beyond the limit was dropped");
+        let mut all = self.lock();
+        let only = all.as_mut().filter(|all| all.len() == 1).and_then(|all| all.drain().next());
+        if let Some((_, waiting)) = only {
+            let _ = waiting.answer.send(Err(UpstreamError::TooLarge { server: server.clone(), limit }));
+        }
+    }
+
+    /// Log messages and the like name no request: they belong to a call only when
+    /// it is the only one.
+    fn pass_on(&self, message: &Bytes) {
+        let all = self.lock();
+        let Some(only) = all.as_ref().filter(|all| all.len() == 1).and_then(|all| all.values().next()) else {
+            return;
+        };
+        if let Some(notify) = &only.notify {
+            let _ = notify.try_send(message.clone());
+        }
+    }
+
+    /// Fails all that wait, at once, and everything that is yet to come.
+    pub(crate) fn close(&self) {
+        self.lock().take();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_none()
+    }
+
+    fn exited(&self) -> UpstreamError {
+        UpstreamError::Exited { server: self.hub.server.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<HashMap<u64, Waiting>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outlet {
+    /// `Err(None)`: the stream is gone.
+    async fn send(&self, message: Bytes) -> Result<(), Option<UpstreamError>> {
+        match self {
+            Self::Pipe(pipe) => pipe.send(message).await.map_err(|_| None),
+            Self::Post(post) => post.send(message).await.map_err(Some),
+        }
+    }
+}
+
+/// A request that waits. Ends by its answer, or by being dropped.
+struct Ticket<'a> {
+    duplex: &'a Duplex,
+    id: u64,
+    is_sent: bool,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let unanswered = self.duplex.lock().as_mut().and_then(|all| all.remove(&self.id)).is_some();
+        if unanswered && self.is_sent {
+            self.duplex.send_quietly(envelope::cancelled(self.id));
+        }
+    }
+}
+
+/// The message without line ends. Inside strings JSON has none, so that all there
+/// are stand between values, where a space means the same.
+fn one_line(mut message: Vec<u8>) -> Vec<u8> {
+    let mut at = 0;
+    while let Some(next) = memchr::memchr2(b'\n', b'\r', &message[at..]) {
+        at += next;
+        message[at] = b' ';
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(one_line(b"{\r\n \"a\": \"\\n\"\n}".to_vec()), b"{   \"a\": \"\\n\" }");
+        assert_eq!(one_line(b"{}".to_vec()), b"{}");
+    }
+}

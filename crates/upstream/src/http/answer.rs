@@ -1,0 +1,186 @@
+//! Reading the answer to one POST: a JSON body, or a stream of events that ends
+//! with the answer.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorward_egress::{Body, Response};
+use doorward_model::json::Document;
+use doorward_wire::Era;
+use doorward_wire::sse::{Decoder, Event};
+use http::{HeaderMap, Method, StatusCode, header};
+use tokio::sync::mpsc;
+
+use crate::error::{Cause, UpstreamError};
+use crate::http::remote::{Content, MAX_ERROR_BODY, Remote, content};
+use crate::inbound::{self, Inbound};
+
+/// One request under way, and what is needed to read its answer.
+pub(crate) struct Exchange<'a> {
+    pub(crate) remote: &'a Remote,
+    pub(crate) era: Era,
+    /// The request's id.
+    pub(crate) id: u64,
+    pub(crate) notify: Option<&'a mpsc::Sender<Bytes>>,
+    pub(crate) progress_token: Option<&'a str>,
+    /// The headers of the session, for answering the server's questions.
+    pub(crate) session: Option<&'a HeaderMap>,
+}
+
+/// What came of a request.
+pub(crate) enum Outcome {
+    /// The answer, and the HTTP status it came with.
+    Answered(Document, u16),
+    /// A status of 400 and above. `message` is the JSON-RPC error it carried, if it
+    /// can belong to this request.
+    Refused { status: u16, message: Option<Document> },
+    /// The stream ended without an answer. With the id of its last event, the
+    /// rest can be asked for after `retry`.
+    Ended { last_id: Option<String>, retry: Option<Duration> },
+}
+
+impl Exchange<'_> {
+    /// Reads the answer.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]; a body that is not the answer to this request is one.
+    pub(crate) async fn read(&self, response: Response) -> Result<Outcome, UpstreamError> {
+        let Response { status, headers, body } = response;
+        let kind = content(&headers);
+        if status.is_success() {
+            return match kind {
+                Content::Json => {
+                    self.json(body).await.map(|document| Outcome::Answered(document, status.as_u16()))
+                }
+                Content::EventStream => self.stream(body, status).await,
+                Content::Other => {
+                    body.release().await;
+                    Err(self.broken("it accepted a request without answering it"))
+                }
+            };
+        }
+        if let Some(refused) = unauthorized(self.remote, status, &headers) {
+            body.release().await;
+            return Err(refused);
+        }
+        if kind != Content::Json || status.is_redirection() {
+            body.release().await;
+            return Ok(Outcome::Refused { status: status.as_u16(), message: None });
+        }
+        let message = body.collect(MAX_ERROR_BODY).await.ok().and_then(|bytes| inbound::parse(bytes).ok());
+        let message = message.filter(|document| self.is_error_for_us(document));
+        Ok(Outcome::Refused { status: status.as_u16(), message })
+    }
+
+    async fn json(&self, body: Body) -> Result<Document, UpstreamError> {
+        let bytes = body
+            .collect(self.remote.hub.settings.max_answer)
+            .await
+            .map_err(|cause| UpstreamError::egress(&self.remote.hub.server, cause))?;
+        let document = self.parse(bytes)?;
+        match inbound::sort(&document) {
+            Some(Inbound::Response { id: Some(id), .. }) if id == self.id => Ok(document),
+            Some(Inbound::Response { .. }) => Err(self.broken("it answered another request")),
+            _ => Err(self.broken("its answer is no JSON-RPC response")),
+        }
+    }
+
+    /// Reads events until the answer.
+    pub(crate) async fn stream(&self, mut body: Body, status: StatusCode) -> Result<Outcome, UpstreamError> {
+        let limit = self.remote.hub.settings.max_answer;
+        let mut decoder = Decoder::new(limit);
+        let mut events = VecDeque::new();
+        let (mut last_id, mut retry) = (None, None);
+        loop {
+            let chunk = match body.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                // Cut or ended: what matters is whether the rest can be had.
+                Ok(None) => return Ok(Outcome::Ended { last_id, retry }),
+                Err(_) if last_id.is_some() => return Ok(Outcome::Ended { last_id, retry }),
+                Err(cause) => return Err(UpstreamError::egress(&self.remote.hub.server, cause)),
+            };
+            let fits = decoder.push(&chunk, &mut events);
+            for event in events.drain(..) {
+                last_id = event.id.clone().or(last_id);
+                retry = event.retry.or(retry);
+                if let Some(document) = self.event(event).await? {
+                    body.release().await;
+                    return Ok(Outcome::Answered(document, status.as_u16()));
+                }
+            }
+            fits.map_err(|_| UpstreamError::TooLarge { server: self.remote.hub.server.clone(), limit })?;
+        }
+    }
+
+    /// Treats one event; `Some` is the answer.
+    async fn event(&self, event: Event) -> Result<Option<Document>, UpstreamError> {
+        if event.data.is_empty() || !event.is_message() {
+            return Ok(None);
+        }
+        let document = self.parse(event.data)?;
+        match inbound::sort(&document) {
+            Some(Inbound::Response { id: Some(id), .. }) if id == self.id => return Ok(Some(document)),
+            Some(Inbound::Response { .. }) => return Err(self.broken("it answered another request")),
+            Some(Inbound::Request { reply }) => {
+                let Some(session) = self.session.filter(|_| self.era == Era::Legacy) else {
+                    return Err(self.broken(
+                        "it sent a request on its response stream, which revision 2026-07-28 does not have",
+                    ));
+                };
+                self.remote.send_quietly(Method::POST, session.clone(), reply).await;
+            }
+            Some(Inbound::Progress { token, id: Some(id) }) if id == self.id => {
+                if let (Some(notify), Some(own)) = (self.notify, self.progress_token) {
+                    // Waiting for a slow listener here slows down only its own call.
+                    let _ = notify.send(inbound::with_token(&document, token, own)).await;
+                }
+            }
+            Some(Inbound::Notification) => {
+                if let Some(notify) = self.notify {
+                    let _ = notify.send(document.bytes().clone()).await;
+                }
+            }
+            Some(news) => {
+                inbound::announce(&self.remote.hub, &news);
+            }
+            None => return Err(self.broken("its stream holds JSON that is no message")),
+        }
+        Ok(None)
+    }
+
+    fn parse(&self, bytes: Bytes) -> Result<Document, UpstreamError> {
+        inbound::parse(bytes).map_err(|error| {
+            let detail = "its answer is not the JSON that every reader reads alike";
+            UpstreamError::protocol_because(&self.remote.hub.server, detail, Cause::new(error))
+        })
+    }
+
+    fn is_error_for_us(&self, document: &Document) -> bool {
+        match inbound::sort(document) {
+            Some(Inbound::Response { id, is_error }) => is_error && id.is_none_or(|id| id == self.id),
+            _ => false,
+        }
+    }
+
+    fn broken(&self, detail: &'static str) -> UpstreamError {
+        UpstreamError::protocol(&self.remote.hub.server, detail)
+    }
+}
+
+/// The error for a status that asks for a credential, or for another one.
+pub(crate) fn unauthorized(
+    remote: &Remote,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Option<UpstreamError> {
+    if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return None;
+    }
+    let challenge = headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    Some(UpstreamError::AuthRequired {
+        server: remote.hub.server.clone(),
+        status: status.as_u16(),
+        challenge: challenge.map(str::to_owned),
+    })
+}

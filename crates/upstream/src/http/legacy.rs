@@ -1,0 +1,395 @@
+//! Streamable HTTP of the era with sessions.
+//!
+//! Each caller has a session of its own with each server, because servers keep
+//! state in them. Sessions are reused, bounded in number, ended when idle, and
+//! opened anew when the server has forgotten one; the request that found out is
+//! then sent again, once, since the server refused to look at it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorward_egress::Replay;
+use doorward_model::json::Document;
+use doorward_wire::{Era, Revision};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::sync::OnceCell;
+
+use crate::call::Call;
+use crate::envelope;
+use crate::error::UpstreamError;
+use crate::handshake::Handshake;
+use crate::http::answer::{Exchange, Outcome};
+use crate::http::listen;
+use crate::http::remote::{Content, Remote, content};
+use crate::task::AbortOnDrop;
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How long to wait before asking for the rest of a stream, unless the server says.
+const RESUME_AFTER: Duration = Duration::from_secs(1);
+
+/// The affinity of the gateway's own requests.
+pub(crate) const OWN: &str = "";
+
+/// A link to a server with sessions.
+pub(crate) struct Legacy {
+    remote: Arc<Remote>,
+    sessions: Mutex<HashMap<String, Arc<Slot>>>,
+    /// The server gave no session id: one opening serves everybody.
+    is_stateless: AtomicBool,
+}
+
+/// The place of one session: being opened, or open.
+#[derive(Default)]
+struct Slot {
+    session: OnceCell<Session>,
+    /// On the link's clock, in µs.
+    last_used: AtomicU64,
+}
+
+struct Session {
+    /// The headers of every request in it.
+    headers: HeaderMap,
+    has_id: bool,
+    /// The stream on which the server speaks unasked.
+    watch: Mutex<Option<AbortOnDrop>>,
+}
+
+/// What came of `initialize`.
+pub(crate) enum Opening {
+    Open(Legacy, Handshake),
+    /// Nothing here accepts a POST: perhaps HTTP+SSE.
+    NotHere(UpstreamError),
+}
+
+/// What came of a request within a session.
+enum Within {
+    Answered(Document, u16),
+    /// The server no longer knows the session.
+    Lost(u16),
+}
+
+impl Legacy {
+    /// Opens a link with the gateway's own session, whose stream tells of changes.
+    pub(crate) async fn open(remote: Arc<Remote>) -> Result<Opening, UpstreamError> {
+        let (session, handshake) = match initialize(&remote).await {
+            Ok(opened) => opened,
+            Err(error @ UpstreamError::Status { status: 400 | 404 | 405, .. }) => {
+                return Ok(Opening::NotHere(error));
+            }
+            Err(error) => return Err(error),
+        };
+        let link =
+            Self { is_stateless: AtomicBool::new(!session.has_id), remote, sessions: Mutex::default() };
+        session.listen(&link.remote);
+        let slot = Slot { session: OnceCell::from(session), last_used: AtomicU64::new(link.now()) };
+        link.lock().insert(OWN.to_owned(), Arc::new(slot));
+        Ok(Opening::Open(link, handshake))
+    }
+
+    /// Makes a call in the session of its affinity.
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<(Document, u16), UpstreamError> {
+        let mut lost = 0;
+        loop {
+            let slot = self.slot(call.affinity)?;
+            let session = slot.session.get_or_try_init(|| self.open_session(call.affinity)).await?;
+            match self.within(&slot, session, call).await? {
+                Within::Answered(document, status) => {
+                    if call.method == "resources/subscribe" {
+                        session.listen(&self.remote);
+                    }
+                    return Ok((document, status));
+                }
+                Within::Lost(status) => {
+                    self.forget(call.affinity, &slot);
+                    lost += 1;
+                    if lost > 1 {
+                        return Err(UpstreamError::Status { server: self.remote.hub.server.clone(), status });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the sessions that nobody has used for a while.
+    pub(crate) fn sweep(&self) {
+        self.remote.door.prune();
+        let idle = u64::try_from(self.remote.hub.settings.session_idle.as_micros()).unwrap_or(u64::MAX);
+        let now = self.now();
+        let mut ended = Vec::new();
+        self.lock().retain(|affinity, slot| {
+            let keep = affinity == OWN
+                || Arc::strong_count(slot) > 1
+                || slot.last_used.load(Ordering::Relaxed).saturating_add(idle) > now;
+            if !keep {
+                ended.push(Arc::clone(slot));
+            }
+            keep
+        });
+        for slot in ended {
+            let remote = Arc::clone(&self.remote);
+            tokio::spawn(async move { end(&remote, &slot).await });
+        }
+    }
+
+    /// Ends all sessions.
+    pub(crate) async fn stop(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        let mut ending = tokio::task::JoinSet::new();
+        for slot in all.into_values() {
+            let remote = Arc::clone(&self.remote);
+            ending.spawn(async move { end(&remote, &slot).await });
+        }
+        while ending.join_next().await.is_some() {}
+    }
+
+    /// Whether a stream is open that would tell of the server's end.
+    pub(crate) fn is_watched(&self) -> bool {
+        let own = self.lock().get(OWN).cloned();
+        own.as_ref().and_then(|slot| slot.session.get()).is_some_and(Session::is_watched)
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn session_count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn slot(&self, affinity: &str) -> Result<Arc<Slot>, UpstreamError> {
+        let affinity = if self.is_stateless.load(Ordering::Relaxed) { OWN } else { affinity };
+        let now = self.now();
+        let mut evicted = None;
+        let mut sessions = self.lock();
+        let slot = match sessions.get(affinity) {
+            Some(slot) => Arc::clone(slot),
+            None => {
+                if sessions.len() >= self.remote.hub.settings.max_sessions {
+                    let Some(oldest) = oldest_idle(&sessions) else {
+                        return Err(UpstreamError::Busy { server: self.remote.hub.server.clone() });
+                    };
+                    evicted = sessions.remove(&oldest);
+                }
+                let slot = Arc::<Slot>::default();
+                sessions.insert(affinity.to_owned(), Arc::clone(&slot));
+                slot
+            }
+        };
+        drop(sessions);
+        slot.last_used.store(now, Ordering::Relaxed);
+        if let Some(evicted) = evicted {
+            let remote = Arc::clone(&self.remote);
+            tokio::spawn(async move { end(&remote, &evicted).await });
+        }
+        Ok(slot)
+    }
+
+    async fn open_session(&self, affinity: &str) -> Result<Session, UpstreamError> {
+        let (session, _) = initialize(&self.remote).await?;
+        self.is_stateless.store(!session.has_id, Ordering::Relaxed);
+        if affinity == OWN {
+            session.listen(&self.remote);
+        }
+        Ok(session)
+    }
+
+    /// Takes a dead session away, unless somebody has replaced it already.
+    fn forget(&self, affinity: &str, dead: &Arc<Slot>) {
+        let mut sessions = self.lock();
+        for key in [affinity, OWN] {
+            if sessions.get(key).is_some_and(|slot| Arc::ptr_eq(slot, dead)) {
+                sessions.remove(key);
+            }
+        }
+        drop(sessions);
+        // What was announced to the dead session is lost.
+        if affinity == OWN {
+            self.remote.hub.all_changed();
+        }
+    }
+
+    async fn within(
+        &self,
+        slot: &Arc<Slot>,
+        session: &Session,
+        call: &Call<'_>,
+    ) -> Result<Within, UpstreamError> {
+        let id = self.remote.next_id();
+        let mut withdrawal = Withdrawal { remote: &self.remote, slot, id, is_armed: true };
+        let outcome = self.exchange(session, id, call).await;
+        withdrawal.is_armed = false;
+        match outcome? {
+            Outcome::Answered(document, status) => Ok(Within::Answered(document, status)),
+            Outcome::Refused { status, message } => {
+                if session.has_id && is_lost(status, message.as_ref()) {
+                    return Ok(Within::Lost(status));
+                }
+                match message {
+                    Some(document) => Ok(Within::Answered(document, status)),
+                    None => Err(UpstreamError::Status { server: self.remote.hub.server.clone(), status }),
+                }
+            }
+            Outcome::Ended { .. } => {
+                let detail = "its stream ended without an answer";
+                Err(UpstreamError::protocol(&self.remote.hub.server, detail))
+            }
+        }
+    }
+
+    async fn exchange(&self, session: &Session, id: u64, call: &Call<'_>) -> Result<Outcome, UpstreamError> {
+        let exchange = Exchange {
+            remote: &self.remote,
+            era: Era::Legacy,
+            id,
+            notify: call.notify.as_ref(),
+            progress_token: call.progress_token,
+            session: Some(&session.headers),
+        };
+        let body = envelope::legacy(id, call);
+        let response = self.remote.post(session.headers.clone(), body, Replay::Harmful).await?;
+        let mut outcome = exchange.read(response).await?;
+        // A server may hang up in the middle and offer the rest on request.
+        while let Outcome::Ended { last_id: Some(last), retry } = outcome {
+            tokio::time::sleep(retry.unwrap_or(RESUME_AFTER)).await;
+            let mut headers = session.headers.clone();
+            let Ok(value) = HeaderValue::from_str(&last) else {
+                return Ok(Outcome::Ended { last_id: None, retry: None });
+            };
+            headers.insert(LAST_EVENT, value);
+            let response = match self.remote.get(headers).await {
+                Ok(response) => response,
+                // The server may be gone for a moment; the call's deadline ends this.
+                Err(_) => {
+                    outcome = Outcome::Ended { last_id: Some(last), retry };
+                    continue;
+                }
+            };
+            if response.status != StatusCode::OK || content(&response.headers) != Content::EventStream {
+                response.body.release().await;
+                return Ok(Outcome::Ended { last_id: None, retry: None });
+            }
+            outcome = match exchange.stream(response.body, response.status).await? {
+                Outcome::Ended { last_id, retry: again } => {
+                    Outcome::Ended { last_id: last_id.or(Some(last)), retry: again.or(retry) }
+                }
+                other => other,
+            };
+        }
+        Ok(outcome)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.remote.hub.clock.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Slot>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// Opens the stream on which the server speaks unasked, once.
+    fn listen(&self, remote: &Arc<Remote>) {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if watch.is_none() {
+            let work = listen::unasked(Arc::clone(remote), self.headers.clone());
+            *watch = Some(AbortOnDrop::spawn(work));
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.as_ref().is_some_and(AbortOnDrop::is_running)
+    }
+}
+
+/// A call that waits for its answer; dropped before, it tells the server, which in
+/// this era does not take a closed connection for a cancellation.
+struct Withdrawal<'a> {
+    remote: &'a Arc<Remote>,
+    slot: &'a Arc<Slot>,
+    id: u64,
+    is_armed: bool,
+}
+
+impl Drop for Withdrawal<'_> {
+    fn drop(&mut self) {
+        let (true, Ok(runtime)) = (self.is_armed, tokio::runtime::Handle::try_current()) else { return };
+        let (remote, slot, id) = (Arc::clone(self.remote), Arc::clone(self.slot), self.id);
+        runtime.spawn(async move {
+            if let Some(session) = slot.session.get() {
+                let message = envelope::cancelled(id);
+                remote.send_quietly(Method::POST, session.headers.clone(), message).await;
+            }
+        });
+    }
+}
+
+async fn initialize(remote: &Arc<Remote>) -> Result<(Session, Handshake), UpstreamError> {
+    let id = remote.next_id();
+    let server = &remote.hub.server;
+    let members = envelope::initialize_members(&remote.hub.settings.client_info);
+    let call = Call { method: "initialize", members, ..Call::default() };
+    let response = remote.post(remote.headers(), envelope::legacy(id, &call), Replay::Harmless).await?;
+    let session_id = response.headers.get(SESSION).cloned();
+    let exchange =
+        Exchange { remote, era: Era::Legacy, id, notify: None, progress_token: None, session: None };
+    let document = match exchange.read(response).await? {
+        Outcome::Answered(document, _) => document,
+        // A refusal within JSON-RPC is an answer of a server that speaks this
+        // transport, unless it merely says that there is nothing here.
+        Outcome::Refused { message: Some(_), status } if !matches!(status, 400 | 404 | 405) => {
+            return Err(UpstreamError::protocol(server, "it refused to initialize"));
+        }
+        Outcome::Refused { status, .. } => {
+            return Err(UpstreamError::Status { server: server.clone(), status });
+        }
+        Outcome::Ended { .. } => {
+            return Err(UpstreamError::protocol(server, "its stream ended without an answer"));
+        }
+    };
+    let handshake =
+        Handshake::from_initialize(&document).map_err(|detail| UpstreamError::protocol(server, detail))?;
+    let mut headers = remote.headers();
+    let has_id = session_id.is_some();
+    if let Some(session_id) = session_id {
+        headers.insert(SESSION, session_id);
+    }
+    if handshake.revision >= Revision::V2025_06_18 {
+        headers.insert(VERSION, HeaderValue::from_static(handshake.revision.as_str()));
+    }
+    let initialized = Bytes::from_static(envelope::INITIALIZED);
+    let response = remote.post(headers.clone(), initialized, Replay::Harmless).await?;
+    response.body.release().await;
+    Ok((Session { headers, has_id, watch: Mutex::default() }, handshake))
+}
+
+async fn end(remote: &Remote, slot: &Slot) {
+    let Some(session) = slot.session.get() else { return };
+    session.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if session.has_id {
+        remote.send_quietly(Method::DELETE, session.headers.clone(), Bytes::new()).await;
+    }
+}
+
+fn oldest_idle(sessions: &HashMap<String, Arc<Slot>>) -> Option<String> {
+    sessions
+        .iter()
+        .filter(|(affinity, slot)| *affinity != OWN && Arc::strong_count(slot) == 1)
+        .min_by_key(|(_, slot)| slot.last_used.load(Ordering::Relaxed))
+        .map(|(affinity, _)| affinity.clone())
+}
+
+/// Whether a refusal means that the session is gone. The rule is 404; servers
+/// grown from a widely copied example say 400 with one of two codes instead.
+fn is_lost(status: u16, message: Option<&Document>) -> bool {
+    let code = || {
+        let root = message?.root();
+        root.get("id").is_none_or(|id| id.is_null()).then_some(())?;
+        root.get("error")?.get("code")?.as_i64()
+    };
+    status == 404 || (status == 400 && matches!(code(), Some(-32000 | -32001)))
+}

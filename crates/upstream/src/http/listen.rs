@@ -1,0 +1,141 @@
+//! Streams on which a server speaks unasked: the GET stream of a session, and
+//! `subscriptions/listen` of the stateless era.
+//!
+//! A stream that breaks is opened again, later and later. What was said in
+//! between is lost, so everything counts as changed then, unless the server keeps
+//! event ids and repeats what was missed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorward_egress::{Replay, Response};
+use doorward_wire::sse::Decoder;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use crate::backoff;
+use crate::call::Call;
+use crate::envelope;
+use crate::error::UpstreamError;
+use crate::http::modern;
+use crate::http::remote::{Content, Remote, content};
+use crate::inbound::{self, Inbound};
+use crate::status::State;
+
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How a stream ended.
+struct End {
+    /// Whether anything came at all.
+    was_alive: bool,
+    last_id: Option<String>,
+    retry: Option<Duration>,
+}
+
+/// Keeps the GET stream of a session open for as long as the server offers one.
+pub(crate) async fn unasked(remote: Arc<Remote>, session: HeaderMap) {
+    let (mut failures, mut last_id, mut retry) = (0, None::<String>, None);
+    let mut is_first = true;
+    loop {
+        let mut headers = session.clone();
+        if let Some(value) = last_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
+            headers.insert(LAST_EVENT, value);
+        }
+        let opened = remote.get(headers).await;
+        if let Ok(response) = &opened
+            && !is_stream(response)
+        {
+            // 405 is the regular way of saying that there is no such stream; and a
+            // session that is gone is noticed by whoever calls next.
+            return;
+        }
+        opened_again(&remote, is_first, last_id.is_some(), &opened);
+        is_first = false;
+        if let Ok(response) = opened {
+            let end = read(&remote, response, Some(&session)).await;
+            last_id = end.last_id.or(last_id);
+            retry = end.retry.or(retry);
+            failures = if end.was_alive { 0 } else { failures };
+        }
+        failures += 1;
+        tokio::time::sleep(retry.unwrap_or_else(|| remote.hub.jittered(backoff::delay(failures)))).await;
+    }
+}
+
+/// Keeps a subscription to the changes named by `filter` open.
+pub(crate) async fn subscribed(remote: Arc<Remote>, filter: String) {
+    let mut failures = 0;
+    let mut is_first = true;
+    loop {
+        let members = format!("\"notifications\":{filter}").into();
+        let call = Call { method: "subscriptions/listen", members, ..Call::default() };
+        let Ok(headers) = modern::headers(&remote, &call) else { return };
+        let body = envelope::modern(remote.next_id(), &call, &remote.hub.settings.client_info);
+        let opened = remote.post(headers, body, Replay::Harmless).await;
+        if let Ok(response) = &opened
+            && !is_stream(response)
+        {
+            return;
+        }
+        opened_again(&remote, is_first, false, &opened);
+        is_first = false;
+        if let Ok(response) = opened {
+            let end = read(&remote, response, None).await;
+            failures = if end.was_alive { 0 } else { failures };
+        }
+        failures += 1;
+        tokio::time::sleep(remote.hub.jittered(backoff::delay(failures))).await;
+    }
+}
+
+fn is_stream(response: &Response) -> bool {
+    response.status == StatusCode::OK && content(&response.headers) == Content::EventStream
+}
+
+/// The state follows the stream: it is the first to notice that a server has gone
+/// or come back.
+fn opened_again(remote: &Remote, is_first: bool, resumed: bool, opened: &Result<Response, UpstreamError>) {
+    match opened {
+        Err(error) => remote.hub.failed(error),
+        Ok(_) if is_first => {}
+        Ok(_) => {
+            if matches!(remote.hub.state(), State::Error | State::Degraded) {
+                remote.hub.succeeded();
+            }
+            if !resumed {
+                remote.hub.all_changed();
+            }
+        }
+    }
+}
+
+async fn read(remote: &Remote, response: Response, session: Option<&HeaderMap>) -> End {
+    let mut end = End { was_alive: false, last_id: None, retry: None };
+    let mut body = response.body;
+    let mut decoder = Decoder::new(remote.hub.settings.max_answer);
+    let mut events = VecDeque::new();
+    while let Ok(Some(chunk)) = body.chunk().await {
+        end.was_alive = true;
+        let fits = decoder.push(&chunk, &mut events);
+        for event in events.drain(..) {
+            end.last_id = event.id.clone().or(end.last_id);
+            end.retry = event.retry.or(end.retry);
+            let Ok(document) = inbound::parse(event.data) else { continue };
+            match inbound::sort(&document) {
+                Some(Inbound::Request { reply }) => {
+                    if let Some(session) = session {
+                        remote.send_quietly(Method::POST, session.clone(), reply).await;
+                    }
+                }
+                Some(news) => {
+                    inbound::announce(&remote.hub, &news);
+                }
+                None => {}
+            }
+        }
+        if fits.is_err() {
+            break;
+        }
+    }
+    end
+}

@@ -1,0 +1,132 @@
+//! Streamable HTTP of the stateless era: every POST stands for itself.
+//!
+//! This is the shortest way to a server: take a kept connection, write, read,
+//! parse. No task, no channel, no session. Giving up closes the connection, which
+//! is how this revision says "cancelled".
+
+use std::sync::Arc;
+
+use doorward_egress::Replay;
+use doorward_model::json::Document;
+use doorward_wire::{Era, Revision, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::call::Call;
+use crate::envelope;
+use crate::error::UpstreamError;
+use crate::handshake::Handshake;
+use crate::http::answer::{Exchange, Outcome};
+use crate::http::listen;
+use crate::http::remote::Remote;
+use crate::task::AbortOnDrop;
+
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// A link to a server of the stateless era.
+pub(crate) struct Modern {
+    remote: Arc<Remote>,
+    /// Hears of changes, where the server announces any.
+    watch: Option<AbortOnDrop>,
+}
+
+/// What a server answered to `server/discover`.
+pub(crate) enum Discovered {
+    /// It speaks the stateless revision.
+    Modern(Handshake),
+    /// It answered, and does not.
+    NotModern,
+}
+
+/// Asks a server which revisions it speaks.
+///
+/// # Errors
+/// [`UpstreamError`] when nothing is known afterwards: it could not be reached,
+/// wants a credential, or has trouble of its own.
+pub(crate) async fn discover(remote: &Remote) -> Result<Discovered, UpstreamError> {
+    let call = Call { method: "server/discover", ..Call::default() };
+    match exchange(remote, &call, Replay::Harmless).await {
+        Ok(Outcome::Answered(document, _)) => {
+            Ok(Handshake::from_discover(&document).map_or(Discovered::NotModern, Discovered::Modern))
+        }
+        Ok(Outcome::Refused { status: status @ 500.., .. }) => {
+            Err(UpstreamError::Status { server: remote.hub.server.clone(), status })
+        }
+        // An older server may call this anything; only its own opening can tell.
+        Ok(Outcome::Refused { .. } | Outcome::Ended { .. }) | Err(UpstreamError::Protocol { .. }) => {
+            Ok(Discovered::NotModern)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Modern {
+    /// Opens the link, which takes no more than listening for changes.
+    pub(crate) fn open(remote: Arc<Remote>, handshake: &Handshake) -> Self {
+        let watch = handshake
+            .listen_filter()
+            .map(|filter| AbortOnDrop::spawn(listen::subscribed(Arc::clone(&remote), filter)));
+        Self { remote, watch }
+    }
+
+    /// Makes a call.
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<(Document, u16), UpstreamError> {
+        match exchange(&self.remote, call, Replay::Harmful).await? {
+            Outcome::Answered(document, status) => Ok((document, status)),
+            Outcome::Refused { status, message: Some(document) } => Ok((document, status)),
+            Outcome::Refused { status, message: None } => {
+                Err(UpstreamError::Status { server: self.remote.hub.server.clone(), status })
+            }
+            Outcome::Ended { .. } => {
+                Err(UpstreamError::protocol(&self.remote.hub.server, "its stream ended without an answer"))
+            }
+        }
+    }
+
+    /// Whether a stream is open that would tell of the server's end.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watch.as_ref().is_some_and(AbortOnDrop::is_running)
+    }
+
+    pub(crate) fn prune(&self) {
+        self.remote.door.prune();
+    }
+}
+
+/// The headers of a modern request.
+pub(crate) fn headers(remote: &Remote, call: &Call<'_>) -> Result<HeaderMap, UpstreamError> {
+    let mut headers = remote.headers();
+    let wrong = || UpstreamError::Configuration {
+        server: remote.hub.server.clone(),
+        detail: "a request cannot be said in headers".into(),
+    };
+    headers.insert(VERSION, HeaderValue::from_static(Revision::V2026_07_28.as_str()));
+    headers.insert(METHOD, HeaderValue::from_str(call.method).map_err(|_| wrong())?);
+    if let Some(target) = call.target {
+        headers.insert(NAME, HeaderValue::from_str(&header::encode(target)).map_err(|_| wrong())?);
+    }
+    for (name, value) in call.extra_headers {
+        let name: HeaderName = name.parse().map_err(|_| wrong())?;
+        if !name.as_str().starts_with("mcp-param-") {
+            return Err(wrong());
+        }
+        headers.insert(name, HeaderValue::from_str(&header::encode(value)).map_err(|_| wrong())?);
+    }
+    Ok(headers)
+}
+
+async fn exchange(remote: &Remote, call: &Call<'_>, replay: Replay) -> Result<Outcome, UpstreamError> {
+    let id = remote.next_id();
+    let body = envelope::modern(id, call, &remote.hub.settings.client_info);
+    let response = remote.post(headers(remote, call)?, body, replay).await?;
+    let exchange = Exchange {
+        remote,
+        era: Era::Modern,
+        id,
+        notify: call.notify.as_ref(),
+        progress_token: call.progress_token,
+        session: None,
+    };
+    exchange.read(response).await
+}

@@ -1,0 +1,222 @@
+//! One server at the other end of a door, and the headers every request has.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorward_egress::{Client, Door, Outgoing, Replay, Response, Rules, Target};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use crate::error::UpstreamError;
+use crate::hub::Hub;
+use crate::spec::{Credential, ServerSpec};
+
+/// Longest error body that is read, in bytes.
+pub(crate) const MAX_ERROR_BODY: usize = 1 << 20;
+
+/// How long a message that nobody waits for may take.
+const QUIETLY: Duration = Duration::from_secs(5);
+
+/// A server that is reached over HTTP.
+pub(crate) struct Remote {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) door: Door,
+    ids: AtomicU64,
+    /// What every POST carries: content types and the credential.
+    headers: HeaderMap,
+}
+
+impl Remote {
+    /// A remote server at `url`; nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Configuration`] for a URL or credential that cannot work.
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        client: &Client,
+        spec: &ServerSpec,
+        url: &str,
+    ) -> Result<Self, UpstreamError> {
+        let wrong =
+            |detail: String| UpstreamError::Configuration { server: spec.id.clone(), detail: detail.into() };
+        let target = Target::parse(url).map_err(|error| wrong(error.to_string()))?;
+        let rules = Rules { allow_insecure_http: spec.allow_insecure_http, ..Rules::CONFIGURED };
+        let door = client.door(target, rules).map_err(|error| wrong(error.to_string()))?;
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        headers.insert(
+            header::USER_AGENT,
+            HeaderValue::from_static(concat!("doorward/", env!("CARGO_PKG_VERSION"))),
+        );
+        show_credential(&mut headers, &spec.credential).map_err(wrong)?;
+        Ok(Self { hub, door, ids: AtomicU64::new(1), headers })
+    }
+
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The headers of a request, to be added to.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+
+    pub(crate) fn path(&self) -> &PathAndQuery {
+        self.door.target().path()
+    }
+
+    /// Posts a message and waits for the head of the answer.
+    pub(crate) async fn post(
+        &self,
+        headers: HeaderMap,
+        body: impl Into<Bytes>,
+        replay: Replay,
+    ) -> Result<Response, UpstreamError> {
+        self.send(Method::POST, self.path().clone(), headers, body.into(), replay).await
+    }
+
+    /// Opens an event stream.
+    pub(crate) async fn get(&self, mut headers: HeaderMap) -> Result<Response, UpstreamError> {
+        headers.remove(header::CONTENT_TYPE);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+        self.send(Method::GET, self.path().clone(), headers, Bytes::new(), Replay::Harmless).await
+    }
+
+    /// Sends a request whose answer is of no interest, and waits for its head.
+    pub(crate) async fn send_quietly(&self, method: Method, headers: HeaderMap, body: Bytes) {
+        let exchange = async {
+            if let Ok(response) =
+                self.send(method, self.path().clone(), headers, body, Replay::Harmless).await
+            {
+                response.body.release().await;
+            }
+        };
+        let _ = tokio::time::timeout(QUIETLY, exchange).await;
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: PathAndQuery,
+        headers: HeaderMap,
+        body: Bytes,
+        replay: Replay,
+    ) -> Result<Response, UpstreamError> {
+        let outgoing = Outgoing { method, path, headers, body, replay, answer_within: None };
+        self.door.send(outgoing).await.map_err(|cause| UpstreamError::egress(&self.hub.server, cause))
+    }
+}
+
+/// Which of a response's two possible bodies this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Json,
+    EventStream,
+    Other,
+}
+
+/// What a response says it holds. Case and parameters do not matter.
+pub(crate) fn content(headers: &HeaderMap) -> Content {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = value.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/json") {
+        Content::Json
+    } else if kind.eq_ignore_ascii_case("text/event-stream") {
+        Content::EventStream
+    } else {
+        Content::Other
+    }
+}
+
+fn show_credential(headers: &mut HeaderMap, credential: &Credential) -> Result<(), String> {
+    let mut show = |name: HeaderName, value: String| {
+        let mut value = HeaderValue::try_from(value)
+            .map_err(|_| format!("the value of header `{name}` holds characters no header may hold"))?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+        Ok(())
+    };
+    match credential {
+        Credential::None => Ok(()),
+        Credential::Bearer(token) => show(header::AUTHORIZATION, format!("Bearer {}", token.expose())),
+        Credential::Headers(pairs) => pairs.iter().try_for_each(|(name, value)| {
+            let parsed: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header's name"))?;
+            if is_reserved(&parsed) {
+                return Err(format!("header `{name}` is the gateway's to set"));
+            }
+            show(parsed, value.expose().to_owned())
+        }),
+    }
+}
+
+/// Headers that belong to the connection or the protocol, not to a credential.
+fn is_reserved(name: &HeaderName) -> bool {
+    const RESERVED: [&str; 13] = [
+        "host",
+        "content-length",
+        "content-type",
+        "accept",
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "last-event-id",
+    ];
+    RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-")
+}
+
+#[cfg(test)]
+mod tests {
+    use doorward_model::Secret;
+
+    use super::*;
+
+    #[test]
+    fn content_types_are_read_loosely() {
+        for (value, expected) in [
+            ("application/json", Content::Json),
+            ("Application/JSON; charset=utf-8", Content::Json),
+            ("text/event-stream;charset=UTF-8", Content::EventStream),
+            ("text/html", Content::Other),
+            ("", Content::Other),
+        ] {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]);
+            assert_eq!(content(&headers), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_credential_becomes_headers_or_is_refused() {
+        let header = |name: &str, value: &str| Credential::Headers(vec![(name.into(), Secret::new(value))]);
+        let cases = [
+            (Credential::None, Ok("")),
+            (Credential::Bearer(Secret::new("abc")), Ok("authorization: Bearer abc")),
+            (header("X-Api-Key", "k"), Ok("x-api-key: k")),
+            (header("X-Api-Key", "a\r\nb: c"), Err("holds characters")),
+            (header("Host", "evil"), Err("the gateway's to set")),
+            (header("Mcp-Session-Id", "x"), Err("the gateway's to set")),
+            (header("no name", "x"), Err("no header's name")),
+        ];
+        for (credential, expected) in cases {
+            let mut headers = HeaderMap::new();
+            match (show_credential(&mut headers, &credential), expected) {
+                (Ok(()), Ok(expected)) => {
+                    let shown: Vec<_> = headers
+                        .iter()
+                        .map(|(name, value)| format!("{name}: {}", value.to_str().expect("text")))
+                        .collect();
+                    assert_eq!(shown.join("\n"), expected);
+                }
+                (Err(detail), Err(expected)) => assert!(detail.contains(expected), "{detail}"),
+                (outcome, expected) => assert_eq!(outcome.is_ok(), expected.is_ok(), "{outcome:?}"),
+            }
+        }
+    }
+}

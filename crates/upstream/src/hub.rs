@@ -1,0 +1,160 @@
+//! What the parts of one server's link share: its name, its state, and where
+//! news of it goes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use doorward_model::{CapabilityKind, Clock, Random, ServerId, Timestamp};
+use tokio::sync::mpsc;
+
+use crate::error::UpstreamError;
+use crate::scrub::Scrubber;
+use crate::settings::Settings;
+use crate::status::{Event, State};
+
+/// The common ground of one server's link.
+pub(crate) struct Hub {
+    pub(crate) server: ServerId,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    pub(crate) scrubber: Arc<Scrubber>,
+    events: mpsc::UnboundedSender<Event>,
+    /// Counts everything that makes a list of capabilities stale.
+    changes: AtomicU64,
+    /// When the server last answered, in µs since 1970; 0 is never.
+    last_ok: AtomicU64,
+    health: Mutex<Health>,
+}
+
+struct Health {
+    state: State,
+    last_error: Option<String>,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        server: ServerId,
+        settings: Arc<Settings>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        scrubber: Arc<Scrubber>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            server,
+            settings,
+            clock,
+            random,
+            scrubber,
+            events,
+            changes: AtomicU64::new(0),
+            last_ok: AtomicU64::new(0),
+            health: Mutex::new(Health { state: State::Registered, last_error: None }),
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.health().state
+    }
+
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.health().last_error.clone()
+    }
+
+    pub(crate) fn last_ok(&self) -> Option<Timestamp> {
+        match self.last_ok.load(Ordering::Relaxed) {
+            0 => None,
+            micros => Some(Timestamp::from_micros(micros)),
+        }
+    }
+
+    /// The server answered.
+    pub(crate) fn succeeded(&self) {
+        self.last_ok.store(self.clock.now().as_micros(), Ordering::Relaxed);
+        self.enter(State::Connected);
+    }
+
+    /// The server did not answer as it should. What a caller did wrong is no
+    /// news about the server.
+    pub(crate) fn failed(&self, error: &UpstreamError) {
+        let state = match error {
+            UpstreamError::AuthRequired { .. } => State::AuthRequired,
+            UpstreamError::Timeout { .. }
+            | UpstreamError::Status { .. }
+            | UpstreamError::Protocol { .. }
+            | UpstreamError::TooLarge { .. } => State::Degraded,
+            UpstreamError::Unreachable { .. }
+            | UpstreamError::Start { .. }
+            | UpstreamError::Exited { .. }
+            | UpstreamError::Configuration { .. } => State::Error,
+            UpstreamError::Unavailable { .. }
+            | UpstreamError::Restarting { .. }
+            | UpstreamError::Busy { .. } => return,
+        };
+        self.trouble(state, &error.in_full());
+    }
+
+    /// Enters `state` because of `what`, a text that may hold secrets.
+    pub(crate) fn trouble(&self, state: State, what: &str) {
+        let what = self.scrubber.scrub_text(what);
+        tracing::warn!(server = %self.server, state = state.as_str(), "{what}");
+        self.health().last_error = Some(what);
+        self.enter(state);
+    }
+
+    pub(crate) fn enter(&self, state: State) {
+        let mut health = self.health();
+        // Nothing leads back from there: what a link still says is of the past.
+        if health.state == state || health.state == State::Disabled {
+            return;
+        }
+        health.state = state;
+        drop(health);
+        self.tell(Event::StateChanged(self.server.clone(), state));
+    }
+
+    /// What the server offers of this kind may have changed.
+    pub(crate) fn catalog_changed(&self, kind: CapabilityKind) {
+        self.invalidate();
+        self.tell(Event::CatalogChanged(self.server.clone(), kind));
+    }
+
+    /// Everything it offers may have changed, because the link was down.
+    pub(crate) fn all_changed(&self) {
+        for kind in [CapabilityKind::Tool, CapabilityKind::Resource, CapabilityKind::Prompt] {
+            self.catalog_changed(kind);
+        }
+    }
+
+    pub(crate) fn resource_updated(&self, uri: &str) {
+        self.tell(Event::ResourceUpdated(self.server.clone(), uri.to_owned()));
+    }
+
+    pub(crate) fn invalidate(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A number that is another one after each change.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// A delay of three to five quarters of `delay`, so that those who lost the same
+    /// server do not all come back at the same moment.
+    pub(crate) fn jittered(&self, delay: Duration) -> Duration {
+        let mut byte = [0];
+        self.random.fill(&mut byte);
+        delay * 3 / 4 + delay * u32::from(byte[0]) / 512
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listening is the listener's choice.
+        let _ = self.events.send(event);
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,148 @@
+//! What a server sends, sorted: answers, questions, news.
+
+use bytes::Bytes;
+use doorward_model::CapabilityKind;
+use doorward_model::json::{Document, Limits, Numbers, ParseError, Value};
+use doorward_wire::error::METHOD_NOT_FOUND;
+use doorward_wire::message::{Body, Message};
+use doorward_wire::{RpcError, reply};
+
+use crate::hub::Hub;
+
+/// How a message of a server is read: strictly, exact in its numbers, and indexed
+/// no deeper than a link has to look.
+const LIMITS: Limits = Limits { depth: 128, values: 4_000_000, index_depth: 3, numbers: Numbers::Exact };
+
+/// A message of a server, as a link sees it.
+pub(crate) enum Inbound<'a> {
+    /// An answer to the request with this id; without one, to a request that the
+    /// server could not read.
+    Response { id: Option<u64>, is_error: bool },
+    /// A question. Nobody here answers any but `ping`; `reply` says so.
+    Request { reply: Bytes },
+    /// Progress of the request with this token.
+    Progress { token: Value<'a>, id: Option<u64> },
+    /// What the server offers of this kind has changed.
+    Changed(CapabilityKind),
+    /// A resource has changed.
+    Updated(String),
+    /// Any other notification.
+    Notification,
+}
+
+/// Reads a message of a server.
+pub(crate) fn parse(bytes: Bytes) -> Result<Document, ParseError> {
+    Document::parse(bytes, &LIMITS)
+}
+
+/// Sorts a message; `None` when it is no JSON-RPC message.
+pub(crate) fn sort(document: &Document) -> Option<Inbound<'_>> {
+    Some(match Message::read(document).ok()? {
+        Message::Response(response) => Inbound::Response {
+            id: response.id.and_then(number),
+            is_error: matches!(response.body, Body::Error(_)),
+        },
+        Message::Request(request) => {
+            let id = request.id.raw();
+            Inbound::Request {
+                reply: if request.method == "ping" {
+                    reply::result(id, "{}")
+                } else {
+                    let message = "this client answers no requests but ping";
+                    reply::error(Some(id), &RpcError::answer(METHOD_NOT_FOUND, message))
+                },
+            }
+        }
+        Message::Notification(notification) => match notification.method.as_ref() {
+            "notifications/progress" => match notification.params.and_then(|it| it.get("progressToken")) {
+                Some(token) => Inbound::Progress { token, id: number(token) },
+                None => Inbound::Notification,
+            },
+            "notifications/tools/list_changed" => Inbound::Changed(CapabilityKind::Tool),
+            "notifications/resources/list_changed" => Inbound::Changed(CapabilityKind::Resource),
+            "notifications/prompts/list_changed" => Inbound::Changed(CapabilityKind::Prompt),
+            "notifications/resources/updated" => {
+                let uri = notification.params.and_then(|it| it.get("uri")).and_then(Value::as_str);
+                uri.map_or(Inbound::Notification, |uri| Inbound::Updated(uri.into_owned()))
+            }
+            _ => Inbound::Notification,
+        },
+    })
+}
+
+/// Passes news on that concern no single call. Says whether it was such news.
+pub(crate) fn announce(hub: &Hub, inbound: &Inbound<'_>) -> bool {
+    match inbound {
+        Inbound::Changed(kind) => hub.catalog_changed(*kind),
+        Inbound::Updated(uri) => hub.resource_updated(uri),
+        _ => return false,
+    }
+    true
+}
+
+/// The message with the caller's own progress token, given as JSON.
+pub(crate) fn with_token(document: &Document, token: Value<'_>, own: &str) -> Bytes {
+    let (bytes, span) = (document.bytes(), token.span());
+    let mut out = Vec::with_capacity(bytes.len() + own.len());
+    out.extend_from_slice(&bytes[..span.start]);
+    out.extend_from_slice(own.as_bytes());
+    out.extend_from_slice(&bytes[span.end..]);
+    Bytes::from(out)
+}
+
+fn number(value: Value<'_>) -> Option<u64> {
+    value.as_i64().and_then(|number| u64::try_from(number).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(text: &'static str) -> String {
+        let Ok(document) = parse(Bytes::from_static(text.as_bytes())) else { return "no JSON".to_owned() };
+        match sort(&document) {
+            None => "no message".to_owned(),
+            Some(Inbound::Response { id, is_error }) => format!("response {id:?} {is_error}"),
+            Some(Inbound::Request { reply }) => String::from_utf8_lossy(&reply).into_owned(),
+            Some(Inbound::Progress { token, id }) => {
+                format!(
+                    "progress {id:?} {}",
+                    String::from_utf8_lossy(&with_token(&document, token, "\"own\""))
+                )
+            }
+            Some(Inbound::Changed(kind)) => format!("changed {kind:?}"),
+            Some(Inbound::Updated(uri)) => format!("updated {uri}"),
+            Some(Inbound::Notification) => "notification".to_owned(),
+        }
+    }
+
+    #[test]
+    fn messages_are_sorted_by_what_a_link_does_with_them() {
+        let cases = [
+            (r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, "response Some(7) false"),
+            (r#"{"jsonrpc":"2.0","id":"7","result":{}}"#, "response None false"),
+            (r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"x"}}"#, "response None true"),
+            (r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#, r#"{"jsonrpc":"2.0","id":"p","result":{}}"#),
+            (
+                r#"{"jsonrpc":"2.0","id":3,"method":"roots/list"}"#,
+                r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32601,"message":"this client answers no requests but ping"}}"#,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}"#,
+                r#"progress Some(7) {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"own","progress":1}}"#,
+            ),
+            (r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#, "changed Tool"),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:b"}}"#,
+                "updated a:b",
+            ),
+            (r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#, "notification"),
+            (r#"[]"#, "no message"),
+            (r#"{"jsonrpc":"2.0","id":7,"result":{},"error":{}}"#, "no message"),
+            ("Listening on port 3000", "no JSON"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(summary(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! An open link to a server, of whichever kind it turned out to be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorward_model::json::Document;
+use doorward_wire::Era;
+
+use crate::call::Call;
+use crate::duplex::Listener;
+use crate::envelope;
+use crate::error::UpstreamError;
+use crate::handshake::Handshake;
+use crate::http::legacy::Legacy;
+use crate::http::modern::Modern;
+use crate::http::sse::Stream;
+use crate::hub::Hub;
+use crate::stdio::process::Process;
+
+/// An open link.
+pub(crate) struct Link {
+    /// Tells this link from the ones before it.
+    pub(crate) serial: u64,
+    /// When it was opened, on the gateway's clock.
+    pub(crate) since: Duration,
+    pub(crate) handshake: Handshake,
+    pub(crate) kind: Kind,
+    pub(crate) hub: Arc<Hub>,
+}
+
+/// How a link carries its messages.
+pub(crate) enum Kind {
+    Modern(Modern),
+    Legacy(Legacy),
+    Stdio(Process),
+    Sse(Stream),
+}
+
+impl Link {
+    /// Makes a call. Dropping the future withdraws it, in the way of the era.
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<(Document, Option<u16>), UpstreamError> {
+        match &self.kind {
+            Kind::Modern(link) => link.call(call).await.map(|(document, status)| (document, Some(status))),
+            Kind::Legacy(link) => link.call(call).await.map(|(document, status)| (document, Some(status))),
+            Kind::Stdio(Process { duplex, .. }) | Kind::Sse(Stream { duplex, .. }) => {
+                let listener = Listener { notify: call.notify.as_ref(), progress_token: call.progress_token };
+                let write = |id| match self.era() {
+                    Era::Modern => envelope::modern(id, call, &self.hub.settings.client_info),
+                    Era::Legacy => envelope::legacy(id, call),
+                };
+                duplex.request(listener, write).await.map(|document| (document, None))
+            }
+        }
+    }
+
+    pub(crate) fn era(&self) -> Era {
+        self.handshake.revision.era()
+    }
+
+    /// Whether nothing can be sent over it any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        match &self.kind {
+            Kind::Modern(_) | Kind::Legacy(_) => false,
+            Kind::Stdio(process) => process.duplex.is_closed(),
+            Kind::Sse(stream) => stream.duplex.is_closed(),
+        }
+    }
+
+    /// Whether the end of the server would be noticed without asking.
+    pub(crate) fn is_watched(&self) -> bool {
+        match &self.kind {
+            Kind::Modern(link) => link.is_watched(),
+            Kind::Legacy(link) => link.is_watched(),
+            Kind::Sse(stream) => stream.reader.is_running(),
+            Kind::Stdio(_) => true,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match &self.kind {
+            Kind::Stdio(process) => Some(process.pid),
+            Kind::Modern(_) | Kind::Legacy(_) | Kind::Sse(_) => None,
+        }
+    }
+
+    /// How many sessions the link keeps with the server.
+    pub(crate) fn session_count(&self) -> usize {
+        match &self.kind {
+            Kind::Modern(_) => 0,
+            Kind::Legacy(link) => link.session_count(),
+            Kind::Stdio(_) | Kind::Sse(_) => 1,
+        }
+    }
+
+    /// Closes what has been idle for long.
+    pub(crate) fn sweep(&self) {
+        match &self.kind {
+            Kind::Modern(link) => link.prune(),
+            Kind::Legacy(link) => link.sweep(),
+            Kind::Stdio(_) | Kind::Sse(_) => {}
+        }
+    }
+
+    /// Ends it: sessions are closed, a child is stopped with all it has started.
+    pub(crate) async fn stop(&self) {
+        match &self.kind {
+            Kind::Modern(_) => {}
+            Kind::Legacy(link) => link.stop().await,
+            Kind::Stdio(process) => process.stop().await,
+            Kind::Sse(stream) => stream.duplex.close(),
+        }
+    }
+}

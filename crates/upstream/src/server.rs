@@ -1,0 +1,410 @@
+//! One server: its link, opened when first needed, kept, watched, and opened
+//! again when it breaks.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use doorward_egress::Client;
+use doorward_model::Catalog;
+use doorward_wire::Era;
+
+use crate::backoff::Crashes;
+use crate::call::{Answer, Call};
+use crate::error::UpstreamError;
+use crate::flight::Flight;
+use crate::hub::Hub;
+use crate::link::Link;
+use crate::listing;
+use crate::open::{self, OnEnd};
+use crate::spec::{ServerSpec, Transport};
+use crate::status::{State, Status};
+use crate::stdio::process::End;
+use crate::stdio::stderr::Ring;
+
+/// How long a caller waits for a crashed child to be started again; beyond that
+/// it is told when to come back.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a list is asked for anew when it changes while being read.
+const LISTINGS: usize = 3;
+
+/// One server and all that is known of it.
+pub(crate) struct Server {
+    pub(crate) spec: ServerSpec,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) ring: Arc<Ring>,
+    client: Client,
+    link: ArcSwapOption<Link>,
+    connecting: Flight<Result<Arc<Link>, UpstreamError>>,
+    listing: Flight<Result<Arc<Catalog>, UpstreamError>>,
+    /// The last list, and the number of changes it took into account.
+    listed: Mutex<Option<(u64, Arc<Catalog>)>>,
+    crashes: Mutex<Crashes>,
+    known_era: Mutex<Option<Era>>,
+    serials: AtomicU64,
+    restarts: AtomicU32,
+    in_flight: AtomicUsize,
+    /// When the last call began, and when the server was last heard of, in µs.
+    last_used: AtomicU64,
+    last_heard: AtomicU64,
+    is_checking: AtomicBool,
+    is_retired: AtomicBool,
+}
+
+impl Server {
+    pub(crate) fn new(spec: ServerSpec, hub: Arc<Hub>, client: Client) -> Self {
+        Self {
+            spec,
+            hub,
+            ring: Arc::default(),
+            client,
+            link: ArcSwapOption::empty(),
+            connecting: Flight::new(),
+            listing: Flight::new(),
+            listed: Mutex::default(),
+            crashes: Mutex::default(),
+            known_era: Mutex::default(),
+            serials: AtomicU64::new(1),
+            restarts: AtomicU32::new(0),
+            in_flight: AtomicUsize::new(0),
+            last_used: AtomicU64::new(0),
+            last_heard: AtomicU64::new(0),
+            is_checking: AtomicBool::new(false),
+            is_retired: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes a call, opening the link first if need be. The deadline counts from
+    /// the moment there is a link.
+    pub(crate) async fn call(self: &Arc<Self>, call: Call<'_>) -> Result<Answer, UpstreamError> {
+        let _busy = Busy::enter(self);
+        let link = self.link().await?;
+        let started = self.hub.clock.elapsed();
+        let limit = call.deadline.unwrap_or(self.spec.timeout);
+        let outcome = self.within(limit, &link, &call).await;
+        match outcome {
+            Ok((message, status)) => {
+                let now = self.hub.clock.elapsed();
+                self.last_heard.store(micros(now), Ordering::Relaxed);
+                self.hub.succeeded();
+                let bytes = message.bytes().len();
+                Ok(Answer { message, status, bytes, upstream_time: now.saturating_sub(started) })
+            }
+            Err(error) => {
+                self.note(&link, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// What the server offers: from memory, unless it may have changed.
+    pub(crate) async fn catalog(self: &Arc<Self>) -> Result<Arc<Catalog>, UpstreamError> {
+        let changes = self.hub.changes();
+        if let Some((_, catalog)) = self.listed().as_ref().filter(|(known, _)| *known == changes) {
+            return Ok(Arc::clone(catalog));
+        }
+        let server = Arc::clone(self);
+        self.listing.join(|| server.list()).await.unwrap_or_else(|| Err(self.unavailable()))
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let link = self.link.load();
+        let link = link.as_ref().filter(|link| !link.is_closed());
+        Status {
+            state: self.hub.state(),
+            last_error: self.hub.last_error(),
+            last_ok_at: self.hub.last_ok(),
+            era: link.map(|link| link.era()),
+            protocol_version: link.map(|link| link.handshake.revision.as_str().into()),
+            pid: link.and_then(|link| link.pid()),
+            uptime: link.map(|link| self.hub.clock.elapsed().saturating_sub(link.since)),
+            restarts: self.restarts.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How many sessions are open with the server.
+    pub(crate) fn session_count(&self) -> usize {
+        self.link.load().as_ref().map_or(0, |link| link.session_count())
+    }
+
+    /// Looks after the link: ends what is idle, asks after what is silent.
+    pub(crate) fn sweep(self: &Arc<Self>) {
+        let Some(link) = self.open_link() else { return };
+        link.sweep();
+        let now = self.hub.clock.elapsed();
+        let since = |at: &AtomicU64| now.saturating_sub(Duration::from_micros(at.load(Ordering::Relaxed)));
+        if link.pid().is_some() {
+            if self.spec.idle_timeout.is_some_and(|limit| since(&self.last_used) >= limit) {
+                self.stop_idle(&link);
+            }
+        } else if !link.is_watched()
+            && self.hub.settings.health_every.is_some_and(|limit| since(&self.last_heard) >= limit)
+            && !self.is_checking.swap(true, Ordering::AcqRel)
+        {
+            let server = Arc::clone(self);
+            tokio::spawn(async move { server.check(&link).await });
+        }
+    }
+
+    /// Asks whether the server still is there.
+    async fn check(self: Arc<Self>, link: &Arc<Link>) {
+        let method = match link.era() {
+            Era::Modern => "server/discover",
+            Era::Legacy => "ping",
+        };
+        let call = Call { method, ..Call::default() };
+        match self.within(self.spec.timeout, link, &call).await {
+            Ok(_) => self.hub.succeeded(),
+            Err(error) => self.note(link, &error),
+        }
+        self.last_heard.store(micros(self.hub.clock.elapsed()), Ordering::Relaxed);
+        self.is_checking.store(false, Ordering::Release);
+    }
+
+    /// Takes the server out of service for good and ends its link.
+    pub(crate) async fn retire(&self) {
+        self.is_retired.store(true, Ordering::Release);
+        self.hub.enter(State::Disabled);
+        // A link that is being opened right now sees that the server is retired.
+        if let Some(link) = self.link.swap(None) {
+            link.stop().await;
+        }
+    }
+
+    async fn within(
+        &self,
+        limit: Duration,
+        link: &Link,
+        call: &Call<'_>,
+    ) -> Result<(doorward_model::json::Document, Option<u16>), UpstreamError> {
+        match tokio::time::timeout(limit, link.call(call)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(UpstreamError::Timeout { method: call.method.to_owned().into(), limit }),
+        }
+    }
+
+    /// Draws the consequences of a failed request.
+    fn note(self: &Arc<Self>, link: &Arc<Link>, error: &UpstreamError) {
+        self.hub.failed(error);
+        // Statuses that no server of the era gives to a proper request: it may
+        // have become another one, so the next caller finds out anew.
+        if matches!(error, UpstreamError::Status { status: 400 | 404 | 405, .. })
+            && let Some(stale) = self.take(link.serial)
+        {
+            self.learn(None);
+            tokio::spawn(async move { stale.stop().await });
+        }
+    }
+
+    async fn link(self: &Arc<Self>) -> Result<Arc<Link>, UpstreamError> {
+        if let Some(link) = self.open_link() {
+            return Ok(link);
+        }
+        if self.is_retired.load(Ordering::Acquire) {
+            return Err(self.unavailable());
+        }
+        let wait = self.crashes().wait(self.hub.clock.elapsed());
+        if wait > PATIENCE {
+            return Err(UpstreamError::Restarting { server: self.spec.id.clone(), retry_in: wait });
+        }
+        let server = Arc::clone(self);
+        let opened = self.connecting.join(|| server.connect(wait, false));
+        match tokio::time::timeout(self.spec.start_timeout + PATIENCE, opened).await {
+            Ok(outcome) => outcome.unwrap_or_else(|| Err(self.unavailable())),
+            Err(_) => Err(self.start_timed_out()),
+        }
+    }
+
+    /// Opens a link after a delay. When `insisting`, tries again and again, later
+    /// and later, until it is open or there have been too many crashes.
+    async fn connect(
+        self: Arc<Self>,
+        mut delay: Duration,
+        insisting: bool,
+    ) -> Result<Arc<Link>, UpstreamError> {
+        loop {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            if let Some(link) = self.open_link() {
+                return Ok(link);
+            }
+            if self.is_retired.load(Ordering::Acquire) {
+                return Err(self.unavailable());
+            }
+            let error = match self.connect_once().await {
+                Ok(link) => return Ok(link),
+                Err(error) => error,
+            };
+            self.hub.failed(&error);
+            self.learn(None);
+            let again =
+                self.is_child().then(|| self.crashes().note(self.hub.clock.elapsed(), Duration::ZERO));
+            match again.flatten() {
+                Some(next) if insisting => delay = next,
+                _ => return Err(error),
+            }
+        }
+    }
+
+    async fn connect_once(self: &Arc<Self>) -> Result<Arc<Link>, UpstreamError> {
+        self.hub.enter(State::Connecting);
+        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
+        let known = *self.known_era.lock().unwrap_or_else(PoisonError::into_inner);
+        let opening = open::open(&self.hub, &self.client, &self.spec, &self.ring, known, self.on_end(serial));
+        let (kind, handshake) = match tokio::time::timeout(self.spec.start_timeout, opening).await {
+            Ok(outcome) => outcome?,
+            Err(_) => return Err(self.start_timed_out()),
+        };
+        let now = self.hub.clock.elapsed();
+        let link = Arc::new(Link { serial, since: now, handshake, kind, hub: Arc::clone(&self.hub) });
+        self.learn(Some(link.era()));
+        self.last_used.store(micros(now), Ordering::Relaxed);
+        self.last_heard.store(micros(now), Ordering::Relaxed);
+        self.link.store(Some(Arc::clone(&link)));
+        if self.is_retired.load(Ordering::Acquire) {
+            self.link.store(None);
+            link.stop().await;
+            return Err(self.unavailable());
+        }
+        // It may have ended between the handshake and now, unnoticed because it
+        // was nobody's link yet.
+        if link.is_closed() {
+            self.take(serial);
+            return Err(UpstreamError::Exited { server: self.spec.id.clone() });
+        }
+        if self.listed().is_some() {
+            self.hub.all_changed();
+        } else {
+            self.hub.invalidate();
+        }
+        self.hub.succeeded();
+        Ok(link)
+    }
+
+    /// What to do when link number `serial` ends by itself.
+    fn on_end(self: &Arc<Self>, serial: u64) -> OnEnd {
+        let server = Arc::downgrade(self);
+        Arc::new(move |end| {
+            if let Some(server) = Weak::upgrade(&server) {
+                server.ended(serial, end);
+            }
+        })
+    }
+
+    fn ended(self: &Arc<Self>, serial: u64, end: End) {
+        // A link that is not in force any more was ended on purpose.
+        let (Some(link), End::Crashed(how)) = (self.take(serial), end) else { return };
+        self.hub.trouble(State::Error, &how);
+        if !self.is_child() {
+            return;
+        }
+        let now = self.hub.clock.elapsed();
+        let delay = self.crashes().note(now, now.saturating_sub(link.since));
+        match delay {
+            Some(delay) => {
+                self.restarts.fetch_add(1, Ordering::Relaxed);
+                let server = Arc::clone(self);
+                self.connecting.begin(|| server.connect(delay, true));
+            }
+            None => self
+                .hub
+                .trouble(State::Error, "it crashed too often within a minute and is left alone for another"),
+        }
+    }
+
+    fn stop_idle(self: &Arc<Self>, link: &Arc<Link>) {
+        let Some(taken) = self.take(link.serial) else { return };
+        // Somebody may have got hold of the link just before it was taken.
+        if self.in_flight.load(Ordering::Acquire) > 0 {
+            self.link.store(Some(taken));
+            return;
+        }
+        self.hub.enter(State::Registered);
+        tokio::spawn(async move { taken.stop().await });
+    }
+
+    async fn list(self: Arc<Self>) -> Result<Arc<Catalog>, UpstreamError> {
+        let _busy = Busy::enter(&self);
+        let mut rounds = 0;
+        loop {
+            let link = self.link().await?;
+            let changes = self.hub.changes();
+            let limit = self.hub.settings.listing.time;
+            let catalog = match tokio::time::timeout(limit, listing::list(&link, self.spec.timeout)).await {
+                Ok(Ok(catalog)) => Arc::new(catalog),
+                Ok(Err(error)) => {
+                    self.note(&link, &error);
+                    return Err(error);
+                }
+                Err(_) => return Err(UpstreamError::Timeout { method: "tools/list".into(), limit }),
+            };
+            self.hub.succeeded();
+            *self.listed() = Some((changes, Arc::clone(&catalog)));
+            rounds += 1;
+            if changes == self.hub.changes() || rounds == LISTINGS {
+                return Ok(catalog);
+            }
+        }
+    }
+
+    /// The link in force, unless it is broken.
+    fn open_link(&self) -> Option<Arc<Link>> {
+        self.link.load().as_ref().filter(|link| !link.is_closed()).map(Arc::clone)
+    }
+
+    /// Takes link number `serial` out of force; `None` when it no longer is.
+    fn take(&self, serial: u64) -> Option<Arc<Link>> {
+        let current = self.link.load();
+        let link = current.as_ref().filter(|link| link.serial == serial)?;
+        let previous = self.link.compare_and_swap(&*current, None);
+        previous.as_ref().filter(|previous| Arc::ptr_eq(previous, link)).map(Arc::clone)
+    }
+
+    fn learn(&self, era: Option<Era>) {
+        *self.known_era.lock().unwrap_or_else(PoisonError::into_inner) = era;
+    }
+
+    fn listed(&self) -> MutexGuard<'_, Option<(u64, Arc<Catalog>)>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn crashes(&self) -> MutexGuard<'_, Crashes> {
+        self.crashes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_child(&self) -> bool {
+        matches!(self.spec.transport, Transport::Stdio { .. })
+    }
+
+    fn unavailable(&self) -> UpstreamError {
+        UpstreamError::Unavailable { server: self.spec.id.clone() }
+    }
+
+    fn start_timed_out(&self) -> UpstreamError {
+        UpstreamError::Timeout { method: "initialize".into(), limit: self.spec.start_timeout }
+    }
+}
+
+/// Counts a request for as long as it lives.
+struct Busy<'a>(&'a Server);
+
+impl<'a> Busy<'a> {
+    fn enter(server: &'a Server) -> Self {
+        server.in_flight.fetch_add(1, Ordering::AcqRel);
+        server.last_used.store(micros(server.hub.clock.elapsed()), Ordering::Relaxed);
+        Self(server)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

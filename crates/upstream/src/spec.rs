@@ -1,0 +1,190 @@
+//! A server as its registration describes the way to it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use doorward_model::json::Numbers;
+use doorward_model::{Secret, ServerId};
+
+/// Everything needed to reach one server. Two equal specifications may share a
+/// link, so that reloading a configuration restarts only what has changed.
+#[derive(Clone, Debug)]
+pub struct ServerSpec {
+    /// The server's id.
+    pub id: ServerId,
+    /// How it is reached.
+    pub transport: Transport,
+    /// Which era it is spoken to in.
+    pub protocol: Protocol,
+    /// What it is shown as proof, over HTTP.
+    pub credential: Credential,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// How long it may take to start, probe and open a link.
+    pub start_timeout: Duration,
+    /// A managed child is stopped after so long without a call; `None` keeps it.
+    pub idle_timeout: Option<Duration>,
+    /// Whether `http://` to another machine is accepted.
+    pub allow_insecure_http: bool,
+    /// How integers in the arguments meant for this server are read.
+    pub numbers: Numbers,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// A child process, started with exactly these arguments and no shell.
+    Stdio {
+        /// The program, a path or a name to be found in `PATH`.
+        command: String,
+        /// Its arguments.
+        args: Vec<String>,
+        /// Its environment, besides the few variables every child inherits.
+        env: Vec<(String, Secret)>,
+        /// Its working directory; `None` is the gateway's own.
+        cwd: Option<PathBuf>,
+        /// Most address space it may have, in bytes.
+        max_memory: Option<u64>,
+    },
+    /// Streamable HTTP; HTTP+SSE if the server turns out to speak nothing newer.
+    Http {
+        /// Where requests are posted.
+        url: String,
+    },
+    /// HTTP+SSE of 2024-11-05.
+    Sse {
+        /// Where the event stream is.
+        url: String,
+    },
+}
+
+/// Which era a server is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Whichever it turns out to speak, the newer one first.
+    #[default]
+    Auto,
+    /// Sessions: 2024-11-05 to 2025-11-25.
+    Legacy,
+    /// Stateless: 2026-07-28.
+    Modern,
+}
+
+/// What a server is shown as proof.
+#[derive(Clone, Debug, Default)]
+pub enum Credential {
+    /// Nothing.
+    #[default]
+    None,
+    /// `Authorization: Bearer …`
+    Bearer(Secret),
+    /// Headers of these names.
+    Headers(Vec<(String, Secret)>),
+}
+
+impl ServerSpec {
+    /// A specification with the defaults of everything but id and transport.
+    pub fn new(id: ServerId, transport: Transport) -> Self {
+        Self {
+            id,
+            transport,
+            protocol: Protocol::Auto,
+            credential: Credential::None,
+            timeout: Duration::from_secs(30),
+            start_timeout: Duration::from_secs(60),
+            idle_timeout: None,
+            allow_insecure_http: false,
+            numbers: Numbers::Safe,
+        }
+    }
+
+    /// Every secret this server is given: what must not come back from it.
+    pub(crate) fn secrets(&self) -> Vec<&Secret> {
+        let env = match &self.transport {
+            Transport::Stdio { env, .. } => env.as_slice(),
+            Transport::Http { .. } | Transport::Sse { .. } => &[],
+        };
+        let headers = match &self.credential {
+            Credential::None => [].iter(),
+            Credential::Bearer(token) => return env.iter().map(|(_, value)| value).chain([token]).collect(),
+            Credential::Headers(headers) => headers.iter(),
+        };
+        env.iter().chain(headers).map(|(_, value)| value).collect()
+    }
+}
+
+/// Secrets are compared in memory, one configuration against the next; nobody
+/// outside can time it.
+impl PartialEq for ServerSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.transport == other.transport
+            && self.protocol == other.protocol
+            && self.credential == other.credential
+            && self.timeout == other.timeout
+            && self.start_timeout == other.start_timeout
+            && self.idle_timeout == other.idle_timeout
+            && self.allow_insecure_http == other.allow_insecure_http
+            && self.numbers == other.numbers
+    }
+}
+
+impl PartialEq for Transport {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Stdio { command, args, env, cwd, max_memory },
+                Self::Stdio { command: command2, args: args2, env: env2, cwd: cwd2, max_memory: memory2 },
+            ) => {
+                (command, args, cwd, max_memory) == (command2, args2, cwd2, memory2) && same_pairs(env, env2)
+            }
+            (Self::Http { url }, Self::Http { url: other })
+            | (Self::Sse { url }, Self::Sse { url: other }) => url == other,
+            _ => false,
+        }
+    }
+}
+
+impl PartialEq for Credential {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::Bearer(token), Self::Bearer(other)) => token.expose() == other.expose(),
+            (Self::Headers(headers), Self::Headers(others)) => same_pairs(headers, others),
+            _ => false,
+        }
+    }
+}
+
+fn same_pairs(ours: &[(String, Secret)], theirs: &[(String, Secret)]) -> bool {
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|(a, b)| a.0 == b.0 && a.1.expose() == b.1.expose())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn child(value: &str) -> ServerSpec {
+        let transport = Transport::Stdio {
+            command: "server".into(),
+            args: vec!["-x".into()],
+            env: vec![("TOKEN".into(), Secret::new(value))],
+            cwd: None,
+            max_memory: None,
+        };
+        ServerSpec::new(ServerId::try_from("a").expect("valid"), transport)
+    }
+
+    #[test]
+    fn specifications_differ_by_their_secrets_and_never_print_them() {
+        assert_eq!(child("one-secret"), child("one-secret"));
+        assert_ne!(child("one-secret"), child("two-secrets"));
+        let bearer =
+            |token: &str| ServerSpec { credential: Credential::Bearer(Secret::new(token)), ..child("e") };
+        assert_ne!(bearer("a"), bearer("b"));
+        assert_ne!(bearer("a"), ServerSpec { timeout: Duration::from_secs(1), ..bearer("a") });
+        assert!(!format!("{:?}", bearer("sesame")).contains("sesame"));
+        assert_eq!(bearer("sesame").secrets().len(), 2);
+    }
+}

@@ -1,0 +1,5 @@
+//! Managed children: started, spoken to over their standard streams, and stopped
+//! with everything they have started themselves.
+
+pub(crate) mod process;
+pub(crate) mod stderr;

@@ -1,0 +1,189 @@
+//! All servers of one gateway.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use doorward_egress::Client;
+use doorward_model::json::Numbers;
+use doorward_model::{Catalog, Clock, Random, ServerId};
+use tokio::sync::mpsc;
+
+use crate::call::{Answer, Call};
+use crate::error::UpstreamError;
+use crate::hub::Hub;
+use crate::scrub::Scrubber;
+use crate::server::Server;
+use crate::settings::Settings;
+use crate::spec::ServerSpec;
+use crate::status::{Event, Status};
+use crate::task::AbortOnDrop;
+
+/// The links to all servers. Cheap to clone; the links end with the last clone,
+/// in good order only after [`shutdown`](Self::shutdown).
+#[derive(Clone)]
+pub struct Upstreams {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    servers: ArcSwap<HashMap<ServerId, Arc<Server>>>,
+    /// Held while the set of servers is changed.
+    changing: Mutex<()>,
+    settings: Arc<Settings>,
+    client: Client,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    events: mpsc::UnboundedSender<Event>,
+    sweeper: Mutex<Option<AbortOnDrop>>,
+}
+
+impl Upstreams {
+    /// No servers yet. Must be called within a Tokio runtime; the receiver yields
+    /// what servers do without being asked.
+    pub fn new(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let inner = Arc::new(Inner {
+            servers: ArcSwap::default(),
+            changing: Mutex::default(),
+            client: Client::new(settings.egress.clone(), Arc::clone(&clock)),
+            settings: Arc::new(settings),
+            clock,
+            random,
+            events,
+            sweeper: Mutex::default(),
+        });
+        let every = inner.settings.sweep_every;
+        let swept = Arc::downgrade(&inner);
+        let sweeper = AbortOnDrop::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let Some(inner) = swept.upgrade() else { return };
+                for server in inner.servers.load().values() {
+                    server.sweep();
+                }
+            }
+        });
+        *inner.sweeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(sweeper);
+        (Self { inner }, receiver)
+    }
+
+    /// Makes these the servers. A server whose specification is unchanged keeps
+    /// its link; others are ended in the background, and new ones are started when
+    /// first needed. Of two specifications with one id the later holds.
+    pub fn configure(&self, specs: Vec<ServerSpec>) {
+        let inner = &self.inner;
+        let _changing = inner.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = inner.servers.load_full();
+        let mut after = HashMap::with_capacity(specs.len());
+        for spec in specs {
+            let server = match before.get(&spec.id).filter(|server| server.spec == spec) {
+                Some(server) => Arc::clone(server),
+                None => Arc::new(inner.server(spec)),
+            };
+            after.insert(server.spec.id.clone(), server);
+        }
+        let after = Arc::new(after);
+        inner.servers.store(Arc::clone(&after));
+        for (id, server) in before.iter() {
+            if !after.get(id).is_some_and(|kept| Arc::ptr_eq(kept, server)) {
+                let server = Arc::clone(server);
+                tokio::spawn(async move { server.retire().await });
+            }
+        }
+    }
+
+    /// Makes a call. Dropping the future withdraws it: the server is told, and a
+    /// late answer is dropped.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]. An error the server itself answered with is an
+    /// [`Answer`].
+    pub async fn call(&self, server: &ServerId, call: Call<'_>) -> Result<Answer, UpstreamError> {
+        self.server(server)?.call(call).await
+    }
+
+    /// What a server offers: all pages of all lists that it says it has. Kept
+    /// until the server announces a change or its link is opened anew.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]
+    pub async fn catalog(&self, server: &ServerId) -> Result<Arc<Catalog>, UpstreamError> {
+        self.server(server)?.catalog().await
+    }
+
+    /// How a server is doing; `None` when there is none of this id.
+    pub fn status(&self, server: &ServerId) -> Option<Status> {
+        self.server(server).ok().map(|server| server.status())
+    }
+
+    /// What takes this server's secrets out of its results and errors.
+    pub fn scrubber(&self, server: &ServerId) -> Option<Arc<Scrubber>> {
+        self.server(server).ok().map(|server| Arc::clone(&server.hub.scrubber))
+    }
+
+    /// How integers in arguments for this server are to be read.
+    pub fn numbers(&self, server: &ServerId) -> Option<Numbers> {
+        self.server(server).ok().map(|server| server.spec.numbers)
+    }
+
+    /// The last 64 KiB a managed child has printed on its standard error, without
+    /// its secrets.
+    pub fn stderr(&self, server: &ServerId) -> Option<String> {
+        self.server(server).ok().map(|server| server.hub.scrubber.scrub_text(&server.ring.text()))
+    }
+
+    /// How many sessions are open with a server.
+    pub fn session_count(&self, server: &ServerId) -> Option<usize> {
+        self.server(server).ok().map(|server| server.session_count())
+    }
+
+    /// The ids of all servers, sorted.
+    pub fn ids(&self) -> Vec<ServerId> {
+        let mut ids: Vec<_> = self.inner.servers.load().keys().cloned().collect();
+        ids.sort();
+        ids
+    }
+
+    /// Ends all links: sessions are closed, children stopped with everything they
+    /// have started. Returns when that is done.
+    pub async fn shutdown(&self) {
+        self.inner.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut ending = tokio::task::JoinSet::new();
+        for server in self.inner.servers.load_full().values() {
+            let server = Arc::clone(server);
+            ending.spawn(async move { server.retire().await });
+        }
+        while ending.join_next().await.is_some() {}
+    }
+
+    fn server(&self, id: &ServerId) -> Result<Arc<Server>, UpstreamError> {
+        let found = self.inner.servers.load().get(id).map(Arc::clone);
+        found.ok_or_else(|| UpstreamError::Unavailable { server: id.clone() })
+    }
+}
+
+impl std::fmt::Debug for Upstreams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Upstreams").field(&self.ids()).finish()
+    }
+}
+
+impl Inner {
+    fn server(&self, spec: ServerSpec) -> Server {
+        let scrubber = Arc::new(Scrubber::new(spec.secrets()));
+        let hub = Hub::new(
+            spec.id.clone(),
+            Arc::clone(&self.settings),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.random),
+            scrubber,
+            self.events.clone(),
+        );
+        Server::new(spec, Arc::new(hub), self.client.clone())
+    }
+}
