@@ -241,7 +241,18 @@ fn what_is_odd_about_servers_is_found() {
         ),
         ("{id: a, enabled: true}", &["E2 transport servers[0]"]),
         ("{id: a, url: 'https://a', command: x, enabled: true}", &["E2 transport servers[0]"]),
-        ("{id: a, url: 'https://a', command: x, transport: http, enabled: true}", &[]),
+        (
+            "{id: a, url: 'https://a', command: x, transport: http, enabled: true}",
+            &["W2 no-effect servers[0].command"],
+        ),
+        (
+            "{id: a, url: 'https://a', env: {A: b}, maxMemory: 5, enabled: true}",
+            &["W2 no-effect servers[0].env", "W2 no-effect servers[0].maxMemory"],
+        ),
+        (
+            "{id: a, url: 'https://a', enabled: true, credential: {kind: bearer, token: \"a\\nb\"}}",
+            &["E2 credential servers[0].credential.token"],
+        ),
         ("{id: a, command: x, transport: http, enabled: true}", &["E2 transport servers[0]"]),
         ("{id: a, url: 'http://a.example/', enabled: true}", &["E2 url servers[0].url"]),
         ("{id: a, url: 'http://a.example/', allowInsecureHttp: true, enabled: true}", &[]),
@@ -339,6 +350,10 @@ fn what_is_odd_about_tokens_is_found() {
         ),
         ("{type: jwt, jwt: {audience: a, jwksUri: 'http://id.example/keys'}}", &["E1 url auth.jwt.jwksUri"]),
         ("{type: jwt, jwt: {audience: a, publicKey: x}}", &["E1 jwt auth.jwt.publicKey"]),
+        (
+            "{type: jwt, jwt: {secret: LONG, audience: a, leewaySeconds: 301}}",
+            &["E1 jwt auth.jwt.leewaySeconds"],
+        ),
         ("{type: jwt}", &["E1 jwt auth.jwt"]),
         ("{type: oidc}", &["E1 not-supported auth.type"]),
         ("{type: none}", &["W1 no-auth auth.type"]),
@@ -463,4 +478,27 @@ fn the_port_comes_from_the_environment_first() {
     assert_eq!(with("5000").expect("valid").config.listen.port, 5000);
     assert_eq!(with("").expect("valid").config.listen.port, 3100);
     assert!(with("many").is_err());
+}
+
+#[test]
+fn no_text_makes_it_panic() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/example-gateway.yaml");
+    let text = std::fs::read_to_string(fixture).expect("there");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("gateway.yaml");
+    for at in (0..text.len()).step_by(3).filter(|at| text.is_char_boundary(*at)) {
+        let (start, end) = text.split_at(at);
+        for variant in [
+            start.to_owned(),
+            format!("{start}{}", end.get(1..).unwrap_or_default()),
+            format!("{start}[{end}"),
+        ] {
+            std::fs::write(&path, variant).expect("written");
+            // Whatever it says, it says it with a finding.
+            match Config::load(&path, &|_| None) {
+                Ok(loaded) => assert!(loaded.lints.iter().all(|lint| !lint.is_error())),
+                Err(lints) => assert!(lints.iter().any(Lint::is_error)),
+            }
+        }
+    }
 }

@@ -162,7 +162,8 @@ impl Document {
     /// indented like a part of it.
     fn add_block_item(&mut self, keys: &Node, key: &NewKey) -> anyhow::Result<()> {
         let last = keys.items().last().context("a list with dashes has elements")?;
-        let dash = self.text[..last.mark.offset].rfind('-').context("an element starts with a dash")?;
+        let before = self.text.get(..last.mark.offset).unwrap_or_default();
+        let dash = before.rfind('-').context("an element starts with a dash")?;
         let column = dash - self.line_start(dash);
         let mut end = self.line_end(last.mark.offset);
         for line in self.text[end..].split_inclusive('\n') {
@@ -180,7 +181,7 @@ impl Document {
 
     fn add_bracketed_item(&mut self, keys: &Node, key: &NewKey) -> anyhow::Result<()> {
         let Some(last) = keys.items().last() else { return self.replace(keys.end..keys.end, &key.as_json()) };
-        let before = &self.text[self.line_start(last.mark.offset)..last.mark.offset];
+        let before = self.text.get(self.line_start(last.mark.offset)..last.mark.offset).unwrap_or("?");
         let gap =
             if before.trim().is_empty() { format!("{}{before}", self.newline()) } else { " ".to_owned() };
         let end = behind(last);
@@ -201,7 +202,7 @@ impl Document {
     fn add_lines(&mut self, at: usize, lines: impl Iterator<Item = String>) -> anyhow::Result<()> {
         let newline = self.newline();
         let mut text = String::new();
-        if at > 0 && !self.text[..at].ends_with('\n') {
+        if self.text.get(..at).is_some_and(|before| !before.is_empty() && !before.ends_with('\n')) {
             text.push_str(newline);
         }
         for line in lines {
@@ -229,12 +230,13 @@ impl Document {
     }
 
     fn line_start(&self, offset: usize) -> usize {
-        self.text[..offset].rfind('\n').map_or(0, |at| at + 1)
+        self.text.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1)
     }
 
     /// Behind the line break.
     fn line_end(&self, offset: usize) -> usize {
-        self.text[offset..].find('\n').map_or(self.text.len(), |at| offset + at + 1)
+        let after = self.text.get(offset..).unwrap_or_default();
+        after.find('\n').map_or(self.text.len(), |at| offset + at + 1)
     }
 
     fn newline(&self) -> &'static str {
@@ -372,6 +374,44 @@ mod tests {
             document.add_key(&new_key()).expect(before);
             assert_eq!(document.text, after);
         }
+    }
+
+    #[test]
+    fn whatever_the_text_nothing_is_lost_and_nothing_panics() {
+        let text = "# ü\nauth: # a\n  keys:\n    - id: a\n      name: \"x\n        y\"\n      enabled: true\n\n    -\n      # b\n      id: b\n      note: |\n        - z\n\n      enabled: yes\n  jwt: {a: [1, 2], b: {}}\nservers: [{id: a}]\n";
+        let cuts = (0..text.len()).filter(|at| text.is_char_boundary(*at));
+        let variants = cuts.flat_map(|at| {
+            let (start, end) = text.split_at(at);
+            let rest: String = end.chars().skip(1).collect();
+            [
+                start.to_owned(),
+                end.to_owned(),
+                format!("{start}{rest}"),
+                format!("{start}[{end}"),
+                format!("{start}\n{end}"),
+                format!("\u{feff}{start}-{end}"),
+            ]
+        });
+        let mut added = 0;
+        for before in variants {
+            let mut document = document("gateway.yaml", &before);
+            if document.tree().is_err() {
+                continue;
+            }
+            if document.add_key(&new_key()).is_ok() {
+                added += 1;
+                let mut kept = document.text.chars();
+                let brackets = before.contains("[]");
+                assert!(
+                    brackets || before.chars().all(|c| kept.any(|other| other == c)),
+                    "{before}\n→\n{}",
+                    document.text
+                );
+            }
+            let mut document = self::document("gateway.yaml", &before);
+            let _ = document.revoke_key("a");
+        }
+        assert!(added > 100, "only {added}");
     }
 
     #[test]

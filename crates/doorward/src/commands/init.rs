@@ -77,9 +77,20 @@ pub(super) fn run(
     };
     file.write_all(TEMPLATE.replace("{{hash}}", &hash).as_bytes())?;
     let schema_path = path.with_file_name(SCHEMA_NAME);
-    std::fs::write(&schema_path, schema())?;
+    write_schema(&schema_path, world)?;
     tell(arguments, path, schema_path, &key, world)?;
     Ok(Exit::Done)
+}
+
+/// Writes the schema, over an older one of ours but over nothing else.
+fn write_schema(path: &Path, world: &mut Surroundings<'_>) -> anyhow::Result<()> {
+    let is_ours = |text: String| text.contains("\"title\": \"gateway.yaml\"");
+    if path.exists() && !std::fs::read_to_string(path).is_ok_and(is_ours) {
+        writeln!(world.err, "{} is something else and was left alone", path.display())?;
+        return Ok(());
+    }
+    std::fs::write(path, schema())?;
+    Ok(())
 }
 
 fn refuse(arguments: &Arguments, path: &Path, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use clap::Subcommand;
 use doorward_identity::new_key;
-use doorward_model::Timestamp;
 use doorward_model::json::quoted;
+use doorward_model::{ServerId, Timestamp};
 use serde::Serialize;
 
 use super::edit::{Document, NewKey};
@@ -155,6 +155,12 @@ fn create(
     if let Some(Err(invalid)) = arguments.expires.as_deref().map(Timestamp::parse) {
         writeln!(world.err, "{invalid}")?;
         return Ok(Exit::Usage);
+    }
+    for id in arguments.servers.iter().flatten() {
+        if let Err(invalid) = ServerId::try_from(id.as_str()) {
+            writeln!(world.err, "{invalid}")?;
+            return Ok(Exit::Usage);
+        }
     }
     let mut document = Document::open(&locate(named, world)?)?;
     let (key, hash) = new_key(world.random);

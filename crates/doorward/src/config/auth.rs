@@ -18,6 +18,9 @@ const PUBLISHED_KEYS: [&str; 3] = ["gw_your_key_here", "gw_abc123def456", "gw_re
 /// Shortest secret for HS256 (RFC 7518, section 3.2), in bytes.
 const MIN_SECRET: usize = 32;
 
+/// Most seconds by which an issuer's clock may differ.
+const MAX_LEEWAY: u64 = 300;
+
 /// Who may call.
 #[derive(Clone, Debug, Default)]
 pub struct Auth {
@@ -376,6 +379,13 @@ fn jwt(file: Option<JwtFile>, context: &mut Context<'_>) -> Option<JwtSettings> 
     if let Err(error) = key.check() {
         context.findings.error("jwt", "auth.jwt.publicKey", error.to_string());
     }
+    if file.leeway_seconds > MAX_LEEWAY {
+        context.findings.error(
+            "jwt",
+            "auth.jwt.leewaySeconds",
+            format!("clocks may differ by {MAX_LEEWAY} seconds at most"),
+        );
+    }
     let audience = file.audience.unwrap_or_default().0;
     if audience.is_empty() {
         context
@@ -389,6 +399,6 @@ fn jwt(file: Option<JwtFile>, context: &mut Context<'_>) -> Option<JwtSettings> 
         audience,
         roles_field: given(file.roles_field).unwrap_or_else(|| "roles".to_owned()),
         consumer_field: given(file.consumer_id_field).unwrap_or_else(|| "sub".to_owned()),
-        leeway: Duration::from_secs(file.leeway_seconds.min(300)),
+        leeway: Duration::from_secs(file.leeway_seconds),
     })
 }

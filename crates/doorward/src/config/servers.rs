@@ -351,6 +351,10 @@ fn transport(
         return None;
     };
     if kind == TransportKind::Stdio {
+        if file.url.is_some() {
+            let message = "`url` has no effect: the server is started by its `command`";
+            context.findings.warn("no-effect", format!("{path}.url"), message);
+        }
         let mut env = file.env.clone();
         env.extend(extra_env);
         return Some(Transport::Stdio {
@@ -360,6 +364,17 @@ fn transport(
             cwd: file.cwd.as_ref().map(PathBuf::from),
             max_memory: file.max_memory.filter(|bytes| *bytes > 0),
         });
+    }
+    let child_only = [
+        ("args", !file.args.is_empty()),
+        ("env", !file.env.is_empty()),
+        ("cwd", file.cwd.is_some()),
+        ("maxMemory", file.max_memory.is_some()),
+        ("command", file.command.is_some()),
+    ];
+    for (key, _) in child_only.into_iter().filter(|(_, given)| *given) {
+        let message = format!("`{key}` has no effect: the server is reached by its `url`");
+        context.findings.warn("no-effect", format!("{path}.{key}"), message);
     }
     if is_whole && let Err((message, remedy)) = check_url(&place, file.allow_insecure_http) {
         context.findings.error("url", format!("{path}.url"), message).remedy(remedy);
@@ -414,7 +429,10 @@ fn credential(
             nothing
         }
         "bearer" => match &given.token {
-            Some(token) => (Credential::Bearer(token.clone()), BTreeMap::new()),
+            Some(token) => {
+                check_header(token, &format!("{path}.token"), context);
+                (Credential::Bearer(token.clone()), BTreeMap::new())
+            }
             None => {
                 context
                     .findings
@@ -431,6 +449,9 @@ fn credential(
                     format!("{path}.headers"),
                     format!("`{name}` is no header name"),
                 );
+            }
+            for (name, value) in &given.headers {
+                check_header(value, &format!("{path}.headers.{name}"), context);
             }
             (Credential::Headers(given.headers.clone()), BTreeMap::new())
         }
@@ -457,6 +478,16 @@ fn credential(
                 .or_else(|| Some("use none, bearer, headers or env".to_owned()));
             nothing
         }
+    }
+}
+
+/// A line break in a header would be the start of another one.
+fn check_header(value: &Secret, path: &str, context: &mut Context<'_>) {
+    if http::HeaderValue::try_from(value.expose()).is_err() {
+        context
+            .findings
+            .error("credential", path, "this cannot be sent in a header")
+            .remedy("look for line breaks and other control characters in it");
     }
 }
 
