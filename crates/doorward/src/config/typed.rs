@@ -1,11 +1,13 @@
 //! From the tree to the structs of the sections, by serde.
 //!
 //! Says where a value of the wrong kind stands, and notes every key that no struct
-//! asked for together with those it would have understood. Messages never repeat a
-//! text of the file: it may be a credential in the wrong place.
+//! asked for together with those it would have understood.
+
+mod wrong;
+
+pub(crate) use wrong::WrongKind;
 
 use std::cell::RefCell;
-use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -13,17 +15,7 @@ use serde::de::{
     Visitor,
 };
 
-use super::lint::did_you_mean;
-use super::tree::{Mark, Node, Scalar, Value, join};
-
-/// A value that cannot be what it must be.
-#[derive(Debug)]
-pub(crate) struct WrongKind {
-    pub(crate) path: String,
-    pub(crate) mark: Option<Mark>,
-    pub(crate) message: String,
-    pub(crate) remedy: Option<String>,
-}
+use super::tree::{Node, Scalar, Value, join};
 
 /// A key that nothing asked for.
 #[derive(Debug)]
@@ -353,66 +345,5 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
         let (key, node) = self.value.take().expect("serde asks for a key before its value");
         let path = join(self.path, key);
         seed.deserialize(At { node, path, key, known: self.known, unknown: self.unknown })
-    }
-}
-
-impl WrongKind {
-    fn new(message: String, remedy: Option<String>) -> Self {
-        Self { path: String::new(), mark: None, message, remedy }
-    }
-}
-
-impl fmt::Display for WrongKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for WrongKind {}
-
-impl de::Error for WrongKind {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string(), None)
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = match found {
-            Unexpected::Unit => "nothing",
-            Unexpected::Bool(_) => "true or false",
-            Unexpected::Float(_) | Unexpected::Signed(_) | Unexpected::Unsigned(_) => "a number",
-            Unexpected::Seq => "a list",
-            Unexpected::Map => "keys and values",
-            _ => "a text",
-        };
-        Self::new(format!("must be {}, and is {found}", plain(expected)), None)
-    }
-
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("must be {}", plain(expected)), None)
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let words = expected.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        // Only words are repeated: what is longer may be something else entirely.
-        let found = if variant.len() <= 24 { format!(", and is `{variant}`") } else { String::new() };
-        Self::new(format!("must be one of {words}{found}"), did_you_mean(variant, expected))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::new(format!("`{field}` is missing"), None)
-    }
-}
-
-/// What serde calls a type, in words.
-fn plain(expected: &dyn Expected) -> String {
-    match expected.to_string().as_str() {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that fits, not below zero".to_owned(),
-        "i64" | "i32" => "a whole number".to_owned(),
-        "f64" => "a number".to_owned(),
-        "a string" => "a text".to_owned(),
-        "a sequence" => "a list".to_owned(),
-        "a map" => "keys and values".to_owned(),
-        other if other.starts_with("struct ") => "keys and values".to_owned(),
-        other => other.to_owned(),
     }
 }
