@@ -14,8 +14,22 @@ use crate::prepared::Prepared;
 
 /// Members of the input document, in canonical order.
 pub(crate) const MEMBERS: [&str; 16] = [
-    "agent", "approval", "arguments", "backend", "context", "definition", "identity", "limits", "operation",
-    "prompt", "resource", "scopes", "server", "session", "tool", "user",
+    "agent",
+    "approval",
+    "arguments",
+    "backend",
+    "context",
+    "definition",
+    "identity",
+    "limits",
+    "operation",
+    "prompt",
+    "resource",
+    "scopes",
+    "server",
+    "session",
+    "tool",
+    "user",
 ];
 
 /// The definition of a capability that nobody knows.

@@ -218,13 +218,16 @@ mod tests {
     fn annotations_that_are_no_object_count_as_none() {
         for annotations in ["", "[1]", "{", "null"] {
             let facts = DefinitionFacts::new("sha256:0", annotations.as_bytes());
-            assert_eq!(facts.text, r#"{"annotations":{},"fingerprint":"sha256:0","reviewed_by":"","risk":""}"#);
+            assert_eq!(
+                facts.text,
+                r#"{"annotations":{},"fingerprint":"sha256:0","reviewed_by":"","risk":""}"#
+            );
         }
         let facts = DefinitionFacts::reviewed("f", br#"{"b":1,"a":9007199254740993}"#, "write", "ana");
         assert_eq!(
             facts.text,
             r#"{"annotations":{"a":9007199254740993,"b":1},"fingerprint":"f","reviewed_by":"ana","risk":"write"}"#
         );
-        assert_eq!(facts.value.to_json_str().expect("JSON"), facts.text);
+        assert_eq!(RegoValue::from_json_str(&facts.text).expect("JSON"), facts.value);
     }
 }

@@ -41,13 +41,17 @@ pub fn trial_compile(source: &RegoSource) -> Result<(), String> {
 }
 
 /// Compiles a policy that passed its trial.
-pub(crate) fn compile(source: &RegoSource, options: &Options) -> Result<(Module, Vec<Warning>), Vec<PolicyError>> {
+pub(crate) fn compile(
+    source: &RegoSource,
+    options: &Options,
+) -> Result<(Module, Vec<Warning>), Vec<PolicyError>> {
     compile_on(STACK_BYTES, source, options)
 }
 
 /// What can be told without parsing; to be asked before a trial.
 pub(crate) fn prescan(source: &RegoSource) -> Result<(), Vec<PolicyError>> {
-    scan::scan(&source.source).map_err(|problem| vec![PolicyError::new(at_line(source, problem.line), problem.message)])
+    scan::scan(&source.source)
+        .map_err(|problem| vec![PolicyError::new(at_line(source, problem.line), problem.message)])
 }
 
 /// `refunds.rego:12`.

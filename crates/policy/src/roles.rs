@@ -16,7 +16,7 @@ mod text;
 use std::collections::BTreeSet;
 
 use doorward_model::json::Value;
-use doorward_model::{Caller, Verdict};
+use doorward_model::{Caller, ServerId, Verdict};
 
 use crate::config;
 use crate::facts::{Inquiry, Kind};
@@ -97,9 +97,14 @@ impl RoleRules {
         let mut ids = BTreeSet::new();
         for (at, policy) in written.iter().enumerate() {
             if !ids.insert(policy.id.as_str()) {
-                errors.push(PolicyError::new(format!("policies[{at}].id"), format!("`{}` is used twice", policy.id)));
+                errors.push(PolicyError::new(
+                    format!("policies[{at}].id"),
+                    format!("`{}` is used twice", policy.id),
+                ));
             }
-            compiled.policies.push(Applies { to_all: policy.roles.iter().any(|r| r == "*"), roles: policy.roles.clone() });
+            compiled
+                .policies
+                .push(Applies { to_all: policy.roles.iter().any(|r| r == "*"), roles: policy.roles.clone() });
             for (nth, rule) in policy.rules.iter().enumerate() {
                 let place = format!("policies[{at}].rules[{nth}]");
                 match compile_rule(rule, policy, at, nth, &place, options, warnings) {
@@ -165,10 +170,20 @@ impl RoleRules {
         }
     }
 
+    /// Whether some rule of the caller's could allow something on this server.
+    pub(crate) fn may_allow(&self, caller: &Caller, server: &ServerId) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.action.is_some_and(|action| action <= Verdict::Approve)
+                && rule.server.as_ref().is_none_or(|glob| glob.matches(server.as_str()))
+                && self.policies[rule.policy].applies_to(caller)
+        })
+    }
+
     /// The rules that match, in the order in which they are asked.
     fn matching<'s>(&'s self, inquiry: &Inquiry<'s>) -> impl Iterator<Item = &'s Rule> + use<'s> {
         let (kind, server, target) = (inquiry.kind(), inquiry.server.id.as_str(), inquiry.target);
-        let applies: Vec<bool> = self.policies.iter().map(|policy| policy.applies_to(inquiry.caller)).collect();
+        let applies: Vec<bool> =
+            self.policies.iter().map(|policy| policy.applies_to(inquiry.caller)).collect();
         let candidates = match kind {
             Kind::Tool => &self.tools,
             Kind::Resource => &self.resources,
@@ -297,7 +312,8 @@ fn compile_rule(
         Some(Glob::new(text, full))
     };
     let (server, tool) = (glob("server", &written.server, full), glob("tool", &written.tool, full));
-    let (resource, prompt) = (glob("resource", &written.resource, true), glob("prompt", &written.prompt, true));
+    let (resource, prompt) =
+        (glob("resource", &written.resource, true), glob("prompt", &written.prompt, true));
     let conditions = written.conditions.iter().enumerate().map(|(index, condition)| {
         Condition::compile(condition, &format!("{place}.conditions[{index}]"), options.compat, warnings)
     });

@@ -45,7 +45,11 @@ pub struct Listing {
 pub(crate) fn combine(has_roles: bool, roles: &Said, statements: &[(&Module, &Statement)]) -> Decision {
     let mut voices: Vec<Voice<'_>> = Vec::new();
     if let Said::Spoke { verdict, reason, pointer } = roles {
-        voices.push(Voice { verdict: *verdict, reasons: std::slice::from_ref(reason), speaker: Speaker::Rule(pointer) });
+        voices.push(Voice {
+            verdict: *verdict,
+            reasons: std::slice::from_ref(reason),
+            speaker: Speaker::Rule(pointer),
+        });
     }
     for (module, statement) in statements {
         voices.extend(statement.said.iter().map(|(verdict, entry, reasons)| Voice {

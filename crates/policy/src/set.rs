@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use doorward_model::Verdict;
 use doorward_model::json::{Document, Limits, Numbers, canonical};
+use doorward_model::{Caller, ServerId, Verdict};
 
 use crate::config::{Mode, Options, RegoSource, RolePolicy};
 use crate::facts::Inquiry;
@@ -47,7 +47,10 @@ impl PolicySet {
         let compiled_roles = RoleRules::compile(&roles, options, &mut warnings, &mut errors);
         rego.sort_by(|a, b| a.name.cmp(&b.name));
         for pair in rego.windows(2).filter(|pair| pair[0].name == pair[1].name) {
-            errors.push(PolicyError::new(pair[1].place(), format!("a policy named `{}` exists already", pair[1].name)));
+            errors.push(PolicyError::new(
+                pair[1].place(),
+                format!("a policy named `{}` exists already", pair[1].name),
+            ));
         }
         rego.retain(|source| source.mode != Mode::Off);
         let mut modules = Vec::new();
@@ -118,6 +121,14 @@ impl PolicySet {
         Listing { shown: !hidden && answered, decision }
     }
 
+    /// Whether there is anything at all that could allow this caller something on
+    /// this server. Where there is not, the server need not even be asked what it
+    /// offers.
+    pub fn may_allow(&self, caller: &Caller, server: &ServerId) -> bool {
+        self.roles.may_allow(caller, server)
+            || self.modules.iter().any(|module| module.mode == Mode::Enforce && module.may_allow())
+    }
+
     /// The inquiry as canonical JSON: the input document that Rego sees, that records
     /// digest, and that [`simulate`](crate::simulate()) decides again.
     pub fn input_document(&self, inquiry: &Inquiry<'_>) -> String {
@@ -175,7 +186,8 @@ fn digest_of(roles: &[RolePolicy], rego: &[RegoSource], modules: &[Module], opti
             })
         })
         .collect();
-    let bundle = serde_json::json!({ "roles": roles, "rego": policies, "options": options, "evaluator": EVALUATOR });
+    let bundle =
+        serde_json::json!({ "roles": roles, "rego": policies, "options": options, "evaluator": EVALUATOR });
     let limits = Limits { numbers: Numbers::Exact, values: usize::MAX, ..Limits::default() };
     let document = Document::parse(Bytes::from(bundle.to_string()), &limits);
     // What serde_json wrote is JSON; were its nesting beyond our reader's limit, its

@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use doorward_model::json::{Kind, Value};
-use doorward_model::{
-    Agent, Caller, ClientLabel, Grant, GrantKind, Operation, Person, ServerId, Timestamp,
-};
+use doorward_model::{Agent, Caller, ClientLabel, Grant, GrantKind, Operation, Person, ServerId, Timestamp};
 
 use crate::document::MEMBERS;
 use crate::facts::{Arguments, Context, DefinitionFacts, EarlierCall, Inquiry, ServerFacts, SessionFacts};
@@ -38,7 +36,10 @@ pub fn simulate(set: &PolicySet, document: Value<'_>) -> Result<Ruling, InvalidI
     let reader = Reader { value: Some(document), path: String::new() };
     for (name, value) in reader.object()?.map(Value::members).into_iter().flatten() {
         if name == "approval" && !value.is_null() {
-            return Err(invalid(&name, "must be null: a decision made with an approval cannot be simulated yet"));
+            return Err(invalid(
+                &name,
+                "must be null: a decision made with an approval cannot be simulated yet",
+            ));
         }
         if name != "roles" && !MEMBERS.contains(&&*name) {
             return Err(invalid(&name, &format!("is not part of an input document{}", hint(&name, MEMBERS))));
@@ -83,7 +84,11 @@ fn server(reader: &Reader<'_>) -> Result<ServerFacts, InvalidInput> {
     let backend = reader.member("backend").text()?.or(server.member("id").text()?);
     let id = ServerId::try_from(backend.unwrap_or_else(|| "unknown".to_owned()))
         .map_err(|error| invalid("backend", &error.to_string()))?;
-    Ok(ServerFacts::new(id, server.member("tags").texts()?, server.member("transport").text()?.unwrap_or_default()))
+    Ok(ServerFacts::new(
+        id,
+        server.member("tags").texts()?,
+        server.member("transport").text()?.unwrap_or_default(),
+    ))
 }
 
 fn target(reader: &Reader<'_>, operation: Operation) -> Result<String, InvalidInput> {
@@ -134,7 +139,12 @@ fn definition(reader: &Reader<'_>) -> Result<DefinitionFacts, InvalidInput> {
     let definition = reader.member("definition");
     let annotations = definition.member("annotations").object()?.map_or("{}", Value::raw);
     let text = |name| definition.member(name).text().map(Option::unwrap_or_default);
-    Ok(DefinitionFacts::reviewed(&text("fingerprint")?, annotations.as_bytes(), &text("risk")?, &text("reviewed_by")?))
+    Ok(DefinitionFacts::reviewed(
+        &text("fingerprint")?,
+        annotations.as_bytes(),
+        &text("risk")?,
+        &text("reviewed_by")?,
+    ))
 }
 
 fn session(reader: &Reader<'_>) -> Result<SessionFacts, InvalidInput> {

@@ -4,7 +4,10 @@
 //! (conflicting rules, some comprehensions, `with`). So before it may decide, both
 //! are run on inputs made from the module's own words: each place it looks at gets
 //! the texts and numbers it compares with, their neighbours, wrong types, and
-//! nothing. One difference, and the interpreter keeps the module.
+//! nothing. The interpreter is strict: a built-in that gets a wrong type is an error,
+//! where the register machine finds it undefined, as other evaluators do. So a module
+//! that guards its arguments (`is_string(x)`) is fast, and one that does not denies
+//! what it cannot handle. One difference, and the interpreter keeps the module.
 
 use std::collections::BTreeSet;
 
@@ -20,24 +23,40 @@ const INPUTS: usize = 160;
 /// Most texts taken from the module's data.
 const DATA_TEXTS: usize = 64;
 
-/// The first generated input on which two machines differ, and at which entry.
+/// How two machines differ.
+pub(super) struct Difference {
+    /// The position of the entry they differ about.
+    pub(super) entry: usize,
+    /// The interpreter called it an error, the register machine undefined.
+    pub(super) is_error: bool,
+}
+
+/// The first difference on generated inputs. Only `fast` is counted: where it runs
+/// out of instructions it denies, which stands.
 pub(super) fn difference(
-    one: &Machine,
-    other: &Machine,
+    fast: &Machine,
+    tree: &Machine,
     paths: &BTreeSet<InputPath>,
     literals: &BTreeSet<RegoValue>,
     data: &Value,
-) -> Option<usize> {
-    let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
-    let candidates = candidates(literals, data);
+) -> Option<Difference> {
+    let mut inputs = Inputs::new(paths, literals, data);
     for _ in 0..INPUTS {
-        let input = RegoValue::from(input(paths, &candidates, &mut chance));
-        let (ours, theirs) = (one.run(&input), other.run(&input));
+        let input = RegoValue::from(inputs.next());
+        let ours = fast.run(&input);
+        if ours.iter().any(is_out_of_instructions) {
+            continue;
+        }
+        let theirs = tree.run(&input);
         if let Some(at) = ours.iter().zip(&theirs).position(|(ours, theirs)| !same(ours, theirs)) {
-            return Some(at);
+            return Some(Difference { entry: at, is_error: ours[at].is_ok() && theirs[at].is_err() });
         }
     }
     None
+}
+
+fn is_out_of_instructions(value: &Evaluated) -> bool {
+    matches!(value, Err(error) if error.contains("instruction limit"))
 }
 
 /// Errors are equal whatever their words: all deny.
@@ -49,11 +68,103 @@ fn same(one: &Evaluated, other: &Evaluated) -> bool {
     }
 }
 
+/// Input documents such as the gateway makes: our members have the types they always
+/// have, arguments and annotations have any.
+struct Inputs {
+    /// Where the module looks into arguments, annotations and limits.
+    open_paths: Vec<InputPath>,
+    values: Vec<Value>,
+    texts: Vec<String>,
+    chance: Chance,
+}
+
+impl Inputs {
+    fn new(paths: &BTreeSet<InputPath>, literals: &BTreeSet<RegoValue>, data: &Value) -> Self {
+        let open = |path: &&InputPath| match path.first().map(String::as_str) {
+            Some("arguments") => true,
+            Some("limits") => path.len() == 2,
+            Some("definition") => path.get(1).is_some_and(|member| member == "annotations"),
+            _ => false,
+        };
+        let values = candidates(literals, data);
+        let texts = values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect();
+        let open_paths = paths.iter().filter(open).cloned().collect();
+        Self { open_paths, values, texts, chance: Chance(0x9e37_79b9_7f4a_7c15) }
+    }
+
+    fn next(&mut self) -> Value {
+        let operations =
+            ["tools/call", "resources/read", "resources/subscribe", "prompts/get", "completion/complete"];
+        let times =
+            ["2026-11-21T10:00:00.000000Z", "2026-11-23T23:59:59.999999Z", "1970-01-01T00:00:00.000000Z"];
+        let verdicts = ["allow", "deny", "hide", "approve"];
+        let calls: Vec<_> = (0..self.chance.below(4))
+            .map(|_| {
+                let verdict = verdicts[self.chance.below(verdicts.len())];
+                json!({"backend": self.text(), "labels": self.list(), "tool": self.text(), "verdict": verdict})
+            })
+            .collect();
+        let backend = self.text();
+        let expires_at = if self.chance.below(2) == 0 { Value::Null } else { json!(times[0]) };
+        let mut input = json!({
+            "agent": self.text(), "approval": null, "arguments": {}, "backend": backend,
+            "context": {"client": {"name": self.text(), "version": self.text()}, "ip": self.text(), "origin": self.text(),
+                        "time": times[self.chance.below(times.len())]},
+            "definition": {"annotations": {}, "fingerprint": self.text(), "reviewed_by": self.text(), "risk": self.text()},
+            "identity": {"agent": {"id": self.text()},
+                         "grant": {"expires_at": expires_at, "id": self.text(), "roles": self.list()},
+                         "user": {"domain": self.text(), "email": self.text(), "groups": self.list(), "id": self.text(),
+                                  "roles": self.list()}},
+            "limits": {}, "operation": operations[self.chance.below(operations.len())], "prompt": self.text(),
+            "resource": {"uri": self.text()}, "scopes": self.list(),
+            "server": {"id": backend, "tags": self.list(), "transport": self.text()},
+            "session": {"calls": calls, "id": self.text(), "labels": self.list()},
+            "tool": self.text(), "user": self.text()
+        });
+        for path in &self.open_paths {
+            // Now and then nothing is there.
+            if self.chance.below(5) == 0 {
+                continue;
+            }
+            let any = &self.values[self.chance.below(self.values.len())];
+            let value = match path[0].as_str() {
+                "limits" => json!(any.as_f64().map_or(0, |number| number.abs() as u64)),
+                // Arguments as a whole are an object.
+                _ if path.len() == 1 || path[0] == "definition" && path.len() == 2 => continue,
+                _ => any.clone(),
+            };
+            place(&mut input, path, value);
+        }
+        input
+    }
+
+    /// Mostly something that the module mentions, so that conditions meet.
+    fn text(&mut self) -> String {
+        self.texts[self.chance.below(self.texts.len())].clone()
+    }
+
+    fn list(&mut self) -> Vec<String> {
+        (0..self.chance.below(3)).map(|_| self.text()).collect()
+    }
+}
+
 /// Values worth trying: what the module and its data mention, and their neighbours.
 fn candidates(literals: &BTreeSet<RegoValue>, data: &Value) -> Vec<Value> {
     let mut found = vec![
-        json!(""), json!("a"), json!(0), json!(1), json!(-1), json!(0.5), json!(true), json!(false), json!(null),
-        json!([]), json!({}), json!(["a"]), json!([1, 2]), json!({"a": "b"}),
+        json!(""),
+        json!("a"),
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(0.5),
+        json!(true),
+        json!(false),
+        json!(null),
+        json!([]),
+        json!({}),
+        json!(["a"]),
+        json!([1, 2]),
+        json!({"a": "b"}),
     ];
     for literal in literals {
         match literal {
@@ -81,7 +192,14 @@ fn candidates(literals: &BTreeSet<RegoValue>, data: &Value) -> Vec<Value> {
 fn push_text(found: &mut Vec<Value>, text: &str) {
     let shorter: String = text.chars().take(text.chars().count().saturating_sub(1)).collect();
     let filled = text.replace('*', "x");
-    found.extend([json!(text), json!([text]), json!([text, "a"]), json!(format!("{text}a")), json!(shorter), json!(filled)]);
+    found.extend([
+        json!(text),
+        json!([text]),
+        json!([text, "a"]),
+        json!(format!("{text}a")),
+        json!(shorter),
+        json!(filled),
+    ]);
     found.push(json!({ text: true }));
 }
 
@@ -100,29 +218,6 @@ fn data_texts(data: &Value, found: &mut BTreeSet<String>) {
         }
         _ => {}
     }
-}
-
-/// An input document with chosen values where the module looks.
-fn input(paths: &BTreeSet<InputPath>, candidates: &[Value], chance: &mut Chance) -> Value {
-    let mut input = json!({
-        "agent": "", "approval": null, "arguments": {}, "backend": "a",
-        "context": {"client": {"name": "", "version": ""}, "ip": "127.0.0.1", "origin": "mcp",
-                    "time": "2026-11-21T10:00:00.000000Z"},
-        "definition": {"annotations": {}, "fingerprint": "", "reviewed_by": "", "risk": ""},
-        "identity": {"agent": {"id": ""}, "grant": {"expires_at": null, "id": "g", "roles": []},
-                     "user": {"domain": "", "email": "", "groups": [], "id": "", "roles": []}},
-        "limits": {}, "operation": "tools/call", "prompt": "", "resource": {"uri": ""}, "scopes": [],
-        "server": {"id": "a", "tags": [], "transport": "http"},
-        "session": {"calls": [], "id": "", "labels": []}, "tool": "a", "user": ""
-    });
-    for path in paths.iter().filter(|path| !path.is_empty()) {
-        // Left as it is now and then: our own members always exist, theirs may not.
-        if chance.below(5) > 0 {
-            let value = candidates[chance.below(candidates.len())].clone();
-            place(&mut input, path, value);
-        }
-    }
-    input
 }
 
 /// Puts `value` at `path`, making objects on the way.

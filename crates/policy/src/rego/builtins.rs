@@ -81,7 +81,8 @@ fn delimiters(argument: Option<&Expr>) -> Result<(), String> {
 }
 
 fn range(name: &str, arguments: &[&Expr]) -> Result<(), String> {
-    let bounds = arguments.first().and_then(|low| number(low)).zip(arguments.get(1).and_then(|high| number(high)));
+    let bounds =
+        arguments.first().and_then(|low| number(low)).zip(arguments.get(1).and_then(|high| number(high)));
     match bounds {
         Some((low, high)) if (high - low).abs() <= MAX_RANGE => Ok(()),
         _ => Err(format!("`{name}` needs its bounds written out, at most {MAX_RANGE} apart")),
@@ -100,7 +101,9 @@ fn zone(name: &str, argument: Option<&Expr>) -> Result<(), String> {
 
 fn text(expression: &Expr) -> Option<String> {
     match expression {
-        Expr::String { value, .. } | Expr::RawString { value, .. } => value.as_string().ok().map(|s| s.to_string()),
+        Expr::String { value, .. } | Expr::RawString { value, .. } => {
+            value.as_string().ok().map(|s| s.to_string())
+        }
         _ => None,
     }
 }

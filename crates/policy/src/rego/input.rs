@@ -109,7 +109,8 @@ fn context(context: &Context<'_>) -> RegoValue {
 }
 
 fn limits(limits: &[(String, u64)]) -> RegoValue {
-    let counters = limits.iter().map(|(name, count)| (RegoValue::from(name.as_str()), RegoValue::from(*count)));
+    let counters =
+        limits.iter().map(|(name, count)| (RegoValue::from(name.as_str()), RegoValue::from(*count)));
     RegoValue::from(counters.collect::<BTreeMap<_, _>>())
 }
 

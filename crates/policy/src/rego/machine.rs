@@ -30,7 +30,7 @@ pub(super) struct Machine {
 
 enum Runner {
     Registers { program: Arc<Program>, data: RegoValue, max_instructions: usize, idle: Mutex<Vec<RegoVM>> },
-    Tree { prototype: Mutex<Engine>, idle: Mutex<Vec<Engine>> },
+    Tree { prototype: Box<Mutex<Engine>>, idle: Mutex<Vec<Engine>> },
 }
 
 impl Machine {
@@ -46,9 +46,11 @@ impl Machine {
         max_instructions: usize,
     ) -> Result<Self, String> {
         let first = paths.first().ok_or("there is no entry rule")?;
-        let compiled = engine.compile_with_entrypoint(&first.as_str().into()).map_err(|error| error.to_string())?;
+        let compiled =
+            engine.compile_with_entrypoint(&first.as_str().into()).map_err(|error| error.to_string())?;
         let entries: Vec<&str> = paths.iter().map(String::as_str).collect();
-        let program = Compiler::compile_from_policy(&compiled, &entries).map_err(|error| error.to_string())?;
+        let program =
+            Compiler::compile_from_policy(&compiled, &entries).map_err(|error| error.to_string())?;
         let runner =
             Runner::Registers { program, data: data.clone(), max_instructions, idle: Mutex::default() };
         Ok(Self { runner, paths: paths.to_vec() })
@@ -63,7 +65,7 @@ impl Machine {
             check_interval: NonZeroU32::MIN.saturating_add(255),
         });
         Self {
-            runner: Runner::Tree { prototype: Mutex::new(prototype), idle: Mutex::default() },
+            runner: Runner::Tree { prototype: Box::new(Mutex::new(prototype)), idle: Mutex::default() },
             paths: paths.to_vec(),
         }
     }
@@ -88,8 +90,6 @@ impl Machine {
                     vm.load_program(Arc::clone(program));
                     vm.set_data(data.clone()).map_err(|error| error.to_string())?;
                     vm.set_max_instructions(*max_instructions);
-                    // A wrong type is an error that denies, not a rule that is silent.
-                    vm.set_strict_builtin_errors(true);
                     Ok(vm)
                 };
                 let mut vm = match take(idle).map_or_else(fresh, Ok) {
@@ -98,20 +98,25 @@ impl Machine {
                 };
                 vm.set_input(input.clone());
                 let entries = 0..self.paths.len();
-                let values = entries.map(|at| vm.execute_entry_point_by_index(at).map_err(|error| error.to_string()));
+                let values =
+                    entries.map(|at| vm.execute_entry_point_by_index(at).map_err(|error| error.to_string()));
                 let values = values.collect();
                 vm.set_input(RegoValue::Null);
                 give(idle, vm);
                 values
             }
             Runner::Tree { prototype, idle } => {
-                let fresh = || prototype.lock().map(|engine| engine.clone()).map_err(|error| error.to_string());
+                let fresh =
+                    || prototype.lock().map(|engine| engine.clone()).map_err(|error| error.to_string());
                 let mut engine = match take(idle).map_or_else(fresh, Ok) {
                     Ok(engine) => engine,
                     Err(error) => return vec![Err(error); self.paths.len()],
                 };
                 engine.set_input(input.clone());
-                let values = self.paths.iter().map(|path| engine.eval_rule(path.clone()).map_err(|error| error.to_string()));
+                let values = self
+                    .paths
+                    .iter()
+                    .map(|path| engine.eval_rule(path.clone()).map_err(|error| error.to_string()));
                 let values = values.collect();
                 engine.set_input(RegoValue::Null);
                 give(idle, engine);

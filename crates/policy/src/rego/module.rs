@@ -30,8 +30,16 @@ pub(crate) struct Module {
 }
 
 impl Module {
+    /// Whether it could allow anything: it defines `allow`, or `approve`.
+    pub(crate) fn may_allow(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry, Entry::Allow | Entry::Approve))
+    }
+
     /// Compiles a source that [`scan`](super::scan) let through.
-    pub(super) fn compile(source: &RegoSource, options: &Options) -> Result<(Self, Vec<Warning>), Vec<PolicyError>> {
+    pub(super) fn compile(
+        source: &RegoSource,
+        options: &Options,
+    ) -> Result<(Self, Vec<Warning>), Vec<PolicyError>> {
         let fail = |message: String| vec![PolicyError::new(source.place(), message)];
         let mut engine = Engine::new();
         engine
@@ -48,7 +56,8 @@ impl Module {
         let data = RegoValue::from(json.clone());
         engine.add_data(data.clone()).map_err(|error| fail(error.to_string()))?;
         let package = shape.package.join(".");
-        let paths: Vec<_> = entries.iter().map(|entry| format!("data.{package}.{}", entry.as_str())).collect();
+        let paths: Vec<_> =
+            entries.iter().map(|entry| format!("data.{package}.{}", entry.as_str())).collect();
         let inputs_of = |entry: &Entry| shape.inputs_of(entry.as_str());
         let inputs: BTreeSet<InputPath> = entries.iter().flat_map(inputs_of).collect();
 
@@ -56,20 +65,30 @@ impl Module {
         let registers = Machine::registers(&mut engine, &data, &paths, options.max_instructions);
         let machine = match registers {
             Err(_) => {
-                warnings.push(Warning::new(source.place(), "runs on the slower interpreter: the fast one cannot compile it"));
+                warnings.push(Warning::new(
+                    source.place(),
+                    "runs on the slower interpreter: the fast one cannot compile it",
+                ));
                 tree
             }
             Ok(registers) => match agree::difference(&registers, &tree, &inputs, &shape.literals, &json) {
                 None => registers,
-                Some(at) => {
-                    let rule = entries[at].as_str();
-                    let message = format!("runs on the slower interpreter: the fast one differs about `{rule}`");
+                Some(difference) => {
+                    let rule = entries[difference.entry].as_str();
+                    let message = if difference.is_error {
+                        format!(
+                            "runs on the slower interpreter: `{rule}` meets arguments of types it cannot use; guard them, for example with `is_string(…)` or `is_array(…)`"
+                        )
+                    } else {
+                        format!("runs on the slower interpreter: the fast one differs about `{rule}`")
+                    };
                     warnings.push(Warning::new(source.place(), message));
                     tree
                 }
             },
         };
-        let on_arguments = |entry: Entry| entries.contains(&entry) && sees(&inputs_of(&entry), &["arguments"]);
+        let on_arguments =
+            |entry: Entry| entries.contains(&entry) && sees(&inputs_of(&entry), &["arguments"]);
         let module = Self {
             name: source.name.clone(),
             mode: source.mode,
@@ -100,7 +119,10 @@ impl Module {
 
 impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Module").field("name", &self.name).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("Module")
+            .field("name", &self.name)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,7 +132,11 @@ fn sees(paths: &BTreeSet<InputPath>, place: &[&str]) -> bool {
 }
 
 /// Judges what the module looks like, and finds its entry rules.
-fn check(source: &RegoSource, shape: &Shape, warnings: &mut Vec<Warning>) -> Result<Vec<Entry>, Vec<PolicyError>> {
+fn check(
+    source: &RegoSource,
+    shape: &Shape,
+    warnings: &mut Vec<Warning>,
+) -> Result<Vec<Entry>, Vec<PolicyError>> {
     let mut errors: Vec<_> = shape
         .problems
         .iter()
@@ -132,13 +158,15 @@ fn check(source: &RegoSource, shape: &Shape, warnings: &mut Vec<Warning>) -> Res
         errors.extend(wrong.map(|message| PolicyError::new(at_line(source, shape.line(name)), message)));
     }
     if entries.is_empty() {
-        errors.push(PolicyError::new(source.place(), "defines none of allow, deny, hide, approve and redact"));
+        errors
+            .push(PolicyError::new(source.place(), "defines none of allow, deny, hide, approve and redact"));
     }
     if !errors.is_empty() {
         return Err(errors);
     }
 
-    let inputs: BTreeSet<InputPath> = entries.iter().flat_map(|entry| shape.inputs_of(entry.as_str())).collect();
+    let inputs: BTreeSet<InputPath> =
+        entries.iter().flat_map(|entry| shape.inputs_of(entry.as_str())).collect();
     for name in inputs.iter().filter_map(|path| path.first()).collect::<BTreeSet<_>>() {
         if !MEMBERS.contains(&name.as_str()) {
             let message = format!("there is no `input.{name}`, so it is undefined{}", hint(name, MEMBERS));
@@ -159,7 +187,8 @@ fn check(source: &RegoSource, shape: &Shape, warnings: &mut Vec<Warning>) -> Res
 
 fn parse_data(source: &RegoSource, shape: &Shape) -> Result<serde_json::Value, String> {
     let Some(text) = &source.data else { return Ok(serde_json::Value::Object(serde_json::Map::new())) };
-    let data: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("its data is not JSON: {error}"))?;
+    let data: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| format!("its data is not JSON: {error}"))?;
     let root = shape.package.first().map_or("", String::as_str);
     match data.as_object() {
         None => Err("its data is not a JSON object".to_owned()),

@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn nesting_is_found_whatever_surrounds_it() {
-        let deep = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+        let deep =
+            |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
         let cases = [
             (deep("[", "]", 10), None),
             (deep("[", "]", 11), Some(1)),

@@ -67,7 +67,10 @@ impl Shape {
                 && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         };
         if !shape.package.iter().all(identifier) {
-            shape.problem(module.package.span.line, "its package name may hold letters, digits and `_` only".to_owned());
+            shape.problem(
+                module.package.span.line,
+                "its package name may hold letters, digits and `_` only".to_owned(),
+            );
         }
         let imports = module.imports.iter().filter_map(|import| {
             let (root, rest) = steps(&import.refr)?;
@@ -79,10 +82,17 @@ impl Shape {
             known.then_some((alias, (root, rest)))
         });
         let imports = imports.collect();
-        let names: BTreeSet<String> = module.policy.iter().filter_map(|rule| head(rule).map(|head| head.0[0].clone())).collect();
+        let names: BTreeSet<String> =
+            module.policy.iter().filter_map(|rule| head(rule).map(|head| head.0[0].clone())).collect();
         for rule in &module.policy {
-            Reader { shape: &mut shape, names: &names, imports: &imports, parameters: BTreeSet::new(), facts: Facts::default() }
-                .rule(rule);
+            Reader {
+                shape: &mut shape,
+                names: &names,
+                imports: &imports,
+                parameters: BTreeSet::new(),
+                facts: Facts::default(),
+            }
+            .rule(rule);
         }
         shape.refuse_recursion();
         shape
@@ -130,7 +140,9 @@ impl Shape {
         let mut found = None;
         'rules: for start in self.rules.keys() {
             let mut trail: Vec<(&Vec<String>, Vec<&Vec<String>>)> = Vec::new();
-            let next_of = |path: &Vec<String>| self.rules.get(path).map(|facts| self.used_by(facts).collect()).unwrap_or_default();
+            let next_of = |path: &Vec<String>| {
+                self.rules.get(path).map(|facts| self.used_by(facts).collect()).unwrap_or_default()
+            };
             if !done.contains(start) {
                 trail.push((start, next_of(start)));
             }
@@ -143,7 +155,10 @@ impl Shape {
                 if let Some(at) = trail.iter().position(|(path, _)| *path == used) {
                     let names: Vec<_> = trail[at..].iter().map(|(path, _)| path.join(".")).collect();
                     let line = self.rules.get(used).map_or(1, |facts| facts.line);
-                    found = Some((line, format!("`{}` depends on itself: {} → {0}", used.join("."), names.join(" → "))));
+                    found = Some((
+                        line,
+                        format!("`{}` depends on itself: {} → {0}", used.join("."), names.join(" → ")),
+                    ));
                     break 'rules;
                 }
                 if !done.contains(used) {
@@ -194,7 +209,9 @@ fn head(rule: &Rule) -> Option<(Vec<String>, Form)> {
         Rule::Spec { head: RuleHead::Compr { refr, .. }, .. } => (refr, Form::Value),
         Rule::Spec { head: RuleHead::Set { refr, .. }, .. } => (refr, Form::Set),
         Rule::Spec { head: RuleHead::Func { refr, .. }, .. } => (refr, Form::Function),
-        Rule::Default { refr, args, .. } => (refr, if args.is_empty() { Form::Value } else { Form::Function }),
+        Rule::Default { refr, args, .. } => {
+            (refr, if args.is_empty() { Form::Value } else { Form::Function })
+        }
     };
     let (root, rest) = steps(refr)?;
     Some((fixed(&root, &rest), form))
@@ -228,7 +245,11 @@ impl Reader<'_> {
             }
         }
         let Self { shape, facts, .. } = self;
-        let known = shape.rules.entry(path).or_insert_with(|| Facts { line: line as usize, form, ..Facts::default() });
+        let known = shape.rules.entry(path).or_insert_with(|| Facts {
+            line: line as usize,
+            form,
+            ..Facts::default()
+        });
         if form != Form::Value {
             known.form = form;
         }
@@ -311,7 +332,8 @@ impl Reader<'_> {
             Literal::NotExpr { span, expr } => {
                 let before = self.facts.inputs.clone();
                 self.expression(expr);
-                let beyond_fixed = |path: &&InputPath| path.len() > 1 && matches!(path[0].as_str(), "arguments" | "limits");
+                let beyond_fixed =
+                    |path: &&InputPath| path.len() > 1 && matches!(path[0].as_str(), "arguments" | "limits");
                 if is_call(expr) && self.facts.inputs.difference(&before).any(|path| beyond_fixed(&path)) {
                     self.shape.doubtful_nots.insert(span.line as usize);
                 }
@@ -352,7 +374,9 @@ impl Reader<'_> {
                     self.expressions([&**refr, &**index]);
                 }
             }
-            Expr::Array { items, .. } | Expr::Set { items, .. } => self.expressions(items.iter().map(|item| &**item)),
+            Expr::Array { items, .. } | Expr::Set { items, .. } => {
+                self.expressions(items.iter().map(|item| &**item))
+            }
             Expr::Object { fields, .. } => {
                 self.expressions(fields.iter().flat_map(|(_, key, value)| [&**key, &**value]));
             }

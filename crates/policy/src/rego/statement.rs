@@ -90,12 +90,15 @@ fn read(policy: &str, entry: Entry, value: &RegoValue) -> Result<Option<Vec<Stri
         (Entry::Redact, RegoValue::Array(items)) => items.iter().collect(),
         (Entry::Redact, _) => return Err("is not a set of JSON pointers".to_owned()),
         // `deny if …` has no reason of its own.
-        (_, RegoValue::Bool(truth)) => return Ok(truth.then(|| vec![format!("{} by policy `{policy}`", entry.as_str())])),
+        (_, RegoValue::Bool(truth)) => {
+            return Ok(truth.then(|| vec![format!("{} by policy `{policy}`", entry.as_str())]));
+        }
         (_, RegoValue::Set(items)) => items.iter().collect(),
         (_, RegoValue::Array(items)) => items.iter().collect(),
         _ => return Err("is not a set of reasons".to_owned()),
     };
-    let texts: BTreeSet<String> = items.into_iter().map(|item| text(entry, item)).collect::<Result<_, _>>()?;
+    let texts: BTreeSet<String> =
+        items.into_iter().map(|item| text(entry, item)).collect::<Result<_, _>>()?;
     Ok((!texts.is_empty()).then(|| texts.into_iter().collect()))
 }
 
@@ -105,7 +108,9 @@ fn text(entry: Entry, item: &RegoValue) -> Result<String, String> {
         other => Some(other),
     };
     match text {
-        Some(RegoValue::String(text)) if entry != Entry::Redact || text.is_empty() || text.starts_with('/') => {
+        Some(RegoValue::String(text))
+            if entry != Entry::Redact || text.is_empty() || text.starts_with('/') =>
+        {
             Ok(text.to_string())
         }
         _ if entry == Entry::Redact => Err("holds something other than a JSON pointer".to_owned()),

@@ -100,7 +100,9 @@ impl Condition {
                     Met::Unclear => Met::Unclear,
                 },
             },
-            (Test::Matches(regex), Some(actual)) => regex.is_match(&js_string(actual)).map_or(Met::Unclear, met),
+            (Test::Matches(regex), Some(actual)) => {
+                regex.is_match(&js_string(actual)).map_or(Met::Unclear, met)
+            }
             (Test::Compare(order, bound), Some(actual)) => compare(*order, actual, *bound),
             (Test::Contains(expected), Some(actual)) => match expected.resolve(caller) {
                 Some(expected) => contains(actual, &expected),
@@ -154,9 +156,9 @@ fn compare(order: Order, actual: Value<'_>, bound: f64) -> Met {
 fn contains(actual: Value<'_>, expected: &str) -> Met {
     match actual.kind() {
         Kind::String => met(actual.as_str().unwrap_or_default().contains(expected)),
-        Kind::Array => met(actual.items().any(|item| {
-            !matches!(item.kind(), Kind::Array | Kind::Object) && js_string(item) == expected
-        })),
+        Kind::Array => met(actual
+            .items()
+            .any(|item| !matches!(item.kind(), Kind::Array | Kind::Object) && js_string(item) == expected)),
         _ => Met::Unclear,
     }
 }
@@ -184,15 +186,22 @@ fn test(
     if written.value.is_null() && operator != "exists" && !compat {
         return Err(PolicyError::new(place, format!("`{operator}` needs a value")));
     }
-    let single = || Text::parse(&js_string_of_config(&written.value), compat).map_err(|e| PolicyError::new(at_value(), e));
+    let single = || {
+        Text::parse(&js_string_of_config(&written.value), compat).map_err(|e| PolicyError::new(at_value(), e))
+    };
     Ok(match operator {
         "eq" | "neq" => Test::Equals { expected: single()?, negated: operator == "neq" },
         "in" => match texts(&written.value, compat) {
             Some(list) => {
                 if list.len() < written.value.as_array().map_or(0, Vec::len) {
-                    warnings.push(Warning::new(at_value(), "only texts can match; put quotes around the others"));
+                    warnings
+                        .push(Warning::new(at_value(), "only texts can match; put quotes around the others"));
                 }
-                Test::OneOf(list.into_iter().collect::<Result<_, _>>().map_err(|e| PolicyError::new(at_value(), e))?)
+                Test::OneOf(
+                    list.into_iter()
+                        .collect::<Result<_, _>>()
+                        .map_err(|e| PolicyError::new(at_value(), e))?,
+                )
             }
             None => {
                 warnings.push(Warning::new(at_value(), "`in` needs a list; as it stands it never holds"));
@@ -200,17 +209,27 @@ fn test(
             }
         },
         "not_in" => {
-            let items = written.value.as_array().filter(|items| !items.iter().any(|i| i.is_array() || i.is_object()));
-            let items = items.ok_or_else(|| PolicyError::new(at_value(), "`not_in` needs a list of texts"))?;
-            let list = items.iter().map(|item| Text::parse(&js_string_of_config(item), compat)).collect::<Result<_, _>>();
+            let items =
+                written.value.as_array().filter(|items| !items.iter().any(|i| i.is_array() || i.is_object()));
+            let items =
+                items.ok_or_else(|| PolicyError::new(at_value(), "`not_in` needs a list of texts"))?;
+            let list = items
+                .iter()
+                .map(|item| Text::parse(&js_string_of_config(item), compat))
+                .collect::<Result<_, _>>();
             Test::NoneOf(list.map_err(|e| PolicyError::new(at_value(), e))?)
         }
         "regex" => {
             let pattern = js_string_of_config(&written.value);
-            Test::Matches(Regex::new(&pattern).map_err(|e| PolicyError::new(at_value(), format!("`{pattern}` {e}")))?)
+            Test::Matches(
+                Regex::new(&pattern).map_err(|e| PolicyError::new(at_value(), format!("`{pattern}` {e}")))?,
+            )
         }
         "contains" if written.value.is_array() || written.value.is_object() => {
-            return Err(PolicyError::new(at_value(), "`contains` needs one text; use several conditions for several"));
+            return Err(PolicyError::new(
+                at_value(),
+                "`contains` needs one text; use several conditions for several",
+            ));
         }
         "contains" => Test::Contains(single()?),
         "exists" => match js_string_of_config(&written.value).as_str() {
@@ -227,11 +246,19 @@ fn test(
 
 /// The texts of a list, other elements left out; `None` when it is no list.
 fn texts(value: &serde_json::Value, compat: bool) -> Option<Vec<Result<Text, String>>> {
-    Some(value.as_array()?.iter().filter_map(|item| item.as_str()).map(|text| Text::parse(text, compat)).collect())
+    Some(
+        value
+            .as_array()?
+            .iter()
+            .filter_map(|item| item.as_str())
+            .map(|text| Text::parse(text, compat))
+            .collect(),
+    )
 }
 
 fn bound(value: &serde_json::Value, place: &str) -> Result<f64, PolicyError> {
-    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|number| number.is_finite());
+    let number =
+        value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|number| number.is_finite());
     number.ok_or_else(|| PolicyError::new(place, "needs a number"))
 }
 
@@ -292,7 +319,9 @@ impl Text {
                 Part::Fixed(text) => text,
                 Part::Consumer => agent_id().or_else(user_id)?,
                 Part::UserId => user_id()?,
-                Part::UserEmail => caller.person.as_ref()?.email.as_deref().filter(|email| !email.is_empty())?,
+                Part::UserEmail => {
+                    caller.person.as_ref()?.email.as_deref().filter(|email| !email.is_empty())?
+                }
                 Part::AgentId => agent_id()?,
             });
         }
@@ -328,7 +357,8 @@ mod tests {
     fn ask(operator: &str, value: serde_json::Value, param: &str, arguments: &str) -> Met {
         let written = config::Condition { param: param.into(), operator: operator.into(), value };
         let condition = Condition::compile(&written, "c", false, &mut Vec::new()).expect(operator);
-        let document = Document::parse(Bytes::copy_from_slice(arguments.as_bytes()), &Limits::default()).expect(arguments);
+        let document = Document::parse(Bytes::copy_from_slice(arguments.as_bytes()), &Limits::default())
+            .expect(arguments);
         condition.holds(Some(document.root()), &caller())
     }
 
@@ -360,7 +390,11 @@ mod tests {
             ("eq", json!("${user.email}"), r#"{"p":""}"#, Unclear),
         ];
         for (operator, value, arguments, expected) in cases {
-            assert_eq!(ask(operator, value.clone(), "p", arguments), expected, "{operator} {value} {arguments}");
+            assert_eq!(
+                ask(operator, value.clone(), "p", arguments),
+                expected,
+                "{operator} {value} {arguments}"
+            );
         }
     }
 
@@ -393,7 +427,8 @@ mod tests {
         ];
         for (operator, value, expected) in cases {
             let written = config::Condition { param: "p".into(), operator: operator.into(), value };
-            let error = Condition::compile(&written, "c", false, &mut Vec::new()).expect_err(operator).to_string();
+            let error =
+                Condition::compile(&written, "c", false, &mut Vec::new()).expect_err(operator).to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

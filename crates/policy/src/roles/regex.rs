@@ -17,7 +17,8 @@ const STEPS: usize = 50_000;
 
 const DIGITS: &str = "0-9";
 const WORD: &str = "A-Za-z0-9_";
-const SPACE: &str = r"\t\n\x0B\x0C\r\x20\xA0\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}\x{FEFF}";
+const SPACE: &str =
+    r"\t\n\x0B\x0C\r\x20\xA0\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}\x{FEFF}";
 const BOUNDARY: &str = "(?:(?<=[A-Za-z0-9_])(?![A-Za-z0-9_])|(?<![A-Za-z0-9_])(?=[A-Za-z0-9_]))";
 const NO_BOUNDARY: &str = "(?:(?<=[A-Za-z0-9_])(?=[A-Za-z0-9_])|(?<![A-Za-z0-9_])(?![A-Za-z0-9_]))";
 
@@ -47,7 +48,8 @@ impl Regex {
 }
 
 fn translate(pattern: &str) -> Result<String, String> {
-    let mut reader = Reader { rest: pattern.chars().peekable(), out: String::new(), groups: groups_in(pattern), open: 0 };
+    let mut reader =
+        Reader { rest: pattern.chars().peekable(), out: String::new(), groups: groups_in(pattern), open: 0 };
     reader.pattern()?;
     Ok(reader.out)
 }
@@ -187,7 +189,7 @@ impl Reader<'_> {
 
     fn name(&mut self) -> Result<(), String> {
         let start = self.out.len();
-        while let Some(c) = self.rest.next() {
+        for c in self.rest.by_ref() {
             self.out.push(c);
             if c == '>' && self.out.len() > start + 1 {
                 return Ok(());
@@ -257,7 +259,8 @@ impl Reader<'_> {
         let mut code = 0;
         for _ in 0..digits {
             let digit = self.rest.next().and_then(|c| c.to_digit(16));
-            code = code * 16 + digit.ok_or_else(|| format!("has an escape without {digits} hexadecimal digits"))?;
+            code = code * 16
+                + digit.ok_or_else(|| format!("has an escape without {digits} hexadecimal digits"))?;
         }
         char::from_u32(code).ok_or_else(|| "has half of a surrogate pair".to_owned())
     }
@@ -268,8 +271,7 @@ impl Reader<'_> {
             return Ok(self.write(if negated { r"[\s\S]" } else { "(?!)" }));
         }
         self.out.push_str(if negated { "[^" } else { "[" });
-        loop {
-            let Some(first) = self.class_atom()? else { break };
+        while let Some(first) = self.class_atom()? {
             // `a-z` is a range, `a-]` and `\w-z` hold a dash.
             let dashed = self.rest.peek() == Some(&'-') && self.rest.clone().nth(1).is_some_and(|c| c != ']');
             if !dashed {
@@ -277,14 +279,18 @@ impl Reader<'_> {
                 continue;
             }
             self.rest.next();
-            let Some(last) = self.class_atom()? else { return Err("has a `[` that is not closed".to_owned()) };
+            let Some(last) = self.class_atom()? else {
+                return Err("has a `[` that is not closed".to_owned());
+            };
             match (&first, &last) {
                 (Atom::One(low), Atom::One(high)) if low <= high => {
                     push_literal(&mut self.out, *low);
                     self.out.push('-');
                     push_literal(&mut self.out, *high);
                 }
-                (Atom::One(low), Atom::One(high)) => return Err(format!("has the range `{low}-{high}` in the wrong order")),
+                (Atom::One(low), Atom::One(high)) => {
+                    return Err(format!("has the range `{low}-{high}` in the wrong order"));
+                }
                 _ => {
                     self.class_item(&first);
                     self.class_item(&Atom::One('-'));
@@ -388,14 +394,29 @@ mod tests {
 
     #[test]
     fn what_javascript_refuses_or_we_cannot_match_is_refused() {
-        for pattern in ["(", ")", "a**", "*", "a++", "[", "(?i)a", "(?>a)", "[z-a]", r"\", r"\p{L}", r"\2(a)", r"\ud800", "(?<a-b>x)"] {
+        for pattern in [
+            "(",
+            ")",
+            "a**",
+            "*",
+            "a++",
+            "[",
+            "(?i)a",
+            "(?>a)",
+            "[z-a]",
+            r"\",
+            r"\p{L}",
+            r"\2(a)",
+            r"\ud800",
+            "(?<a-b>x)",
+        ] {
             assert!(Regex::new(pattern).is_err(), "{pattern}");
         }
     }
 
     #[test]
     fn a_match_that_would_take_forever_is_given_up() {
-        let regex = Regex::new(r"^(?=(a+)+$)\1$").expect("valid");
-        assert_eq!(regex.is_match(&format!("{}b", "a".repeat(4_000))), None);
+        let regex = Regex::new(r"^(?:(a|a)+\1)+$").expect("valid");
+        assert_eq!(regex.is_match(&format!("{}b", "a".repeat(40))), None);
     }
 }
