@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, completions, init, keys, servers};
+use crate::commands::{audit, call, check, completions, init, keys, policy, serve, servers, usage};
 
 const EXAMPLES: &str = "\
 Examples:
   doorward init                                  write gateway.yaml with a first key
+  doorward serve                                 run the gateway
   doorward check                                 validate it, with line numbers and remedies
   doorward keys create \"My Agent\" agent-1 reader
   doorward servers list --json
@@ -33,6 +34,8 @@ pub struct Cli {
 pub enum Command {
     /// Write a gateway.yaml with a first key and a sample policy
     Init(init::Arguments),
+    /// Run the gateway
+    Serve(serve::Arguments),
     /// Validate a configuration and say what is odd about it
     Check(check::Arguments),
     /// List, create and revoke keys
@@ -41,6 +44,19 @@ pub enum Command {
     /// List registered servers
     #[command(subcommand)]
     Servers(servers::Command),
+    /// Call a tool through the running gateway
+    Call(call::Arguments),
+    /// Decide calls offline
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Read and verify the log of decisions
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Show calls, errors and latency
+    Usage(usage::Arguments),
+    /// Compile a Rego policy read from standard input
+    #[command(name = "trial-compile", hide = true)]
+    TrialCompile,
     /// Print a script that completes commands in your shell
     Completions(completions::Arguments),
     /// Print the version

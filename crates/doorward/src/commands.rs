@@ -3,13 +3,18 @@
 //! A command gets everything from outside as [`Surroundings`] and answers with an
 //! [`Exit`]. What people asked for goes to `out`, what they should know besides to `err`.
 
+pub mod audit;
+pub mod call;
 pub mod check;
 pub mod completions;
 pub mod edit;
 pub mod init;
 pub mod keys;
 pub mod layout;
+pub mod policy;
+pub mod serve;
 pub mod servers;
+pub mod usage;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -76,10 +81,29 @@ pub fn run(cli: Cli, mut world: Surroundings<'_>) -> anyhow::Result<Exit> {
         Some(Command::Check(arguments)) => check::run(&arguments, named, &mut world),
         Some(Command::Keys(command)) => keys::run(&command, named, &mut world),
         Some(Command::Servers(command)) => servers::run(&command, named, &mut world),
+        Some(Command::Serve(arguments)) => serve::run(&arguments, named, &mut world),
+        Some(Command::Call(arguments)) => call::run(&arguments, named, &mut world),
+        Some(Command::Policy(command)) => policy::run(&command, named, &mut world),
+        Some(Command::Audit(command)) => audit::run(&command, named, &mut world),
+        Some(Command::Usage(arguments)) => usage::run(&arguments, named, &mut world),
+        Some(Command::TrialCompile) => trial(&mut world),
         Some(Command::Completions(arguments)) => completions::run(&arguments, &mut world),
         Some(Command::Version) => {
             writeln!(world.out, "doorward {}", env!("CARGO_PKG_VERSION"))?;
             Ok(Exit::Done)
+        }
+    }
+}
+
+/// What a trial compilation does in its child process: reads a Rego source from
+/// standard input and compiles it, or dies of it.
+fn trial(world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    let source = serde_json::from_reader(std::io::stdin().lock())?;
+    match doorward_policy::trial_compile(&source) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => {
+            writeln!(world.err, "{error}")?;
+            Ok(Exit::No)
         }
     }
 }

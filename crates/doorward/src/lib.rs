@@ -3,4 +3,6 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod logging;
+pub mod runtime;
 pub mod system;

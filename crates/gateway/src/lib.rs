@@ -1,1 +1,31 @@
-//! The data plane: asks every question in order.
+//! The data plane: the only door in.
+//!
+//! A call walks eight stages, each asking one question and yielding proof that it
+//! was asked (`pipeline.rs` is the whole walk on one screen). Lists ask the same
+//! questions of every capability, so a list never shows what a call would hide.
+
+mod catalogs;
+pub mod door;
+mod gateway;
+mod meta;
+mod method;
+mod metrics;
+mod ops;
+mod pipeline;
+mod receive;
+mod record;
+mod reply;
+mod session;
+mod snapshot;
+mod stage;
+mod streams;
+mod surface;
+mod trace;
+mod view;
+
+pub use gateway::{Gateway, Parts, Settings};
+pub use receive::{Arrival, Carrier};
+pub use reply::Reply;
+pub use session::SessionLimits;
+pub use snapshot::{Rulebook, Snapshot};
+pub use surface::Surface;

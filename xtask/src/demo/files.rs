@@ -56,7 +56,7 @@ dataDir: {folder}/data
 auth:
   type: api-key
   keys:
-    - {id: ana, key: "{ana}", name: Ana, person: ana, agent: editor, consumerId: ana, roles: [developer], scopes: [audit.read], enabled: true}
+    - {id: ana, key: "{ana}", name: Ana, person: ana, consumerId: ana, roles: [developer], scopes: [audit.read], enabled: true}
     - {id: ben, key: "{ben}", name: Ben, person: ben, consumerId: ben, roles: [reader], enabled: true}
     - {id: ci, key: "{ci}", name: CI, agent: ci, consumerId: ci, roles: [clock], servers: [time], enabled: true}
 

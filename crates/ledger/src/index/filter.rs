@@ -94,6 +94,8 @@ pub struct Filter {
     pub to: Option<Timestamp>,
     /// Only entries before this sequence number: where the last page ended.
     pub before: Option<u64>,
+    /// Only entries from this sequence number on.
+    pub since: Option<u64>,
     /// How many rows at most.
     pub limit: usize,
 }
@@ -158,6 +160,9 @@ impl Filter {
                 values.push(time.to_string());
                 conditions.push(format!("time {operator} ?{}", values.len()));
             }
+        }
+        if let Some(since) = self.since {
+            conditions.push(format!("seq >= {since}"));
         }
         if let Some(before) = self.before {
             conditions.push(format!("seq < {before}"));

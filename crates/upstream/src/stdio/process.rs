@@ -96,7 +96,8 @@ struct Group(Pid);
 
 impl Group {
     fn signal(&self, signal: Signal) {
-        // Mostly there is nobody left to receive it.
+        // Mostly there is nobody left to receive it. The number could by then name
+        // another group only if the system had handed out all others in between.
         let _ = rustix::process::kill_process_group(self.0, signal);
     }
 }
@@ -126,13 +127,17 @@ impl Supervised {
                 self.stop(grace).await;
                 End::Stopped
             }
-            _ = &mut self.reader => match tokio::time::timeout(grace, self.child.wait()).await {
-                Ok(status) => End::Crashed(describe(status)),
-                Err(_) => {
-                    self.stop(grace).await;
-                    End::Crashed("it closed its output".to_owned())
+            _ = &mut self.reader => {
+                // No answer can come any more, whatever the process still does.
+                self.duplex.close();
+                match tokio::time::timeout(grace, self.child.wait()).await {
+                    Ok(status) => End::Crashed(describe(status)),
+                    Err(_) => {
+                        self.stop(grace).await;
+                        End::Crashed("it closed its output".to_owned())
+                    }
                 }
-            },
+            }
         };
         // Whatever the child has left behind ends now, and lets go of the output.
         drop(self.group);

@@ -1,0 +1,282 @@
+//! `doorward audit`: what the log says, and whether it holds.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use doorward_ledger::{CallRow, Filter, Index, Status, verify, verify_legacy};
+use doorward_model::Timestamp;
+
+use super::layout::pad;
+use super::{Exit, Surroundings, load};
+
+/// What to ask the log.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Print records, newest first
+    #[command(after_help = LOG_EXAMPLES)]
+    Log(Log),
+    /// Count calls by status and server
+    #[command(after_help = "Examples:\n  doorward audit stats\n  doorward audit stats --from 2026-11-01 --json")]
+    Stats(Selection),
+    /// Check every hash, the order and the signed checkpoints
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(Verify),
+    /// Print records as they come, until Ctrl-C
+    #[command(after_help = "Examples:\n  doorward audit tail\n  doorward audit tail --status denied --json")]
+    Tail(Selection),
+}
+
+const LOG_EXAMPLES: &str = "\
+Examples:
+  doorward audit log --limit 50
+  doorward audit log --consumer agent-1 --server github --tool 'delete_*' --status denied
+  doorward audit log --from 2026-11-20T08:00:00Z --to 2026-11-21 --domain corp.example --json";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  doorward audit verify
+  doorward audit verify --anchor /mnt/elsewhere/checkpoints
+  doorward audit verify --legacy gateway-audit.db
+
+Exit status: 0 the log holds, 1 it does not.";
+
+/// Which calls.
+#[derive(Debug, Default, clap::Args)]
+pub struct Selection {
+    /// Consumer, exactly
+    #[arg(long)]
+    consumer: Option<String>,
+    /// Person; repeat for several
+    #[arg(long)]
+    person: Vec<String>,
+    /// Agent; `unknown` for none
+    #[arg(long)]
+    agent: Vec<String>,
+    /// Domain of the person's address; `(none)` for none
+    #[arg(long)]
+    domain: Vec<String>,
+    /// Server id or glob
+    #[arg(long)]
+    server: Vec<String>,
+    /// Tool name, glob or server__tool
+    #[arg(long)]
+    tool: Vec<String>,
+    /// success, error, denied or rate-limited
+    #[arg(long)]
+    status: Option<Status>,
+    /// allow, deny, hide or approval_required
+    #[arg(long)]
+    verdict: Vec<String>,
+    /// success, tool_error, upstream_error, timeout, cancelled, denied, rate_limited, unknown
+    #[arg(long)]
+    outcome: Vec<String>,
+    /// What guardrails did
+    #[arg(long)]
+    dlp: Vec<String>,
+    /// Not before this time, inclusive (RFC 3339 or a date)
+    #[arg(long, value_parser = Timestamp::parse)]
+    from: Option<Timestamp>,
+    /// Not after this time, inclusive
+    #[arg(long, value_parser = Timestamp::parse)]
+    to: Option<Timestamp>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `audit log`.
+#[derive(Debug, clap::Args)]
+pub struct Log {
+    #[command(flatten)]
+    selection: Selection,
+    /// How many records
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    /// Only records before this sequence number: where the last page ended
+    #[arg(long)]
+    before: Option<u64>,
+}
+
+/// Arguments of `audit verify`.
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    /// A copy of the checkpoints kept elsewhere; repeat for several
+    #[arg(long)]
+    anchor: Vec<PathBuf>,
+    /// Check the database of PetrefiedThunder/mcp-gateway instead
+    #[arg(long, value_name = "FILE", conflicts_with = "anchor")]
+    legacy: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Selection {
+    pub(super) fn filter(&self) -> Filter {
+        Filter {
+            consumer: self.consumer.clone(),
+            persons: self.person.clone(),
+            agents: self.agent.clone(),
+            domains: self.domain.clone(),
+            servers: self.server.clone(),
+            tools: self.tool.clone(),
+            status: self.status,
+            verdicts: self.verdict.clone(),
+            outcomes: self.outcome.clone(),
+            dlp: self.dlp.clone(),
+            from: self.from,
+            to: self.to,
+            before: None,
+            since: None,
+            limit: 0,
+        }
+    }
+}
+
+pub(super) fn run(command: &Command, named: Option<&Path>, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    if let Command::Verify(Verify { legacy: Some(path), json, .. }) = command {
+        return legacy(path, *json, world);
+    }
+    let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
+    let folder = loaded.config.audit.dir;
+    match command {
+        Command::Log(arguments) => {
+            let filter = Filter { limit: arguments.limit, before: arguments.before, ..arguments.selection.filter() };
+            let rows = Index::open_read_only(&folder)?.query(&filter)?;
+            print(&rows, arguments.selection.json, world)?;
+            Ok(Exit::Done)
+        }
+        Command::Stats(selection) => {
+            let stats = Index::open_read_only(&folder)?.stats(&selection.filter())?;
+            if selection.json {
+                writeln!(world.out, "{}", serde_json::to_string_pretty(&stats.to_json())?)?;
+                return Ok(Exit::Done);
+            }
+            writeln!(world.out, "\nTotal calls: {}", stats.total)?;
+            for (title, counts) in [("By status:", &stats.by_status), ("By server:", &stats.by_server)] {
+                writeln!(world.out, "\n{title}")?;
+                for (key, count) in counts {
+                    writeln!(world.out, "  {key}: {count}")?;
+                }
+            }
+            Ok(Exit::Done)
+        }
+        Command::Verify(arguments) => {
+            let mut anchors = loaded.config.audit.anchors;
+            anchors.extend(arguments.anchor.iter().cloned());
+            verified(&folder, &anchors, arguments.json, world)
+        }
+        Command::Tail(selection) => tail(&folder, selection, world),
+    }
+}
+
+fn print(rows: &[CallRow], json: bool, world: &mut Surroundings<'_>) -> anyhow::Result<()> {
+    if json {
+        let rows: Vec<_> = rows.iter().map(CallRow::to_json).collect();
+        writeln!(world.out, "{}", serde_json::to_string_pretty(&rows)?)?;
+        return Ok(());
+    }
+    for row in rows {
+        writeln!(world.out, "{}", line(row))?;
+    }
+    Ok(())
+}
+
+/// One record as the older program prints it. Names came from outside: what could
+/// drive a terminal is shown as an escape.
+fn line(row: &CallRow) -> String {
+    let icon = match row.status() {
+        Status::Success => "✅",
+        Status::Denied => "🚫",
+        Status::RateLimited => "⏱️",
+        Status::Error => "❌",
+    };
+    let shown = |text: &str, width| pad(&text.escape_debug().to_string(), width);
+    format!(
+        "{icon} {} | {} | {} | {} | {}ms",
+        row.time,
+        shown(&row.consumer, 15),
+        shown(row.server.as_deref().unwrap_or("unknown"), 15),
+        shown(&row.target, 20),
+        row.latency_ms()
+    )
+}
+
+fn verified(folder: &Path, anchors: &[PathBuf], json: bool, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    let report = verify(folder, anchors)?;
+    let exit = if report.is_valid() { Exit::Done } else { Exit::No };
+    if json {
+        let faults: Vec<_> = report.faults.iter().map(ToString::to_string).collect();
+        let answer = serde_json::json!({
+            "valid": report.is_valid(),
+            "brokenAt": report.first_bad(),
+            "checked": report.entries,
+            "covered": report.covered,
+            "checkpoints": report.checkpoints,
+            "head": report.head,
+            "faults": faults,
+        });
+        writeln!(world.out, "{}", serde_json::to_string_pretty(&answer)?)?;
+        return Ok(exit);
+    }
+    match report.first_bad() {
+        None => {
+            writeln!(world.out, "✅ Audit chain integrity verified.")?;
+            writeln!(
+                world.out,
+                "{} entries, {} of them covered by {} signed checkpoints; head {}",
+                report.entries, report.covered, report.checkpoints, report.head
+            )?;
+        }
+        Some(bad) => {
+            writeln!(world.out, "❌ Chain broken at entry: {bad}")?;
+            for fault in &report.faults {
+                writeln!(world.err, "{fault}")?;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn legacy(path: &Path, json: bool, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    let report = verify_legacy(path)?;
+    if json {
+        let answer = serde_json::json!({
+            "valid": report.broken_at.is_none(), "brokenAt": report.broken_at, "checked": report.rows,
+        });
+        writeln!(world.out, "{}", serde_json::to_string_pretty(&answer)?)?;
+    } else if let Some(id) = &report.broken_at {
+        writeln!(world.out, "❌ Chain broken at entry: {id}")?;
+    } else {
+        writeln!(world.out, "✅ Audit chain integrity verified.")?;
+        writeln!(
+            world.err,
+            "{} rows. The chain of this format covers neither arguments nor responses, and has no signature.",
+            report.rows
+        )?;
+    }
+    Ok(if report.broken_at.is_none() { Exit::Done } else { Exit::No })
+}
+
+/// How often the index is looked at.
+const PACE: Duration = Duration::from_millis(300);
+
+fn tail(folder: &Path, selection: &Selection, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    let index = Index::open_read_only(folder)?;
+    let newest = index.query(&Filter { limit: 1, ..Filter::default() })?;
+    let mut seen = newest.first().map_or(0, |row| row.seq + 1);
+    loop {
+        let filter = Filter { since: Some(seen), limit: 10_000, ..selection.filter() };
+        let rows = index.query(&filter)?;
+        for row in rows.iter().rev() {
+            seen = row.seq + 1;
+            if selection.json {
+                writeln!(world.out, "{}", row.to_json())?;
+            } else {
+                writeln!(world.out, "{}", line(row))?;
+            }
+        }
+        world.out.flush()?;
+        std::thread::sleep(PACE);
+    }
+}

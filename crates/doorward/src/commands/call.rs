@@ -1,0 +1,128 @@
+//! `doorward call`: one call through a running gateway.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use doorward_egress::{Client, Outgoing, Reach, Replay, Rules, Settings, Target};
+use doorward_model::Secret;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use serde_json::{Value, json};
+
+use super::{Exit, Surroundings, load};
+use crate::system::SystemClock;
+
+const EXAMPLES: &str = "\
+Examples:
+  MCP_GATEWAY_API_KEY=gw_… doorward call github get_issue '{\"number\": 7}'
+  doorward call time get_current_time --key gw_… --json
+
+Exit status: 0 the tool answered, 1 it failed or the call was refused, 3 no gateway answered.";
+
+/// Arguments of `doorward call`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The server's id
+    server: String,
+    /// The tool, by the server's own name
+    tool: String,
+    /// Its arguments, a JSON object
+    #[arg(default_value = "{}")]
+    arguments: String,
+    /// The key to call with [default: $MCP_GATEWAY_API_KEY]
+    #[arg(long)]
+    key: Option<String>,
+    /// Print the whole answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const REVISION: &str = "2026-07-28";
+const LARGEST: usize = 64 << 20;
+
+pub(super) fn run(
+    arguments: &Arguments,
+    named: Option<&Path>,
+    world: &mut Surroundings<'_>,
+) -> anyhow::Result<Exit> {
+    let Ok(given @ Value::Object(_)) = serde_json::from_str::<Value>(&arguments.arguments) else {
+        writeln!(world.err, "the arguments are not a JSON object: {}", arguments.arguments)?;
+        return Ok(Exit::Usage);
+    };
+    let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
+    let key = arguments.key.clone().or_else(|| (world.variables)("MCP_GATEWAY_API_KEY")).map(Secret::new);
+    let host = match loaded.config.listen.host.as_str() {
+        "0.0.0.0" | "::" => "127.0.0.1",
+        host => host,
+    };
+    let url = format!("http://{host}:{}/mcp/{}", loaded.config.listen.port, arguments.server);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = match runtime.block_on(send(&url, key.as_ref(), &arguments.tool, given)) {
+        Ok(answer) => answer,
+        Err(error) => {
+            writeln!(world.err, "no gateway answered at {url}: {error:#}; is `doorward serve` running?")?;
+            return Ok(Exit::Unreachable);
+        }
+    };
+    let failed = answer["error"].is_object() || answer["result"]["isError"] == true;
+    if arguments.json {
+        writeln!(world.out, "{}", serde_json::to_string_pretty(&answer)?)?;
+    } else if let Some(message) = answer["error"]["message"].as_str() {
+        writeln!(world.err, "{message}")?;
+    } else {
+        for block in answer["result"]["content"].as_array().into_iter().flatten() {
+            match block["text"].as_str() {
+                Some(text) => writeln!(world.out, "{text}")?,
+                None => writeln!(world.out, "{block}")?,
+            }
+        }
+    }
+    Ok(if failed { Exit::No } else { Exit::Done })
+}
+
+async fn send(url: &str, key: Option<&Secret>, tool: &str, arguments: Value) -> anyhow::Result<Value> {
+    let target = Target::parse(url)?;
+    let path = target.path().clone();
+    let client = Client::new(Settings::default(), Arc::new(SystemClock::default()));
+    let door = client.door(target, Rules { reach: Reach::Anywhere, allow_insecure_http: true })?;
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+        "name": tool,
+        "arguments": arguments,
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": REVISION,
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": {"name": "doorward-cli", "version": env!("CARGO_PKG_VERSION")},
+        },
+    }});
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+    let name = doorward_wire::header::encode(tool).into_owned();
+    for (header, value) in [("mcp-protocol-version", REVISION), ("mcp-method", "tools/call"), ("mcp-name", &name)] {
+        headers.insert(HeaderName::from_static(header), HeaderValue::from_str(value)?);
+    }
+    if let Some(key) = key {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).context("the key")?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    let outgoing = Outgoing {
+        method: Method::POST,
+        path,
+        headers,
+        body: Bytes::from(body.to_string()),
+        replay: Replay::Harmful,
+        answer_within: Some(Duration::from_secs(600)),
+    };
+    let response = door.send(outgoing).await?;
+    let status = response.status;
+    let body = response.body.collect(LARGEST).await?;
+    let answer: Value = serde_json::from_slice(&body).with_context(|| format!("HTTP {status}"))?;
+    if !answer["result"].is_object() && !answer["error"].is_object() {
+        bail!("HTTP {status} without a JSON-RPC answer");
+    }
+    Ok(answer)
+}

@@ -1,0 +1,269 @@
+//! A running gateway: configuration in, listening socket out, and reload on change.
+
+mod fetch;
+mod rulebook;
+pub mod trial;
+mod watch;
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, bail};
+use doorward_gateway::door::{self, Listener};
+use doorward_gateway::{Gateway, Parts, Settings};
+use doorward_ledger::{EventRecord, Ledger};
+use doorward_model::{Clock, Random};
+use doorward_upstream::Upstreams;
+use tokio::sync::watch as signal;
+use tokio::task::JoinHandle;
+
+use crate::config::audit::Durability;
+use crate::config::{Config, Lint, Loaded};
+use crate::system::{SystemClock, SystemRandom};
+use rulebook::Builder;
+pub use rulebook::{rego_source, role_policy};
+
+/// The world that a gateway runs in.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+    /// The environment.
+    pub variables: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    /// The environment that children may inherit from.
+    pub environment: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    /// This very program, for trial compilations.
+    pub program: PathBuf,
+    /// A port to use in place of the configured one.
+    pub port: Option<u16>,
+}
+
+impl Surroundings {
+    /// The real clock, real chance, the real environment.
+    #[allow(clippy::disallowed_methods, reason = "this is where the environment enters")]
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(SystemClock::default()),
+            random: Arc::new(SystemRandom),
+            variables: Arc::new(|name| std::env::var(name).ok()),
+            environment: std::env::vars_os().collect(),
+            program: std::env::current_exe().unwrap_or_else(|_| "doorward".into()),
+            port: None,
+        }
+    }
+}
+
+/// Reads a configuration, or says what is wrong with it.
+fn load(path: &Path, surroundings: &Surroundings) -> anyhow::Result<Loaded> {
+    Config::load(path, &|name| (surroundings.variables)(name)).map_err(|lints| {
+        let errors: Vec<_> = lints.iter().filter(|lint| lint.is_error()).map(Lint::to_string).collect();
+        anyhow::anyhow!("{}: {}", path.display(), errors.join("\n"))
+    })
+}
+
+/// Opens the log of a configuration.
+///
+/// # Errors
+/// When it is in use, damaged, or its folder cannot be written.
+pub fn open_ledger(config: &Config, surroundings: &Surroundings) -> anyhow::Result<Ledger> {
+    let audit = &config.audit;
+    let mut options = doorward_ledger::Options::new(&audit.dir);
+    options.keys.clone_from(&audit.key_dir);
+    options.durability = match audit.durability {
+        Durability::Strict => doorward_ledger::Durability::Strict,
+        Durability::Durable => doorward_ledger::Durability::Durable,
+        Durability::Relaxed => doorward_ledger::Durability::Relaxed,
+    };
+    if let Some(origin) = &audit.origin {
+        options.origin.clone_from(origin);
+    }
+    options.checkpoint_entries = audit.checkpoint_entries;
+    options.checkpoint_interval = audit.checkpoint_interval;
+    options.anchors.clone_from(&audit.anchors);
+    let (ledger, recovery) = Ledger::open(options, Arc::clone(&surroundings.clock), &*surroundings.random)?;
+    if !recovery.closed.is_empty() || recovery.cut_bytes > 0 {
+        let reason = format!(
+            "{} open decisions closed as unknown, {} unfinished bytes set aside",
+            recovery.closed.len(),
+            recovery.cut_bytes
+        );
+        tracing::warn!(target: "doorward::ledger", "{reason}");
+        event(&ledger, surroundings, "recovered", &reason, None);
+    }
+    Ok(ledger)
+}
+
+fn event(ledger: &Ledger, surroundings: &Surroundings, kind: &str, reason: &str, detail: Option<&str>) {
+    let record = EventRecord { kind, time: surroundings.clock.now(), reason, detail, ..EventRecord::default() };
+    if let Err(error) = ledger.event(&record) {
+        tracing::error!(target: "doorward::ledger", %error, "an event could not be recorded");
+    }
+}
+
+/// A gateway without a door: everything but the socket.
+pub struct Assembled {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// What was configured.
+    pub loaded: Loaded,
+    builder: Arc<Mutex<Builder>>,
+    follower: JoinHandle<()>,
+    surroundings: Surroundings,
+}
+
+/// Builds a gateway from a configuration file.
+///
+/// # Errors
+/// When the configuration does not hold or the log cannot be opened.
+pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Assembled> {
+    let loaded = load(config, &surroundings)?;
+    for lint in &loaded.lints {
+        tracing::warn!(target: "doorward::config", "{lint}");
+    }
+    let settings = doorward_upstream::Settings {
+        environment: doorward_upstream::inherited(surroundings.environment.iter().cloned()),
+        ..doorward_upstream::Settings::default()
+    };
+    let (upstreams, events) =
+        Upstreams::new(settings, Arc::clone(&surroundings.clock), Arc::clone(&surroundings.random));
+    let mut builder = Builder::new(surroundings.clone());
+    let rulebook = builder.build(&loaded.config)?;
+    let ledger = open_ledger(&loaded.config, &surroundings)?;
+    upstreams.configure(rulebook::specs(&loaded.config));
+    event(&ledger, &surroundings, "started", "configuration in force", Some(&loaded.digest));
+    let gateway = Gateway::new(Parts {
+        settings: Settings::default(),
+        rulebook,
+        upstreams,
+        ledger,
+        clock: Arc::clone(&surroundings.clock),
+        random: Arc::clone(&surroundings.random),
+    });
+    let follower = tokio::spawn(Arc::clone(&gateway).follow(events));
+    Ok(Assembled { gateway, loaded, builder: Arc::new(Mutex::new(builder)), follower, surroundings })
+}
+
+impl Assembled {
+    /// Ends children and sessions, and closes the log.
+    pub async fn stop(self) {
+        self.gateway.upstreams().shutdown().await;
+        self.follower.abort();
+        event(self.gateway.ledger(), &self.surroundings, "stopped", "shut down in order", None);
+        let ledger = self.gateway.ledger().clone();
+        // Closing joins threads and syncs; not a thing to do on a worker.
+        let closed = tokio::task::spawn_blocking(move || ledger.close()).await;
+        if closed.is_err() {
+            tracing::error!(target: "doorward::ledger", "the log could not be closed in order");
+        }
+    }
+
+    /// Puts a changed file in force, whole or not at all.
+    ///
+    /// # Errors
+    /// What is wrong with it; the old configuration then stays in force.
+    pub fn reload(&self) -> anyhow::Result<bool> {
+        reload(&self.gateway, &self.loaded.path, &self.builder, &self.surroundings)
+    }
+}
+
+fn reload(
+    gateway: &Arc<Gateway>,
+    path: &Path,
+    builder: &Mutex<Builder>,
+    surroundings: &Surroundings,
+) -> anyhow::Result<bool> {
+    let mut builder = builder.lock().unwrap_or_else(PoisonError::into_inner);
+    let loaded = load(path, surroundings)?;
+    if builder.is_in_force(&loaded.digest) {
+        return Ok(false);
+    }
+    let rulebook = builder.build(&loaded.config)?;
+    gateway.upstreams().configure(rulebook::specs(&loaded.config));
+    gateway.install(rulebook);
+    builder.put_in_force(&loaded.digest);
+    for lint in &loaded.lints {
+        tracing::warn!(target: "doorward::config", "{lint}");
+    }
+    tracing::info!(target: "doorward::config", digest = loaded.digest, "configuration in force");
+    event(gateway.ledger(), surroundings, "reloaded", "configuration in force", Some(&loaded.digest));
+    Ok(true)
+}
+
+/// A gateway that serves.
+pub struct Running {
+    assembled: Assembled,
+    address: SocketAddr,
+    stop: signal::Sender<bool>,
+    serving: JoinHandle<()>,
+    watching: JoinHandle<()>,
+}
+
+/// Starts a gateway and returns once it listens.
+///
+/// # Errors
+/// When the configuration does not hold, the log cannot be opened or the address is taken.
+pub async fn start(config: &Path, surroundings: Surroundings) -> anyhow::Result<Running> {
+    let port = surroundings.port;
+    let assembled = assemble(config, surroundings)?;
+    let listen = assembled.loaded.config.listen.clone();
+    if listen.tls.is_some() {
+        bail!("`tls` is not built yet: end TLS in a proxy and name it in `trustedProxies`");
+    }
+    let host = (listen.host.as_str(), port.unwrap_or(listen.port));
+    let address = host.to_socket_addrs()?.next().with_context(|| format!("`{}` is no address", listen.host))?;
+    let listener = Listener::bind(address, &listen.allowed_hosts, &listen.origins).await?;
+    let address = listener.listener.local_addr()?;
+    let (stop, stopped) = signal::channel(false);
+    let wait = |mut stopped: signal::Receiver<bool>| async move {
+        // A sender that is gone means stop as well.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let gateway = Arc::clone(&assembled.gateway);
+    let serving = tokio::spawn(door::serve(Arc::clone(&gateway), listener, wait(stopped.clone())));
+    let watching = tokio::spawn(watch::watch(
+        gateway,
+        assembled.loaded.clone(),
+        Arc::clone(&assembled.builder),
+        assembled.surroundings.clone(),
+    ));
+    Ok(Running { assembled, address, stop, serving, watching })
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.assembled.gateway
+    }
+
+    /// What it was started with.
+    pub fn loaded(&self) -> &Loaded {
+        &self.assembled.loaded
+    }
+
+    /// Puts a changed file in force now, without waiting to notice it.
+    ///
+    /// # Errors
+    /// What is wrong with it; the old configuration then stays in force.
+    pub fn reload(&self) -> anyhow::Result<bool> {
+        self.assembled.reload()
+    }
+
+    /// Lets calls under way finish, then stops everything.
+    pub async fn stop(self) {
+        self.watching.abort();
+        // Nobody listens any more only if serving has ended already.
+        let _ = self.stop.send(true);
+        if self.serving.await.is_err() {
+            tracing::error!(target: "doorward::serve", "serving did not end in order");
+        }
+        self.assembled.stop().await;
+    }
+}

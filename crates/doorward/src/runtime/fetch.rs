@@ -1,0 +1,52 @@
+//! Fetching an issuer's key set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorward_egress::{Client, Outgoing, Reach, Replay, Rules, Settings, Target};
+use doorward_identity::{FetchError, Fetching, KeyFetcher};
+use doorward_model::Clock;
+use http::{HeaderMap, HeaderValue, Method, header};
+
+/// How long a key set may take.
+const WITHIN: Duration = Duration::from_secs(10);
+/// How large a key set may be.
+const MOST: usize = 1 << 20;
+
+/// Fetches over HTTPS, or over HTTP from this machine.
+pub(super) struct Fetcher(Client);
+
+impl Fetcher {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self(Client::new(Settings::default(), clock))
+    }
+
+    async fn get(&self, uri: &str) -> Result<Vec<u8>, FetchError> {
+        let target = Target::parse(uri)?;
+        let path = target.path().clone();
+        // The address stands in the configuration, so its owner chose it.
+        let door = self.0.door(target, Rules { reach: Reach::Anywhere, allow_insecure_http: false })?;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
+        let outgoing = Outgoing {
+            method: Method::GET,
+            path,
+            headers,
+            body: Bytes::new(),
+            replay: Replay::Harmless,
+            answer_within: Some(WITHIN),
+        };
+        let response = door.send(outgoing).await?;
+        if !response.status.is_success() {
+            return Err(format!("the key set was answered with {}", response.status).into());
+        }
+        Ok(response.body.collect(MOST).await?.to_vec())
+    }
+}
+
+impl KeyFetcher for Fetcher {
+    fn fetch<'a>(&'a self, uri: &'a str) -> Fetching<'a> {
+        Box::pin(async move { tokio::time::timeout(WITHIN, self.get(uri)).await? })
+    }
+}

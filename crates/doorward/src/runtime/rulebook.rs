@@ -1,0 +1,262 @@
+//! From the configuration to what the gateway decides by.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::bail;
+use doorward_gateway::Rulebook;
+use doorward_identity::Authenticator;
+use doorward_limit::{Limiter, Per, RateLimit};
+use doorward_policy::{Options, PolicySet, RegoSource};
+use doorward_upstream::{Credential, Protocol, ServerSpec, Transport};
+
+use super::Surroundings;
+use super::fetch::Fetcher;
+use super::trial;
+use crate::config::limits::{Limits, Period};
+use crate::config::policies::{Action, Operator, RolePolicy};
+use crate::config::rego::{Mode, RegoPolicy};
+use crate::config::{Config, servers};
+
+/// Builds rulebooks, one after another, and remembers what need not be done again.
+pub(super) struct Builder {
+    surroundings: Surroundings,
+    in_force: Option<String>,
+    /// Rego sources that survived their trial, by digest.
+    tried: HashSet<[u8; 32]>,
+    limiter: Option<(String, Arc<Limiter>)>,
+}
+
+impl Builder {
+    pub(super) fn new(surroundings: Surroundings) -> Self {
+        Self { surroundings, in_force: None, tried: HashSet::new(), limiter: None }
+    }
+
+    pub(super) fn is_in_force(&self, digest: &str) -> bool {
+        self.in_force.as_deref() == Some(digest)
+    }
+
+    pub(super) fn put_in_force(&mut self, digest: &str) {
+        self.in_force = Some(digest.to_owned());
+    }
+
+    /// Compiles everything that a configuration says.
+    pub(super) fn build(&mut self, config: &Config) -> anyhow::Result<Rulebook> {
+        let fetcher = Arc::new(Fetcher::new(Arc::clone(&self.surroundings.clock)));
+        let clock = Arc::clone(&self.surroundings.clock);
+        let authenticator = Authenticator::new(config.auth.settings(), clock, Some(fetcher))?;
+        Ok(Rulebook {
+            authenticator: Arc::new(authenticator),
+            servers: config.servers.iter().map(registered).collect(),
+            policy: Arc::new(self.policy(config)?),
+            limiter: self.limiter(&config.limits)?,
+        })
+    }
+
+    fn policy(&mut self, config: &Config) -> anyhow::Result<PolicySet> {
+        let rego: Vec<_> = config.rego_policies.iter().map(rego_source).collect();
+        let mut survived = Vec::new();
+        let program: PathBuf = self.surroundings.program.clone();
+        let tried = &self.tried;
+        let newly = std::cell::RefCell::new(&mut survived);
+        let trial = |source: &RegoSource| {
+            let digest = trial::digest(source);
+            if tried.contains(&digest) {
+                return Ok(());
+            }
+            trial::in_a_child(&program, source)?;
+            newly.borrow_mut().push(digest);
+            Ok(())
+        };
+        let roles = config.policies.iter().map(role_policy).collect();
+        let compiled = PolicySet::compile(roles, rego, &Options::default(), &trial);
+        self.tried.extend(survived);
+        match compiled {
+            Ok((policy, warnings)) => {
+                for warning in warnings {
+                    tracing::warn!(target: "doorward::policy", "{warning}");
+                }
+                Ok(policy)
+            }
+            Err(errors) => {
+                let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                bail!("{}", errors.join("\n"))
+            }
+        }
+    }
+
+    /// The limiter of the last rulebook, if nothing about limits has changed: a
+    /// reload must not refill anybody's bucket.
+    fn limiter(&mut self, limits: &Limits) -> anyhow::Result<Arc<Limiter>> {
+        let told = format!("{limits:?}");
+        if let Some((before, limiter)) = &self.limiter
+            && *before == told
+        {
+            return Ok(Arc::clone(limiter));
+        }
+        let limiter = Arc::new(Limiter::new(rates(limits)?, Arc::clone(&self.surroundings.clock)));
+        self.limiter = Some((told, Arc::clone(&limiter)));
+        Ok(limiter)
+    }
+}
+
+fn rates(limits: &Limits) -> anyhow::Result<Vec<RateLimit>> {
+    let mut rates = Vec::new();
+    if let Some(default) = &limits.default {
+        rates.push(RateLimit {
+            name: "default".to_owned(),
+            key: "consumer:server".parse()?,
+            server: None,
+            tool: None,
+            max: default.per_minute,
+            per: Per::Minute,
+            burst: default.burst(default.per_minute),
+            override_by_grant: Some(default.burst_multiplier),
+        });
+    }
+    for rate in &limits.rates {
+        rates.push(RateLimit {
+            name: rate.name.clone(),
+            key: rate.key.parse()?,
+            server: rate.server.clone(),
+            tool: rate.tool.clone(),
+            max: rate.max,
+            per: match rate.per {
+                Period::Second => Per::Second,
+                Period::Minute => Per::Minute,
+            },
+            burst: rate.burst,
+            override_by_grant: None,
+        });
+    }
+    Ok(rates)
+}
+
+fn registered(server: &servers::Server) -> Arc<doorward_registry::Server> {
+    if !server.missing.is_empty() {
+        tracing::error!(
+            target: "doorward::config",
+            server = %server.id,
+            "the server is left out: {} not set in the environment",
+            server.missing.join(", ")
+        );
+    }
+    Arc::new(doorward_registry::Server {
+        id: server.id.clone(),
+        name: server.name.clone(),
+        tags: server.tags.clone(),
+        transport: server.transport.as_str(),
+        enabled: is_used(server),
+        disable: server.disable.clone(),
+    })
+}
+
+fn is_used(server: &servers::Server) -> bool {
+    server.enabled && server.missing.is_empty()
+}
+
+/// How each server in use is reached.
+pub(super) fn specs(config: &Config) -> Vec<ServerSpec> {
+    config.servers.iter().filter(|server| is_used(server)).map(spec).collect()
+}
+
+fn spec(server: &servers::Server) -> ServerSpec {
+    let transport = match &server.transport {
+        servers::Transport::Stdio { command, args, env, cwd, max_memory } => Transport::Stdio {
+            command: command.clone(),
+            args: args.clone(),
+            env: env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            cwd: cwd.clone(),
+            max_memory: *max_memory,
+        },
+        servers::Transport::Http { url } => Transport::Http { url: url.clone() },
+        servers::Transport::Sse { url } => Transport::Sse { url: url.clone() },
+    };
+    let credential = match &server.credential {
+        servers::Credential::None => Credential::None,
+        servers::Credential::Bearer(token) => Credential::Bearer(token.clone()),
+        servers::Credential::Headers(headers) => {
+            Credential::Headers(headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+        }
+    };
+    ServerSpec {
+        protocol: match server.protocol {
+            servers::Protocol::Auto => Protocol::Auto,
+            servers::Protocol::Legacy => Protocol::Legacy,
+            servers::Protocol::Modern => Protocol::Modern,
+        },
+        credential,
+        timeout: server.timeout,
+        start_timeout: server.start_timeout,
+        idle_timeout: server.idle_timeout,
+        allow_insecure_http: server.allow_insecure_http,
+        ..ServerSpec::new(server.id.clone(), transport)
+    }
+}
+
+/// Role rules as the policy crate reads them.
+pub fn role_policy(policy: &RolePolicy) -> doorward_policy::RolePolicy {
+    let rules = policy.rules.iter().map(|rule| doorward_policy::Rule {
+        server: rule.server.clone(),
+        tool: rule.tool.clone(),
+        resource: rule.resource.clone(),
+        prompt: rule.prompt.clone(),
+        action: action(&rule.action).to_owned(),
+        conditions: rule
+            .conditions
+            .iter()
+            .map(|condition| doorward_policy::Condition {
+                param: condition.param.clone(),
+                operator: operator(&condition.operator).to_owned(),
+                value: condition.value.clone(),
+            })
+            .collect(),
+    });
+    doorward_policy::RolePolicy {
+        id: policy.id.clone(),
+        name: policy.name.clone(),
+        roles: policy.roles.clone(),
+        rules: rules.collect(),
+    }
+}
+
+fn action(action: &Action) -> &'static str {
+    match action {
+        Action::Allow => "allow",
+        Action::Deny => "deny",
+        Action::Hide => "hide",
+        Action::Approve => "approve",
+    }
+}
+
+fn operator(operator: &Operator) -> &'static str {
+    match operator {
+        Operator::Eq => "eq",
+        Operator::Neq => "neq",
+        Operator::In => "in",
+        Operator::NotIn => "not_in",
+        Operator::Regex => "regex",
+        Operator::Lt => "lt",
+        Operator::Lte => "lte",
+        Operator::Gt => "gt",
+        Operator::Gte => "gte",
+        Operator::Contains => "contains",
+        Operator::Exists => "exists",
+    }
+}
+
+/// A Rego policy as the policy crate reads it.
+pub fn rego_source(policy: &RegoPolicy) -> RegoSource {
+    RegoSource {
+        name: policy.name.clone(),
+        source: policy.source.clone(),
+        file: policy.file.as_ref().map(|file| file.display().to_string()),
+        data: policy.data.clone(),
+        mode: match policy.mode {
+            Mode::Enforce => doorward_policy::Mode::Enforce,
+            Mode::Shadow => doorward_policy::Mode::Shadow,
+            Mode::Off => doorward_policy::Mode::Off,
+        },
+    }
+}

@@ -1,0 +1,12 @@
+//! The doors: HTTP and stdio. Both lead to the same pipeline.
+
+mod body;
+mod guard;
+mod http1;
+mod serve;
+mod stdio;
+
+pub(crate) use body::{Body, CallStream, ListenStream, Pending};
+pub use guard::Guard;
+pub use serve::{Listener, ServeError, serve};
+pub use stdio::serve_stdio;

@@ -1,0 +1,162 @@
+//! Bodies of answers: whole, or a stream of server-sent events.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorward_wire::sse;
+use http_body::{Frame, SizeHint};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::reply::Reply;
+
+/// How often a silent stream shows that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// An answer on its way out.
+pub enum Body {
+    /// All there is to say.
+    Whole(Option<Bytes>),
+    /// Notifications of one call, then its answer, then the end.
+    Call(Box<CallStream>),
+    /// Notifications until either side has enough.
+    Listen(Box<ListenStream>),
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = match self.get_mut() {
+            Self::Whole(bytes) => bytes.take(),
+            Self::Call(stream) => ready!(stream.poll_next(cx)),
+            Self::Listen(stream) => ready!(stream.poll_next(cx)),
+        };
+        Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Call(_) | Self::Listen(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A call being worked on.
+pub type Work = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// What is left of a call when its client is gone.
+pub struct Pending {
+    work: Option<Work>,
+    /// In the legacy era a lost connection does not cancel a request: the work
+    /// goes on without a reader.
+    outlives_client: bool,
+}
+
+impl Pending {
+    /// Wraps a call that has not been answered yet.
+    pub fn new(work: Work, outlives_client: bool) -> Self {
+        Self { work: Some(work), outlives_client }
+    }
+
+    /// Polls the call.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
+        let Some(work) = &mut self.work else { return Poll::Pending };
+        let reply = ready!(work.as_mut().poll(cx));
+        self.work = None;
+        Poll::Ready(reply)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take().filter(|_| self.outlives_client)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(work);
+        }
+    }
+}
+
+/// Server-sent events of one call.
+pub struct CallStream {
+    pending: Pending,
+    notifications: mpsc::Receiver<Bytes>,
+    first: Option<Bytes>,
+    answer: Option<Bytes>,
+    done: bool,
+    alive: Interval,
+}
+
+impl CallStream {
+    /// Starts with a notification that already came.
+    pub fn new(pending: Pending, notifications: mpsc::Receiver<Bytes>, first: Bytes) -> Self {
+        Self { pending, notifications, first: Some(first), answer: None, done: false, alive: keep_alive() }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(sse::event(&first)));
+        }
+        if self.answer.is_none()
+            && let Poll::Ready(reply) = self.pending.poll(cx)
+        {
+            self.answer = Some(reply.body);
+        }
+        // What came before the answer goes out before it.
+        if let Poll::Ready(Some(notification)) = self.notifications.poll_recv(cx) {
+            return Poll::Ready(Some(sse::event(&notification)));
+        }
+        if let Some(answer) = self.answer.take() {
+            self.done = true;
+            return Poll::Ready(Some(sse::event(&answer)));
+        }
+        self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b":\n\n")))
+    }
+}
+
+/// Server-sent events that belong to no call.
+pub struct ListenStream {
+    notifications: mpsc::Receiver<Bytes>,
+    alive: Interval,
+}
+
+impl ListenStream {
+    /// Relays `notifications` until they end.
+    pub fn new(notifications: mpsc::Receiver<Bytes>) -> Self {
+        Self { notifications, alive: keep_alive() }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Poll::Ready(next) = self.notifications.poll_recv(cx) {
+            return Poll::Ready(next.map(|notification| sse::event(&notification)));
+        }
+        self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b":\n\n")))
+    }
+}
+
+fn keep_alive() -> Interval {
+    let mut alive = interval(KEEP_ALIVE);
+    alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    alive.reset();
+    alive
+}

@@ -1,0 +1,290 @@
+//! One HTTP request: guarded, routed, identified, read, answered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use doorward_ledger::EventRecord;
+use doorward_model::Caller;
+use doorward_wire::error::INVALID_REQUEST;
+use doorward_wire::message::Message;
+use doorward_wire::{Era, RpcError};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming as HyperBody};
+use tokio::sync::mpsc;
+
+use super::{Body, CallStream, Guard, ListenStream, Pending};
+use crate::gateway::Gateway;
+use crate::receive::{self, Arrival, Carrier, SESSION};
+use crate::reply::Reply;
+use crate::stage::identify::identify;
+use crate::streams::changed_method;
+use crate::surface::Surface;
+use crate::{method, ops};
+
+/// Notifications of one call that may wait while the client reads.
+const NOTIFICATIONS: usize = 32;
+
+/// Answers one request.
+pub(super) async fn answer(
+    gateway: Arc<Gateway>,
+    guard: &Guard,
+    peer: SocketAddr,
+    request: Request<HyperBody>,
+) -> Response<Body> {
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    if let Err(foreign) = guard.check(request.headers(), authority) {
+        gateway.metrics.refused("foreign");
+        note(&gateway, "refused", "foreign", peer);
+        return plain(StatusCode::FORBIDDEN, &foreign.to_string());
+    }
+    let path = request.uri().path();
+    if let Some(response) = ops::answer(&gateway, request.method(), path) {
+        return response;
+    }
+    let Some(surface) = Surface::from_path(path) else {
+        return plain(StatusCode::NOT_FOUND, "nothing here; MCP is served on /mcp, /mcp/{server} and /mcp/_gateway");
+    };
+    let caller = match identify(&gateway.snapshot().rulebook.authenticator, request.headers()).await {
+        Ok(caller) => caller,
+        Err(refused) => {
+            gateway.metrics.refused("unauthenticated");
+            note(&gateway, "refused", "unauthenticated", peer);
+            tracing::info!(target: "doorward::identity", %peer, reason = %refused, "caller refused");
+            return challenge();
+        }
+    };
+    match *request.method() {
+        Method::POST => post(gateway, caller, surface, peer, request).await,
+        Method::GET => listen(&gateway, &caller, &surface, request.headers()),
+        Method::DELETE => delete(&gateway, &caller, &surface, request.headers()),
+        _ => not_allowed(),
+    }
+}
+
+async fn post(
+    gateway: Arc<Gateway>,
+    caller: Arc<Caller>,
+    surface: Surface,
+    peer: SocketAddr,
+    request: Request<HyperBody>,
+) -> Response<Body> {
+    let received = gateway.clock.now();
+    let started = gateway.clock.elapsed();
+    let can_stream = match negotiate(request.headers()) {
+        Ok(can_stream) => can_stream,
+        Err(response) => return *response,
+    };
+    let (parts, body) = request.into_parts();
+    let Some(body) = collect(body, gateway.settings.max_body).await else {
+        gateway.metrics.refused("too_large");
+        note(&gateway, "refused", "too_large", peer);
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this gateway accepts");
+    };
+    let arrival = Arrival {
+        surface,
+        origin: "mcp",
+        ip: Some(peer.ip()),
+        carrier: Carrier::Http(Arc::new(parts.headers)),
+        can_stream,
+    };
+    let sessions = &gateway.sessions;
+    let incoming =
+        match receive::receive(body, arrival, &caller, sessions, &gateway.settings.json, received, started) {
+            Ok(incoming) => incoming,
+            Err(unreadable) => {
+                gateway.metrics.refused("malformed");
+                note(&gateway, "refused", "malformed", peer);
+                return respond(Reply::error(unreadable.id.as_deref(), &unreadable.error));
+            }
+        };
+    if incoming.era() == Era::Modern
+        && let Ok(Message::Request(message)) = Message::read(&incoming.document)
+        && message.method == "subscriptions/listen"
+    {
+        return subscribe(&gateway, &caller, &incoming, message, can_stream);
+    }
+    let (notify, mut notifications) = mpsc::channel(NOTIFICATIONS);
+    let streams = incoming.streams;
+    let outlives_client = incoming.era() == Era::Legacy;
+    let work = gateway.answer(caller, incoming, streams.then_some(notify));
+    if !streams {
+        drop(notifications);
+        let mut pending = Pending::new(Box::pin(work), outlives_client);
+        return respond(std::future::poll_fn(|cx| pending.poll(cx)).await);
+    }
+    let mut pending = Pending::new(Box::pin(work), outlives_client);
+    tokio::select! {
+        biased;
+        Some(first) = notifications.recv() => event_stream(Body::Call(Box::new(CallStream::new(pending, notifications, first)))),
+        reply = std::future::poll_fn(|cx| pending.poll(cx)) => respond(reply),
+    }
+}
+
+/// Opens a `subscriptions/listen` stream.
+fn subscribe(
+    gateway: &Arc<Gateway>,
+    caller: &Arc<Caller>,
+    incoming: &receive::Incoming,
+    message: doorward_wire::message::Request<'_>,
+    can_stream: bool,
+) -> Response<Body> {
+    if !can_stream {
+        return plain(StatusCode::NOT_ACCEPTABLE, "subscriptions/listen answers with text/event-stream");
+    }
+    match crate::pipeline::Asked::new(gateway, caller, incoming, message, None) {
+        Ok(asked) => event_stream(Body::Listen(Box::new(ListenStream::new(method::listen(&asked).stream)))),
+        Err(reply) => respond(reply),
+    }
+}
+
+/// `GET`: the stream for messages that belong to no request, in the legacy era.
+fn listen(gateway: &Gateway, caller: &Caller, surface: &Surface, headers: &HeaderMap) -> Response<Body> {
+    let Some(id) = headers.get(&SESSION).and_then(|id| id.to_str().ok()) else { return not_allowed() };
+    if !accepts(headers, "text", "event-stream") {
+        return plain(StatusCode::NOT_ACCEPTABLE, "GET opens a text/event-stream; say so in Accept");
+    }
+    let Some(session) = gateway.sessions.find(id, caller, surface, gateway.clock.elapsed()) else {
+        return no_session();
+    };
+    let (stream, missed) = session.listen();
+    for kind in missed {
+        session.notify_changed(kind, doorward_wire::reply::notification(changed_method(kind), None));
+    }
+    event_stream(Body::Listen(Box::new(ListenStream::new(stream))))
+}
+
+/// `DELETE`: ends a session.
+fn delete(gateway: &Gateway, caller: &Caller, surface: &Surface, headers: &HeaderMap) -> Response<Body> {
+    let Some(id) = headers.get(&SESSION).and_then(|id| id.to_str().ok()) else { return not_allowed() };
+    match gateway.sessions.find(id, caller, surface, gateway.clock.elapsed()) {
+        Some(session) => {
+            gateway.sessions.close(&session);
+            let mut response = Response::new(Body::Whole(None));
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        None => no_session(),
+    }
+}
+
+fn no_session() -> Response<Body> {
+    let error = RpcError {
+        code: INVALID_REQUEST,
+        message: "session not found: send `initialize` again".to_owned(),
+        data: None,
+        status: 404,
+    };
+    respond(Reply::error(None, &error))
+}
+
+/// Checks the media types of a POST; says whether its answer may be a stream.
+fn negotiate(headers: &HeaderMap) -> Result<bool, Box<Response<Body>>> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json")));
+    }
+    if headers.contains_key(http::header::CONTENT_ENCODING) {
+        return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not accepted")));
+    }
+    if !accepts(headers, "application", "json") {
+        return Err(Box::new(plain(
+            StatusCode::NOT_ACCEPTABLE,
+            "Accept must list application/json and text/event-stream",
+        )));
+    }
+    Ok(accepts(headers, "text", "event-stream"))
+}
+
+fn accepts(headers: &HeaderMap, kind: &str, subtype: &str) -> bool {
+    let mut values = headers.get_all(ACCEPT).iter().peekable();
+    if values.peek().is_none() {
+        return true;
+    }
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').next().unwrap_or_default().trim().split('/');
+        let (Some(main), Some(sub)) = (parts.next(), parts.next()) else { return false };
+        (main == "*" || main.eq_ignore_ascii_case(kind)) && (sub == "*" || sub.eq_ignore_ascii_case(subtype))
+    })
+}
+
+/// The whole body, or `None` when it is larger than `limit` or breaks off.
+async fn collect(mut body: HyperBody, limit: usize) -> Option<Bytes> {
+    if body.size_hint().lower() > limit as u64 {
+        return None;
+    }
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        if first.len() + all.len() + data.len() > limit {
+            return None;
+        }
+        // Most bodies come in one piece, which is then not copied.
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            if all.is_empty() {
+                all.extend_from_slice(&std::mem::take(&mut first));
+            }
+            all.extend_from_slice(&data);
+        }
+    }
+    Some(if all.is_empty() { first } else { all.freeze() })
+}
+
+fn respond(reply: Reply) -> Response<Body> {
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    if reply.status != 202 {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if let Some(after) = reply.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
+    }
+    if let Some(id) = reply.session.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
+        headers.insert(SESSION, id);
+    }
+    response
+}
+
+fn event_stream(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn challenge() -> Response<Body> {
+    let mut response = plain(StatusCode::UNAUTHORIZED, "present a key or token: Authorization: Bearer …");
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"doorward\""));
+    response
+}
+
+fn not_allowed() -> Response<Body> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "use POST; GET and DELETE need an Mcp-Session-Id");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+/// An answer outside JSON-RPC, as a JSON-RPC error without id, so that every
+/// client can read it.
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let error =
+        RpcError { code: INVALID_REQUEST, message: text.to_owned(), data: None, status: status.as_u16() };
+    respond(Reply::error(None, &error))
+}
+
+/// Leaves an entry about a request that was turned away before any decision.
+fn note(gateway: &Gateway, kind: &'static str, reason: &'static str, peer: SocketAddr) {
+    let event = EventRecord { kind, time: gateway.clock.now(), reason, ip: Some(peer.ip()), ..EventRecord::default() };
+    if let Err(error) = gateway.ledger.event(&event) {
+        tracing::error!(target: "doorward::ledger", %error, "an event could not be recorded");
+    }
+}

@@ -1,0 +1,131 @@
+//! Listening, accepting, and going away in order.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Guard, http1 as request};
+use crate::gateway::Gateway;
+
+/// A bound address.
+pub struct Listener {
+    /// Where connections arrive.
+    pub listener: TcpListener,
+    /// Which hosts and origins may speak.
+    pub guard: Guard,
+}
+
+/// Why the gateway cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}: {source}; is another gateway running there?")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Listener {
+    /// Binds an address.
+    ///
+    /// # Errors
+    /// [`ServeError::Bind`].
+    pub async fn bind(
+        address: SocketAddr,
+        hosts: &[String],
+        origins: &[String],
+    ) -> Result<Self, ServeError> {
+        let failed = |source| ServeError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, guard: Guard::new(bound, hosts, origins) })
+    }
+}
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Headers that a request may have.
+const MAX_HEADERS: usize = 100;
+/// Bytes that the head of a request may have.
+const MAX_HEAD: usize = 64 << 10;
+
+/// Serves until `stop` completes, then lets calls under way finish.
+pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<Output = ()>) {
+    let Listener { listener, guard } = listener;
+    let guard = Arc::new(guard);
+    let room = Arc::new(Semaphore::new(gateway.settings.connections));
+    let graceful = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    let mut sweep = tokio::time::interval(Duration::from_secs(30));
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            _ = sweep.tick() => {
+                gateway.sessions.sweep(gateway.clock.elapsed());
+                continue;
+            }
+            accepted = accept(&listener, &room) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer, permit)) => connect(&gateway, &guard, &graceful, stream, peer, permit),
+            Err(error) => {
+                // Out of descriptors, most likely: wait for some to come back.
+                tracing::warn!(target: "doorward::serve", %error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    gateway.streams.close_all();
+    if tokio::time::timeout(gateway.settings.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!(target: "doorward::serve", "some calls did not finish in time and were cut off");
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, peer, permit))
+}
+
+fn connect(
+    gateway: &Arc<Gateway>,
+    guard: &Arc<Guard>,
+    graceful: &GracefulShutdown,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
+    let (gateway, guard) = (Arc::clone(gateway), Arc::clone(guard));
+    let service = service_fn(move |incoming| {
+        let (gateway, guard) = (Arc::clone(&gateway), Arc::clone(&guard));
+        async move { Ok::<_, Infallible>(request::answer(gateway, &guard, peer, incoming).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        // A connection that breaks is the client's business.
+        let _ = connection.await;
+        drop(permit);
+    });
+}

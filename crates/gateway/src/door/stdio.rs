@@ -1,0 +1,165 @@
+//! The stdio door: one client, one connection, the same pipeline.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use doorward_model::Caller;
+use doorward_wire::RpcError;
+use doorward_wire::error::PARSE_ERROR;
+use doorward_wire::lines::{Framer, Line};
+use doorward_wire::message::Message;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::gateway::Gateway;
+use crate::method;
+use crate::pipeline::Asked;
+use crate::receive::{self, Arrival, Carrier};
+use crate::reply::Reply;
+use crate::session::Session;
+use crate::surface::Surface;
+
+/// Messages that may wait for a client that reads slowly.
+const OUTBOX: usize = 256;
+
+/// Serves one client until it closes its end.
+///
+/// # Errors
+/// When reading or writing fails.
+pub async fn serve_stdio(
+    gateway: Arc<Gateway>,
+    caller: Arc<Caller>,
+    surface: Surface,
+    mut input: impl AsyncRead + Unpin,
+    output: impl AsyncWrite + Unpin + Send + 'static,
+) -> std::io::Result<()> {
+    let (outbox, messages) = mpsc::channel(OUTBOX);
+    let writer = tokio::spawn(write(output, messages));
+    let mut client = Client { outbox, session: Arc::default(), calls: JoinSet::new(), streams: JoinSet::new() };
+    let mut framer = Framer::new(gateway.settings.max_body);
+    let mut buffer = vec![0; 64 << 10];
+    let mut lines = Vec::new();
+    loop {
+        let read = input.read(&mut buffer).await?;
+        if read == 0 {
+            break;
+        }
+        framer.push(&buffer[..read], &mut lines);
+        for line in lines.drain(..) {
+            match line {
+                Line::Text(line) if line.iter().all(u8::is_ascii_whitespace) => {}
+                Line::Text(line) => client.take(&gateway, &caller, &surface, line).await,
+                Line::TooLong => {
+                    let error = RpcError::bad_request(PARSE_ERROR, "the message is larger than this gateway accepts");
+                    client.say(Reply::error(None, &error).body).await;
+                }
+            }
+        }
+        while client.calls.try_join_next().is_some() {}
+    }
+    // The client is gone. What it still waited for is answered into the log; news
+    // that nobody will read ends here.
+    client.streams.abort_all();
+    while client.calls.join_next().await.is_some() {}
+    if let Some(session) = client.session.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        gateway.sessions.close(&session);
+    }
+    drop(client);
+    writer.await.map_err(std::io::Error::other)?
+}
+
+/// The one client of this door.
+struct Client {
+    outbox: mpsc::Sender<Bytes>,
+    session: Arc<Mutex<Option<Arc<Session>>>>,
+    calls: JoinSet<()>,
+    streams: JoinSet<()>,
+}
+
+impl Client {
+    async fn say(&self, message: Bytes) {
+        if !message.is_empty() {
+            // Whoever stopped reading does not need to be told.
+            let _ = self.outbox.send(message).await;
+        }
+    }
+
+    async fn take(&mut self, gateway: &Arc<Gateway>, caller: &Arc<Caller>, surface: &Surface, line: Bytes) {
+        let arrival = Arrival {
+            surface: surface.clone(),
+            origin: "stdio",
+            ip: None,
+            carrier: Carrier::Connection(Arc::clone(&self.session)),
+            can_stream: true,
+        };
+        let (received, started) = (gateway.clock.now(), gateway.clock.elapsed());
+        let limits = &gateway.settings.json;
+        let incoming = match receive::receive(line, arrival, caller, &gateway.sessions, limits, received, started) {
+            Ok(incoming) => incoming,
+            Err(unreadable) => {
+                return self.say(Reply::error(unreadable.id.as_deref(), &unreadable.error).body).await;
+            }
+        };
+        let method = match Message::read(&incoming.document) {
+            Ok(Message::Request(request)) if request.method == "subscriptions/listen" => {
+                match Asked::new(gateway, caller, &incoming, request, None) {
+                    Ok(asked) => self.relay(method::listen(&asked).stream),
+                    Err(reply) => self.say(reply.body).await,
+                }
+                return;
+            }
+            Ok(Message::Request(request)) => Some(request.method.into_owned()),
+            _ => None,
+        };
+        let work = Arc::clone(gateway).answer(Arc::clone(caller), incoming, Some(self.outbox.clone()));
+        match method.as_deref() {
+            // What follows `initialize` needs the session that it opens.
+            Some("initialize") => {
+                let reply = work.await;
+                self.say(reply.body).await;
+                let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(session) = session {
+                    self.relay(session.listen().0);
+                }
+            }
+            Some(_) => {
+                let outbox = self.outbox.clone();
+                self.calls.spawn(async move {
+                    let reply = work.await;
+                    if !reply.body.is_empty() {
+                        // As above.
+                        let _ = outbox.send(reply.body).await;
+                    }
+                });
+            }
+            None => {
+                work.await;
+            }
+        }
+    }
+
+    /// Passes a stream of notifications on to the client.
+    fn relay(&mut self, mut stream: mpsc::Receiver<Bytes>) {
+        let outbox = self.outbox.clone();
+        self.streams.spawn(async move {
+            while let Some(message) = stream.recv().await {
+                if outbox.send(message).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+}
+
+async fn write(mut output: impl AsyncWrite + Unpin, mut messages: mpsc::Receiver<Bytes>) -> std::io::Result<()> {
+    while let Some(message) = messages.recv().await {
+        output.write_all(&message).await?;
+        output.write_all(b"\n").await?;
+        // Flushed once nothing else is waiting.
+        if messages.is_empty() {
+            output.flush().await?;
+        }
+    }
+    output.flush().await
+}

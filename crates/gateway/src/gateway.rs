@@ -1,0 +1,171 @@
+//! The gateway: what all calls share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use doorward_ledger::Ledger;
+use doorward_model::json::Limits;
+use doorward_model::{Caller, Clock, Random};
+use doorward_upstream::Upstreams;
+use doorward_wire::message::Message;
+use tokio::sync::mpsc;
+
+use crate::metrics::Metrics;
+use crate::pipeline::Asked;
+use crate::receive::Incoming;
+use crate::reply::Reply;
+use crate::session::{SessionLimits, Sessions};
+use crate::snapshot::{Rulebook, Snapshot};
+use crate::streams::Streams;
+use crate::method;
+
+/// What does not change while the gateway runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Version of the program, for `serverInfo`.
+    pub version: String,
+    /// Largest body of a request, in bytes.
+    pub max_body: usize,
+    /// Bounds on the JSON of a request.
+    pub json: Limits,
+    /// Bounds on sessions.
+    pub sessions: SessionLimits,
+    /// Entries on one page of a list.
+    pub page: usize,
+    /// How long a list waits for servers that are still starting.
+    pub list_wait: Duration,
+    /// Connections at once; more wait in the listen queue.
+    pub connections: usize,
+    /// How long calls under way may take to finish at shutdown.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            max_body: 4 << 20,
+            json: Limits::default(),
+            sessions: SessionLimits::default(),
+            page: 500,
+            list_wait: Duration::from_secs(20),
+            connections: 20_000,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// See [`Settings`].
+    pub settings: Settings,
+    /// The configuration in force.
+    pub rulebook: Rulebook,
+    /// Links to servers.
+    pub upstreams: Upstreams,
+    /// The log.
+    pub ledger: Ledger,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+}
+
+/// The gateway. Shared by every connection.
+pub struct Gateway {
+    pub(crate) settings: Settings,
+    snapshot: ArcSwap<Snapshot>,
+    /// Held while a new snapshot is built, so that two changes do not lose each other.
+    building: Mutex<()>,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) sessions: Sessions,
+    pub(crate) streams: Streams,
+    pub(crate) metrics: Metrics,
+}
+
+impl Gateway {
+    /// Puts the parts together. Nothing listens yet.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let (snapshot, _) = Snapshot::build(parts.rulebook, Default::default());
+        let started = parts.clock.now().as_micros() as f64 / 1e6;
+        Arc::new(Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            building: Mutex::new(()),
+            sessions: Sessions::new(parts.settings.sessions),
+            streams: Streams::default(),
+            metrics: Metrics::new(started),
+            settings: parts.settings,
+            upstreams: parts.upstreams,
+            ledger: parts.ledger,
+            clock: parts.clock,
+            random: parts.random,
+        })
+    }
+
+    /// The world in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The log.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Links to servers.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
+    /// Puts a new configuration in force. Calls under way finish in the old world.
+    pub fn install(&self, rulebook: Rulebook) {
+        self.rebuild(|old| {
+            let kept = rulebook.servers.iter().map(|server| server.id.clone());
+            let catalogs = kept.filter_map(|id| Some((id.clone(), old.registry.catalog(&id)?.clone()))).collect();
+            Snapshot::build(rulebook, catalogs)
+        });
+        self.announce_all();
+    }
+
+    /// Replaces the world by what `build` makes of the old one.
+    pub(crate) fn rebuild(&self, build: impl FnOnce(&Snapshot) -> (Snapshot, Vec<doorward_registry::Problem>)) {
+        let _one_at_a_time = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, problems) = build(&self.snapshot.load());
+        for problem in problems {
+            tracing::warn!(target: "doorward::registry", "{problem}");
+        }
+        self.snapshot.store(Arc::new(next));
+    }
+
+    /// Answers one message.
+    pub async fn answer(
+        self: Arc<Self>,
+        caller: Arc<Caller>,
+        incoming: Incoming,
+        notify: Option<mpsc::Sender<bytes::Bytes>>,
+    ) -> Reply {
+        let message = match Message::read(&incoming.document) {
+            Ok(message) => message,
+            Err(malformed) => return Reply::error(malformed.id.map(|id| id.raw()), &malformed.error),
+        };
+        match message {
+            Message::Request(request) => {
+                let asked = match Asked::new(&self, &caller, &incoming, request, notify) {
+                    Ok(asked) => asked,
+                    Err(reply) => return reply,
+                };
+                method::request(asked).await
+            }
+            Message::Notification(notification) => {
+                method::notification(&self, &incoming, &notification);
+                Reply::accepted()
+            }
+            // Doorward asks clients nothing yet, so no answer of theirs can match.
+            Message::Response(_) => Reply::accepted(),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `audit_log`, `audit_verify`, `audit_stats`, `usage`: what the log says.
+//!
+//! Without the scope `audit.read` a caller sees its own calls and nothing else,
+//! not even how many others there were.
+
+use doorward_ledger::Filter;
+use doorward_model::Timestamp;
+use doorward_model::json::Value;
+use serde_json::json;
+
+use super::{Failure, pretty, text};
+use crate::pipeline::Asked;
+
+const READ: &str = "audit.read";
+const DEFAULT_LIMIT: i64 = 50;
+const MAX_LIMIT: i64 = 1_000;
+
+/// A filter that reaches no further than the caller's own calls, unless it may read all.
+fn reach(asked: &Asked<'_>) -> Filter {
+    let mut filter = Filter::default();
+    if !asked.caller.has_scope(READ) {
+        filter.consumer = Some(asked.caller.consumer().to_owned());
+    }
+    filter
+}
+
+/// Narrows `filter` to one consumer; `None` when that leaves nothing to see.
+fn narrowed(mut filter: Filter, consumer: Option<&str>) -> Option<Filter> {
+    match (consumer, &filter.consumer) {
+        (Some(asked), Some(own)) if asked != own => None,
+        (Some(asked), _) => {
+            filter.consumer = Some(asked.to_owned());
+            Some(filter)
+        }
+        (None, _) => Some(filter),
+    }
+}
+
+/// Reads the log off the threads that serve calls.
+async fn read<T: Send + 'static>(
+    asked: &Asked<'_>,
+    work: impl FnOnce(&doorward_ledger::Ledger) -> Result<T, doorward_ledger::LedgerError> + Send + 'static,
+) -> Result<T, Failure> {
+    let ledger = asked.gateway.ledger.clone();
+    let done = tokio::task::spawn_blocking(move || work(&ledger)).await;
+    match done {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Failure::Input(format!("the audit log cannot be read: {error}"))),
+        Err(_) => Err(Failure::Input("the audit log cannot be read".to_owned())),
+    }
+}
+
+pub(super) async fn log(asked: &Asked<'_>, arguments: Option<Value<'_>>) -> Result<String, Failure> {
+    let time = |key: &str| {
+        let parsed = text(arguments, key).map(|text| Timestamp::parse(&text)).transpose();
+        parsed.map_err(|error| Failure::Input(format!("`{key}`: {error}")))
+    };
+    let limit = match arguments.and_then(|arguments| arguments.get("limit")) {
+        None => DEFAULT_LIMIT,
+        Some(limit) => limit
+            .as_i64()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .ok_or_else(|| Failure::Input(format!("`limit` must be 1 to {MAX_LIMIT}")))?,
+    };
+    let Some(mut filter) = narrowed(reach(asked), text(arguments, "consumerId").as_deref()) else {
+        return Ok("[]".to_owned());
+    };
+    filter.from = time("from")?;
+    filter.to = time("to")?;
+    filter.servers.extend(text(arguments, "serverId").map(std::borrow::Cow::into_owned));
+    filter.tools.extend(text(arguments, "tool").map(std::borrow::Cow::into_owned));
+    if let Some(status) = text(arguments, "status") {
+        let status = status.parse().map_err(|_| {
+            Failure::Input("`status` must be one of success, error, denied, rate-limited".to_owned())
+        })?;
+        filter.status = Some(status);
+    }
+    filter.limit = usize::try_from(limit).unwrap_or(50);
+    let rows = read(asked, move |ledger| ledger.query(&filter)).await?;
+    let rows: Vec<_> = rows.iter().map(doorward_ledger::CallRow::to_json).collect();
+    Ok(pretty(&serde_json::Value::Array(rows)))
+}
+
+pub(super) async fn verify(asked: &Asked<'_>) -> Result<String, Failure> {
+    let report = read(asked, |ledger| ledger.verify()).await?;
+    let mut answer = json!({ "valid": report.is_valid(), "checked": report.entries, "head": report.head });
+    if let Some(bad) = report.first_bad() {
+        answer["brokenAt"] = json!(bad);
+    }
+    Ok(pretty(&answer))
+}
+
+pub(super) async fn stats(asked: &Asked<'_>) -> Result<String, Failure> {
+    let filter = reach(asked);
+    let stats = read(asked, move |ledger| ledger.stats(&filter)).await?;
+    Ok(pretty(&stats.to_json()))
+}
+
+pub(super) async fn usage(asked: &Asked<'_>, arguments: Option<Value<'_>>) -> Result<String, Failure> {
+    let Some(filter) = narrowed(reach(asked), text(arguments, "consumerId").as_deref()) else {
+        return Err(Failure::Input("the usage of other consumers needs the scope audit.read".to_owned()));
+    };
+    let usage = read(asked, move |ledger| ledger.usage(&filter)).await?;
+    Ok(pretty(&usage.to_json()))
+}

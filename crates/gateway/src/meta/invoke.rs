@@ -1,0 +1,100 @@
+//! `call`: any tool by name, through the whole pipeline.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use doorward_model::json::{Document, Value, push_string};
+use doorward_model::{CapabilityKind, Operation};
+use doorward_wire::message::Message;
+use serde_json::json;
+
+use super::{Failure, pretty, text};
+use crate::gateway::Gateway;
+use crate::pipeline::{self, Asked};
+use crate::receive::{Arrival, Incoming};
+use crate::stage::settle::Settled;
+use crate::surface::Surface;
+use crate::view;
+
+pub(super) async fn call(mut asked: Asked<'_>, arguments: Option<Value<'_>>) -> Result<String, Failure> {
+    let Some(tool) = text(arguments, "tool") else {
+        return Err(Failure::Input("`tool` is required".to_owned()));
+    };
+    let given = text(arguments, "args").unwrap_or("{}".into());
+    let args = Document::parse(Bytes::from(given.into_owned()), &asked.gateway.settings.json)
+        .map_err(|error| Failure::Input(format!("`args` is not a JSON object: {error}")))?;
+    if !args.root().is_object() {
+        return Err(Failure::Input("`args` is not a JSON object".to_owned()));
+    }
+    view::refresh(&mut asked).await;
+    let Some((surface, name, ambiguous)) = find(&asked, &tool, text(arguments, "serverId").as_deref()) else {
+        return Ok(pretty(&json!({ "error": format!("Tool \"{tool}\" not found in any registered server") })));
+    };
+    let settled = run(&asked, surface, &name, args.root()).await?;
+    let mut answer = match settled {
+        Settled::Result(result) => json!({ "result": serde_json::from_str::<serde_json::Value>(&result).unwrap_or_default() }),
+        Settled::Denied { decision, record } => {
+            json!({ "denied": true, "error": decision.reasons.first(), "record": record })
+        }
+        Settled::Limited { .. } => json!({ "rateLimited": true, "error": "Rate limit exceeded" }),
+        Settled::Unknown(_) => json!({ "error": format!("Tool \"{tool}\" not found in any registered server") }),
+        Settled::Failed(error) => json!({ "error": error.message }),
+    };
+    if ambiguous {
+        answer["ambiguous"] = json!(true);
+    }
+    Ok(pretty(&answer))
+}
+
+/// Finds the tool: by `server__tool`, by server and name, or by bare name, where the
+/// first server in configuration order that may show it wins.
+fn find(asked: &Asked<'_>, tool: &str, server: Option<&str>) -> Option<(Surface, String, bool)> {
+    if let Some(server) = server {
+        let server = asked.snapshot.registry.server(server)?;
+        return Some((Surface::Server(server.id.clone()), tool.to_owned(), false));
+    }
+    if asked.snapshot.registry.exposed(CapabilityKind::Tool, tool).is_some() {
+        return Some((Surface::Aggregate, tool.to_owned(), false));
+    }
+    let named: Vec<_> = view::servers(asked)
+        .into_iter()
+        .filter(|server| asked.snapshot.offered(&server.id, CapabilityKind::Tool, tool).is_some())
+        .collect();
+    let shown = view::capabilities(asked, CapabilityKind::Tool);
+    let allowed = named.iter().filter(|server| shown.iter().any(|seen| seen.server.id == server.id && *seen.name == *tool));
+    // A tool that is denied everywhere is still called on its first server, so that
+    // the refusal says why and is recorded.
+    let count = allowed.clone().count();
+    let chosen = allowed.clone().next().or_else(|| named.first())?;
+    Some((Surface::Server(chosen.id.clone()), tool.to_owned(), count > 1))
+}
+
+/// Walks the pipeline with a request written for the occasion.
+async fn run(asked: &Asked<'_>, surface: Surface, name: &str, args: Value<'_>) -> Result<Settled, Failure> {
+    let mut body = String::from(r#"{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{"name":"#);
+    push_string(&mut body, name);
+    body.push_str(r#","arguments":"#);
+    body.push_str(args.raw());
+    body.push_str("}}");
+    let unreadable = |text: String| Failure::Input(format!("`args` cannot be used: {text}"));
+    let document = Document::parse(Bytes::from(body), &asked.gateway.settings.json)
+        .map_err(|error| unreadable(error.to_string()))?;
+    let incoming = Incoming {
+        document,
+        arrival: Arrival { surface, origin: "meta", ..asked.incoming.arrival.clone() },
+        revision: asked.incoming.revision,
+        session: asked.incoming.session.clone(),
+        received: asked.incoming.received,
+        started: asked.incoming.started,
+        streams: false,
+    };
+    Box::pin(walk(asked.gateway, asked, &incoming)).await.map_err(unreadable)
+}
+
+async fn walk(gateway: &Arc<Gateway>, asked: &Asked<'_>, incoming: &Incoming) -> Result<Settled, String> {
+    let Ok(Message::Request(request)) = Message::read(&incoming.document) else {
+        return Err("it is no request".to_owned());
+    };
+    let inner = Asked::new(gateway, asked.caller, incoming, request, None).map_err(|_| "its metadata".to_owned())?;
+    Ok(pipeline::call(inner, Operation::ToolsCall).await)
+}

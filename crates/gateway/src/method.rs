@@ -1,0 +1,93 @@
+//! The methods of MCP, one file each, and who handles what.
+
+mod discover;
+mod initialize;
+mod list;
+mod listen;
+mod page;
+
+use std::sync::Arc;
+
+use doorward_model::{CapabilityKind, Operation};
+use doorward_wire::error::INVALID_PARAMS;
+use doorward_wire::message::Notification;
+use doorward_wire::meta::LOG_LEVELS;
+use doorward_wire::{Era, RpcError};
+
+use crate::gateway::Gateway;
+use crate::pipeline::{self, Asked};
+use crate::receive::Incoming;
+use crate::reply::Reply;
+use crate::surface::Surface;
+use crate::meta;
+
+pub(crate) use listen::listen;
+
+/// Answers a request, whatever its method.
+pub(crate) async fn request(asked: Asked<'_>) -> Reply {
+    let session = asked.incoming.session.clone();
+    let id = asked.request.id.raw();
+    let Some(session) = session else { return dispatch(asked).await };
+    // Only sessions have a message that cancels; a modern client hangs up instead.
+    let Some(cancelled) = session.begin(id) else {
+        let error = RpcError::bad_request(doorward_wire::error::INVALID_REQUEST, "a request with this id is still running");
+        return Reply::error(Some(id), &error);
+    };
+    let reply = tokio::select! {
+        reply = dispatch(asked) => reply,
+        // Nobody waits for the answer of a cancelled request (JSON-RPC in MCP sends none).
+        Ok(()) = cancelled => Reply::accepted(),
+    };
+    session.end(id);
+    reply
+}
+
+async fn dispatch(asked: Asked<'_>) -> Reply {
+    let era = asked.era();
+    let id = asked.request.id.raw().to_owned();
+    let method = asked.request.method.clone();
+    if asked.incoming.arrival.surface == Surface::Gateway && method == "tools/call" {
+        return meta::call(asked).await;
+    }
+    if let Some(operation) = Operation::from_method(&method)
+        && operation != Operation::ResourcesSubscribe
+    {
+        return pipeline::call(asked, operation).await.into_reply(&id, era, operation);
+    }
+    match (method.as_ref(), era) {
+        ("tools/list", _) => list::list(asked, CapabilityKind::Tool).await,
+        ("resources/list", _) => list::list(asked, CapabilityKind::Resource).await,
+        ("resources/templates/list", _) => list::list(asked, CapabilityKind::ResourceTemplate).await,
+        ("prompts/list", _) => list::list(asked, CapabilityKind::Prompt).await,
+        ("server/discover", Era::Modern) => discover::discover(asked).await,
+        ("initialize", Era::Legacy) => initialize::initialize(asked).await,
+        ("ping", Era::Legacy) => Reply::result(&id, "{}"),
+        ("logging/setLevel", Era::Legacy) => set_level(&asked),
+        (method, era) => Reply::error(Some(&id), &RpcError::unknown_method(method, era)),
+    }
+}
+
+fn set_level(asked: &Asked<'_>) -> Reply {
+    let level = asked.request.params.and_then(|params| params.get("level")).and_then(|level| level.as_str());
+    match (level, &asked.incoming.session) {
+        (Some(level), Some(session)) if LOG_LEVELS.contains(&level.as_ref()) => {
+            session.set_log_level(level.into_owned());
+            Reply::result(asked.request.id.raw(), "{}")
+        }
+        _ => {
+            let error = RpcError::answer(INVALID_PARAMS, format!("params.level must be one of {}", LOG_LEVELS.join(", ")));
+            Reply::error(Some(asked.request.id.raw()), &error)
+        }
+    }
+}
+
+/// Takes note of a notification. Unknown ones are ignored, as JSON-RPC asks.
+pub(crate) fn notification(gateway: &Arc<Gateway>, incoming: &Incoming, notification: &Notification<'_>) {
+    tracing::trace!(target: "doorward::wire", method = %notification.method, sessions = gateway.sessions.count());
+    let Some(session) = &incoming.session else { return };
+    if notification.method == "notifications/cancelled"
+        && let Some(id) = notification.params.and_then(|params| params.get("requestId"))
+    {
+        session.cancel(id.raw());
+    }
+}

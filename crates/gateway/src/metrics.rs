@@ -1,0 +1,116 @@
+//! What is counted, in the Prometheus text format.
+
+use std::sync::atomic::AtomicU64;
+
+use doorward_model::{Outcome, ServerId, Verdict};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Labels of one kind of call. Tool names come from definitions and never from
+/// callers, so that a caller cannot make series without end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    server: String,
+    tool: String,
+    verdict: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServerLabels {
+    server: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+/// All metrics of one gateway.
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    overhead: Histogram,
+    upstream: Family<ServerLabels, Histogram, fn() -> Histogram>,
+    refused: Family<ReasonLabels, Counter>,
+    sessions: Gauge,
+    started: Gauge<f64, AtomicU64>,
+}
+
+/// Upper bounds in seconds, 50 µs to 30 s.
+const BOUNDS: [f64; 15] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
+
+fn histogram() -> Histogram {
+    Histogram::new(BOUNDS)
+}
+
+
+impl Metrics {
+    /// Metrics at zero.
+    pub fn new(started_seconds: f64) -> Self {
+        let mut registry = Registry::with_prefix("doorward");
+        let metrics = Self {
+            calls: Family::default(),
+            overhead: histogram(),
+            upstream: Family::new_with_constructor(histogram),
+            refused: Family::default(),
+            sessions: Gauge::default(),
+            started: Gauge::default(),
+            registry: Registry::default(),
+        };
+        metrics.started.set(started_seconds);
+        registry.register("calls", "Decided calls by server, tool, verdict and outcome", metrics.calls.clone());
+        registry.register_with_unit(
+            "gateway_overhead",
+            "Time a call spent in the gateway itself, without its server",
+            Unit::Seconds,
+            metrics.overhead.clone(),
+        );
+        registry.register_with_unit(
+            "upstream_duration",
+            "Time a call spent waiting for its server",
+            Unit::Seconds,
+            metrics.upstream.clone(),
+        );
+        registry.register("refused_requests", "Requests turned away before any decision", metrics.refused.clone());
+        registry.register("sessions", "Open sessions of the legacy era", metrics.sessions.clone());
+        registry.register_with_unit("start_time", "When the gateway started", Unit::Seconds, metrics.started.clone());
+        Self { registry, ..metrics }
+    }
+
+    /// Counts a call that has ended.
+    pub fn call(&self, server: Option<&ServerId>, tool: &str, verdict: Verdict, outcome: Outcome) {
+        let labels = CallLabels {
+            server: server.map_or("", ServerId::as_str).to_owned(),
+            tool: tool.to_owned(),
+            verdict: verdict.as_str(),
+            outcome: outcome.as_str(),
+        };
+        self.calls.get_or_create(&labels).inc();
+    }
+
+    /// Notes where the time of an answered call went, in seconds.
+    pub fn timing(&self, server: &ServerId, overhead: f64, upstream: f64) {
+        self.overhead.observe(overhead);
+        self.upstream.get_or_create(&ServerLabels { server: server.as_str().to_owned() }).observe(upstream);
+    }
+
+    /// Counts a request that was turned away at the door.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// The text of `/metrics`.
+    pub fn render(&self, sessions: usize) -> String {
+        self.sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,110 @@
+//! One call, from question to answer. This is the whole walk:
+//!
+//! | stage | yields | refuses |
+//! |---|---|---|
+//! | receive | `Incoming` | malformed, too large, wrong version, header ≠ body |
+//! | identify | a caller | unknown keys and tokens (401) |
+//! | resolve | [`Resolved`] | what is out of reach |
+//! | authorize | [`Permitted`] | denied, hidden |
+//! | admit | [`Admitted`] | over a limit |
+//! | commit | [`Ready`] | the record cannot be written |
+//! | send | [`Answered`] | |
+//! | settle | the reply | never: it records whatever happened |
+//!
+//! Each type has private fields and one maker, so that a stage cannot be skipped.
+//!
+//! [`Resolved`]: crate::stage::resolve::Resolved
+//! [`Permitted`]: crate::stage::authorize::Permitted
+//! [`Admitted`]: crate::stage::admit::Admitted
+//! [`Ready`]: crate::stage::commit::Ready
+//! [`Answered`]: crate::stage::send::Answered
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use doorward_model::{CallId, Caller, ClientLabel, Operation};
+use doorward_wire::Era;
+use doorward_wire::message::Request;
+use doorward_wire::meta::{LOG_LEVELS, Meta};
+use doorward_wire::{RpcError, error};
+use tokio::sync::mpsc;
+
+use crate::gateway::Gateway;
+use crate::receive::Incoming;
+use crate::reply::Reply;
+use crate::snapshot::Snapshot;
+use crate::stage::settle::Settled;
+use crate::stage::{admit, authorize, commit, resolve, send, settle};
+use crate::trace::Trace;
+
+/// A request whose caller is known.
+pub(crate) struct Asked<'a> {
+    pub gateway: &'a Arc<Gateway>,
+    pub snapshot: Arc<Snapshot>,
+    pub caller: &'a Arc<Caller>,
+    pub incoming: &'a Incoming,
+    pub request: Request<'a>,
+    pub meta: Meta<'a>,
+    pub call: CallId,
+    pub trace: Trace,
+    pub client: ClientLabel,
+    pub notify: Option<mpsc::Sender<Bytes>>,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn new(
+        gateway: &'a Arc<Gateway>,
+        caller: &'a Arc<Caller>,
+        incoming: &'a Incoming,
+        request: Request<'a>,
+        notify: Option<mpsc::Sender<Bytes>>,
+    ) -> Result<Self, Reply> {
+        let refuse = |error: RpcError| Reply::error(Some(request.id.raw()), &error);
+        let meta = Meta::read(request.params).map_err(refuse)?;
+        if let Some(level) = &meta.log_level
+            && incoming.era() == Era::Modern
+            && !LOG_LEVELS.contains(&level.as_ref())
+        {
+            return Err(refuse(RpcError::answer(error::INVALID_PARAMS, "_meta: unknown logLevel")));
+        }
+        let call = CallId::new(incoming.received, &*gateway.random);
+        let header = incoming.arrival.trace_header();
+        let trace = Trace::of(call, meta.traceparent.as_deref().or(header), meta.tracestate.as_deref());
+        let client = match (&incoming.session, meta.client_info) {
+            (Some(session), _) => session.opening.client.clone(),
+            (None, Some(info)) => label(info),
+            (None, None) => ClientLabel::default(),
+        };
+        let snapshot = gateway.snapshot();
+        Ok(Self { gateway, snapshot, caller, incoming, request, meta, call, trace, client, notify })
+    }
+
+    pub(crate) fn era(&self) -> Era {
+        self.incoming.era()
+    }
+}
+
+/// `clientInfo` as a label.
+pub(crate) fn label(info: doorward_model::json::Value<'_>) -> ClientLabel {
+    let text = |key: &str| {
+        let value = info.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+        value.chars().take(128).collect()
+    };
+    ClientLabel { name: text("name"), version: text("version") }
+}
+
+/// Decides, relays and records one call.
+pub(crate) async fn call(asked: Asked<'_>, operation: Operation) -> Settled {
+    let permitted = match resolve::resolve(asked, operation).await {
+        Ok(resolved) => authorize::authorize(resolved),
+        Err(refused) => Err(refused),
+    };
+    let ready = match permitted.and_then(admit::admit) {
+        Ok(admitted) => commit::commit(admitted).await,
+        Err(refused) => Err(refused),
+    };
+    match ready {
+        Ok(ready) => settle::settle(send::send(ready).await).await,
+        Err(refused) => settle::refuse(*refused).await,
+    }
+}

@@ -1,0 +1,299 @@
+//! Stage 1 of 8: from bytes to a message whose era is known.
+//!
+//! One strict parse, then the classification of the two protocols that share the
+//! URL. Everything behind this point works on the same [`Document`]; nothing is
+//! ever read from the bytes again.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorward_model::json::{Document, Limits, Value};
+use doorward_model::{Caller, Timestamp};
+use doorward_wire::error::{
+    HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, UNSUPPORTED_VERSION,
+};
+use doorward_wire::message::{Message, Request};
+use doorward_wire::meta::Meta;
+use doorward_wire::{Era, Revision, RpcError, header};
+use http::{HeaderMap, HeaderName};
+
+use crate::session::{Session, Sessions};
+use crate::surface::Surface;
+
+/// The session header, both spellings of which differ only by case.
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(crate) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// Where a message came from, as the transport knows it.
+#[derive(Clone)]
+pub struct Arrival {
+    /// The endpoint.
+    pub surface: Surface,
+    /// `mcp`, `stdio`, `cli` or `meta`, as records name it.
+    pub origin: &'static str,
+    /// The peer's address, where there is one.
+    pub ip: Option<IpAddr>,
+    /// How sessions are told apart here.
+    pub carrier: Carrier,
+    /// Whether the answer may be a stream.
+    pub can_stream: bool,
+}
+
+/// What carries messages and so carries sessions.
+#[derive(Clone)]
+pub enum Carrier {
+    /// HTTP: the session stands in a header of each request.
+    Http(Arc<HeaderMap>),
+    /// One connection, one session at most: stdio.
+    Connection(Arc<Mutex<Option<Arc<Session>>>>),
+}
+
+impl Arrival {
+    /// The `traceparent` header, where there is one.
+    pub(crate) fn trace_header(&self) -> Option<&str> {
+        let Carrier::Http(headers) = &self.carrier else { return None };
+        headers.get("traceparent").and_then(|value| value.to_str().ok())
+    }
+
+    fn header(&self, name: &HeaderName) -> Result<Option<&str>, RpcError> {
+        let Carrier::Http(headers) = &self.carrier else { return Ok(None) };
+        let mut values = headers.get_all(name).iter();
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(RpcError::bad_request(HEADER_MISMATCH, format!("header {name} is repeated")));
+        }
+        first
+            .map(|value| value.to_str().map(str::trim))
+            .transpose()
+            .map_err(|_| RpcError::bad_request(HEADER_MISMATCH, format!("header {name} is not ASCII")))
+    }
+}
+
+/// A message that is ready to be worked on.
+pub struct Incoming {
+    /// The one reading of its bytes.
+    pub document: Document,
+    /// Where it came from.
+    pub arrival: Arrival,
+    /// The revision it is to be answered in.
+    pub revision: Revision,
+    /// Its session, in the legacy era.
+    pub session: Option<Arc<Session>>,
+    /// When it arrived.
+    pub received: Timestamp,
+    /// The same on the clock that durations are measured with.
+    pub started: Duration,
+    /// Whether notifications may precede the answer.
+    pub streams: bool,
+}
+
+impl Incoming {
+    /// The era of its revision.
+    pub fn era(&self) -> Era {
+        self.revision.era()
+    }
+}
+
+/// A message that cannot be worked on, and the answer it gets.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The id as written, where it could be read.
+    pub id: Option<String>,
+    /// The answer.
+    pub error: RpcError,
+}
+
+/// Reads the body of a request.
+///
+/// # Errors
+/// [`Unreadable`] with the status and code of the specification.
+pub fn receive(
+    body: Bytes,
+    arrival: Arrival,
+    caller: &Caller,
+    sessions: &Sessions,
+    limits: &Limits,
+    received: Timestamp,
+    started: Duration,
+) -> Result<Incoming, Unreadable> {
+    let document = Document::parse(body, limits).map_err(|error| Unreadable {
+        id: None,
+        error: RpcError::bad_request(PARSE_ERROR, format!("Parse error: {error}")),
+    })?;
+    let (revision, session, streams) = {
+        let message = Message::read(&document).map_err(|malformed| Unreadable {
+            id: malformed.id.map(|id| id.raw().to_owned()),
+            error: malformed.error,
+        })?;
+        let id = match &message {
+            Message::Request(request) => Some(request.id.raw()),
+            _ => None,
+        };
+        classify(&message, &arrival, caller, sessions, started)
+            .map_err(|error| Unreadable { id: id.map(str::to_owned), error })?
+    };
+    let streams = streams && arrival.can_stream;
+    Ok(Incoming { document, arrival, revision, session, received, started, streams })
+}
+
+type Classified = (Revision, Option<Arc<Session>>, bool);
+
+fn classify(
+    message: &Message<'_>,
+    arrival: &Arrival,
+    caller: &Caller,
+    sessions: &Sessions,
+    now: Duration,
+) -> Result<Classified, RpcError> {
+    if let Message::Request(request) = message {
+        let meta = Meta::read(request.params)?;
+        if let Some(version) = &meta.protocol_version {
+            let revision = modern(request, &meta, version, arrival)?;
+            return Ok((revision, None, meta.progress_token.is_some() || meta.log_level.is_some()));
+        }
+        let version = arrival.header(&VERSION)?;
+        if request.method == "initialize" {
+            let asked = request.params.and_then(|params| params.get("protocolVersion")).and_then(Value::as_str);
+            return Ok((Revision::negotiate(asked.as_deref().unwrap_or_default()), None, false));
+        }
+        if version.and_then(Revision::parse).is_some_and(|revision| revision.era() == Era::Modern) {
+            return Err(RpcError::bad_request(
+                INVALID_PARAMS,
+                "params._meta must hold io.modelcontextprotocol/protocolVersion and clientCapabilities",
+            ));
+        }
+        let (revision, session) = legacy(arrival, version, caller, sessions, now)?;
+        let streams = meta.progress_token.is_some() || session.log_level().is_some();
+        return Ok((revision, Some(session), streams));
+    }
+    let has_session = match &arrival.carrier {
+        Carrier::Http(headers) => headers.contains_key(&SESSION),
+        Carrier::Connection(session) => session.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
+    };
+    if has_session {
+        let version = arrival.header(&VERSION)?;
+        let (revision, session) = legacy(arrival, version, caller, sessions, now)?;
+        return Ok((revision, Some(session), false));
+    }
+    match message {
+        // Clients of the modern era send none, but some SDKs let one slip; refusing
+        // it has been seen to poison their connection.
+        Message::Notification(_) => Ok((Revision::V2026_07_28, None, false)),
+        _ => Err(RpcError::bad_request(INVALID_REQUEST, "an answer needs the session of the request it answers")),
+    }
+}
+
+/// Checks that a modern request describes itself completely and that its headers agree.
+fn modern(
+    request: &Request<'_>,
+    meta: &Meta<'_>,
+    version: &str,
+    arrival: &Arrival,
+) -> Result<Revision, RpcError> {
+    let mismatch = |message: String| Err(RpcError::bad_request(HEADER_MISMATCH, message));
+    let over_http = matches!(arrival.carrier, Carrier::Http(_));
+    if over_http {
+        match arrival.header(&VERSION)? {
+            Some(header) if header == version => {}
+            Some(header) => return mismatch(format!("MCP-Protocol-Version is '{header}', _meta says '{version}'")),
+            None => return mismatch("header MCP-Protocol-Version is missing".to_owned()),
+        }
+    }
+    let Some(revision) = Revision::parse(version).filter(|revision| revision.era() == Era::Modern) else {
+        return Err(unsupported(version));
+    };
+    if meta.client_capabilities.is_none() {
+        return Err(RpcError::bad_request(
+            INVALID_PARAMS,
+            "_meta: io.modelcontextprotocol/clientCapabilities is required",
+        ));
+    }
+    if over_http {
+        match arrival.header(&METHOD)? {
+            Some(header) if header == request.method => {}
+            Some(header) => return mismatch(format!("Mcp-Method is '{header}', method is '{}'", request.method)),
+            None => return mismatch("header Mcp-Method is missing".to_owned()),
+        }
+        if let Some(member) = named_by(&request.method) {
+            let named = request.params.and_then(|params| params.get(member)).and_then(Value::as_str);
+            let header = arrival.header(&NAME)?.map(|value| header::decode(value.as_bytes())).transpose().map_err(|error| {
+                RpcError::bad_request(HEADER_MISMATCH, format!("header Mcp-Name: {error}"))
+            })?;
+            match (&header, &named) {
+                (Some(header), Some(named)) if header == named => {}
+                (None, None) => {}
+                (None, Some(_)) => return mismatch("header Mcp-Name is missing".to_owned()),
+                (Some(header), named) => {
+                    let named = named.as_deref().unwrap_or_default();
+                    return mismatch(format!("Mcp-Name is '{header}', params.{member} is '{named}'"));
+                }
+            }
+        }
+    }
+    Ok(revision)
+}
+
+/// The member of `params` that `Mcp-Name` repeats.
+fn named_by(method: &str) -> Option<&'static str> {
+    match method {
+        "tools/call" | "prompts/get" => Some("name"),
+        "resources/read" => Some("uri"),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => Some("taskId"),
+        _ => None,
+    }
+}
+
+fn unsupported(version: &str) -> RpcError {
+    let requested: String = version.chars().take(32).collect();
+    let data = format!(
+        r#"{{"supported":["{}"],"requested":{}}}"#,
+        Revision::V2026_07_28,
+        doorward_model::json::quoted(&requested)
+    );
+    RpcError::bad_request(UNSUPPORTED_VERSION, "Unsupported protocol version").with_data(data)
+}
+
+/// Finds the session of a legacy message and the revision it speaks.
+fn legacy(
+    arrival: &Arrival,
+    version: Option<&str>,
+    caller: &Caller,
+    sessions: &Sessions,
+    now: Duration,
+) -> Result<(Revision, Arc<Session>), RpcError> {
+    let session = match &arrival.carrier {
+        Carrier::Http(_) => {
+            let Some(id) = arrival.header(&SESSION)? else {
+                return Err(RpcError::bad_request(
+                    INVALID_REQUEST,
+                    "no session: send `initialize` first and then its Mcp-Session-Id, \
+                     or put the 2026-07-28 metadata into params._meta",
+                ));
+            };
+            sessions.find(id, caller, &arrival.surface, now).ok_or_else(|| RpcError {
+                code: INVALID_REQUEST,
+                message: "session not found: send `initialize` again".to_owned(),
+                data: None,
+                status: 404,
+            })?
+        }
+        Carrier::Connection(session) => {
+            let session = session.lock().unwrap_or_else(PoisonError::into_inner);
+            session.clone().ok_or_else(|| RpcError::bad_request(INVALID_REQUEST, "send `initialize` first"))?
+        }
+    };
+    let agreed = session.opening.revision;
+    if let Some(version) = version
+        && Revision::parse(version).is_none_or(|revision| revision.era() == Era::Modern)
+    {
+        return Err(RpcError::bad_request(
+            INVALID_REQUEST,
+            format!("MCP-Protocol-Version '{}' is not supported; this session speaks {agreed}", version.escape_debug()),
+        ));
+    }
+    Ok((agreed, session))
+}

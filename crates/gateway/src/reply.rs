@@ -1,0 +1,37 @@
+//! What goes back to a client, whatever carries it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorward_wire::RpcError;
+use doorward_wire::reply as write;
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status, where the transport has one.
+    pub status: u16,
+    /// The JSON-RPC message; empty for a bare acknowledgement.
+    pub body: Bytes,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+    /// A session that this answer opens.
+    pub session: Option<Box<str>>,
+}
+
+impl Reply {
+    /// A result, given as JSON text.
+    pub fn result(id: &str, result: &str) -> Self {
+        Self { status: 200, body: write::result(id, result), retry_after: None, session: None }
+    }
+
+    /// An error.
+    pub fn error(id: Option<&str>, error: &RpcError) -> Self {
+        Self { status: error.status, body: write::error(id, error), retry_after: None, session: None }
+    }
+
+    /// Nothing to say but that the message arrived.
+    pub fn accepted() -> Self {
+        Self { status: 202, body: Bytes::new(), retry_after: None, session: None }
+    }
+}

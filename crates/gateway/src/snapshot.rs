@@ -1,0 +1,79 @@
+//! One consistent world: everything a decision depends on, swapped whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use doorward_identity::Authenticator;
+use doorward_limit::Limiter;
+use doorward_model::{Caller, CapabilityKind, Catalog, ServerId};
+use doorward_policy::{DefinitionFacts, PolicySet, ServerFacts};
+use doorward_registry::{Capability, Problem, Registry, Server};
+
+/// What the configuration says, ready for use.
+#[derive(Clone)]
+pub struct Rulebook {
+    /// Who may come in.
+    pub authenticator: Arc<Authenticator>,
+    /// The registered servers, in configuration order.
+    pub servers: Vec<Arc<Server>>,
+    /// Role rules and Rego.
+    pub policy: Arc<PolicySet>,
+    /// Rate limits. Shared by successive rulebooks whose limits are equal, so that
+    /// a reload does not refill anybody's bucket.
+    pub limiter: Arc<Limiter>,
+}
+
+/// The world as one call sees it.
+pub struct Snapshot {
+    /// What the configuration says.
+    pub rulebook: Rulebook,
+    /// What there is to call.
+    pub registry: Registry,
+    facts: HashMap<ServerId, Arc<ServerFacts>>,
+    /// Facts of the capability with this position in the registry.
+    definitions: Vec<DefinitionFacts>,
+}
+
+impl Snapshot {
+    /// Builds the world from the configuration and what servers offered last.
+    pub fn build(rulebook: Rulebook, catalogs: HashMap<ServerId, Arc<Catalog>>) -> (Self, Vec<Problem>) {
+        let (registry, problems) = Registry::build(rulebook.servers.clone(), catalogs);
+        let facts = registry
+            .servers()
+            .iter()
+            .map(|server| {
+                let facts =
+                    ServerFacts::new(server.id.clone(), server.tags.clone(), server.transport.to_owned());
+                (server.id.clone(), Arc::new(facts))
+            })
+            .collect();
+        let definitions = registry
+            .all()
+            .iter()
+            .map(|capability| {
+                DefinitionFacts::new(&capability.fingerprint, &capability.annotations)
+            })
+            .collect();
+        (Self { rulebook, registry, facts, definitions }, problems)
+    }
+
+    /// What policies know of a server.
+    pub fn server_facts(&self, id: &ServerId) -> Option<&Arc<ServerFacts>> {
+        self.facts.get(id)
+    }
+
+    /// What policies know of a definition.
+    pub fn definition_facts(&self, capability: &Capability) -> Option<&DefinitionFacts> {
+        self.definitions.get(capability.position)
+    }
+
+    /// Layers 2 and 3 for a whole server: whether it exists for this caller.
+    pub fn reaches(&self, caller: &Caller, server: &Server) -> bool {
+        server.enabled && caller.grant.servers.as_ref().is_none_or(|allowed| allowed.contains(&server.id))
+    }
+
+    /// The capability a server calls `name`, if its registration leaves it callable.
+    pub fn offered(&self, server: &ServerId, kind: CapabilityKind, name: &str) -> Option<&Arc<Capability>> {
+        self.registry.named(server, kind, name).filter(|capability| capability.server.offers(kind, name))
+    }
+}

@@ -1,0 +1,78 @@
+//! The stages of a call, and what a refused call carries to the end.
+
+pub(crate) mod admit;
+pub(crate) mod authorize;
+pub(crate) mod commit;
+pub(crate) mod identify;
+pub(crate) mod resolve;
+pub(crate) mod send;
+pub(crate) mod settle;
+
+use std::time::Duration;
+
+use doorward_model::{CapabilityKind, Decision, Operation};
+use doorward_policy::Ruling;
+use doorward_wire::RpcError;
+
+use crate::pipeline::Asked;
+use resolve::{Place, Resolved};
+
+/// Why a call goes no further.
+pub(crate) enum Refusal {
+    /// The request does not say what it wants.
+    Invalid(RpcError),
+    /// To this caller, what it named does not exist.
+    Unknown(Decision),
+    /// A rule says no.
+    Denied(Decision),
+    /// Over a rate limit.
+    Limited {
+        /// Names the limit.
+        decision: Decision,
+        /// When there is room again.
+        retry_after: Duration,
+    },
+    /// The log cannot be written, so nothing may happen.
+    Unrecorded(doorward_ledger::LedgerError),
+}
+
+/// A refused call on its way to its record and its answer.
+pub(crate) struct Refused<'a> {
+    pub asked: Asked<'a>,
+    pub operation: Operation,
+    pub place: Place,
+    pub arguments: Option<doorward_model::json::Value<'a>>,
+    pub refusal: Refusal,
+    pub ruling: Option<Ruling>,
+    pub input_digest: String,
+}
+
+impl<'a> Refused<'a> {
+    /// A call that was refused before its target was known.
+    pub(crate) fn new(asked: Asked<'a>, operation: Operation, refusal: Refusal) -> Box<Self> {
+        let place = Place::default();
+        Box::new(Self { asked, operation, place, arguments: None, refusal, ruling: None, input_digest: String::new() })
+    }
+
+    /// A call that was refused once its target was known.
+    pub(crate) fn resolved(resolved: Resolved<'a>, refusal: Refusal) -> Box<Self> {
+        let (operation, arguments) = (resolved.operation(), resolved.arguments());
+        let (asked, place) = resolved.into_asked();
+        Box::new(Self { asked, operation, place, arguments, refusal, ruling: None, input_digest: String::new() })
+    }
+
+    /// Adds what the client called the target it could not reach.
+    pub(crate) fn named(mut self: Box<Self>, kind: CapabilityKind, offered: String) -> Box<Self> {
+        self.place.kind = Some(kind);
+        self.place.target.clone_from(&offered);
+        self.place.offered = offered;
+        self
+    }
+
+    /// Adds what the policy said.
+    pub(crate) fn ruled(mut self: Box<Self>, ruling: Ruling, input_digest: String) -> Box<Self> {
+        self.ruling = Some(ruling);
+        self.input_digest = input_digest;
+        self
+    }
+}

@@ -1,0 +1,96 @@
+//! Stage 4 of 8: may this caller call this?
+//!
+//! Takes a [`Resolved`] call and yields a [`Permitted`] one, or says why not. The
+//! decision is a pure function of the call and one snapshot: no clock of its own,
+//! no network, no database. That is what lets an auditor reach the same verdict a
+//! year later. When nobody has anything to say, the answer is no.
+
+use doorward_model::{Decision, Layer, Verdict};
+use doorward_policy::{Arguments, Context, Inquiry, Ruling};
+
+use crate::stage::resolve::Resolved;
+use crate::stage::{Refusal, Refused};
+
+/// A call that some rule allowed. Its fields are private to this file, so
+/// [`authorize`] is the only way to get one, and `admit` accepts nothing else.
+pub(crate) struct Permitted<'a> {
+    resolved: Resolved<'a>,
+    ruling: Ruling,
+    input_digest: String,
+}
+
+/// Asks the policy. Allowing is the only path that yields a [`Permitted`].
+pub(crate) fn authorize(resolved: Resolved<'_>) -> Result<Permitted<'_>, Box<Refused<'_>>> {
+    let (ruling, input_digest) = decide(&resolved);
+    match ruling.decision.verdict {
+        Verdict::Allow if resolved.exists() => Ok(Permitted { resolved, ruling, input_digest }),
+        // Allowed, but there is no such thing, or its registration withholds it.
+        Verdict::Allow => {
+            let decision = Decision::hide(Layer::Exposure, "no such capability, or disabled");
+            Err(resolved.into_refused(Refusal::Unknown(decision)).ruled(ruling, input_digest))
+        }
+        // To a caller who may not see it, it does not exist.
+        Verdict::Hide => {
+            let decision = ruling.decision.clone();
+            Err(resolved.into_refused(Refusal::Unknown(decision)).ruled(ruling, input_digest))
+        }
+        // Approvals are not built yet: what needs one is refused, and says so.
+        Verdict::Approve => {
+            let mut decision = ruling.decision.clone();
+            decision.verdict = Verdict::Deny;
+            decision.layer = Layer::Approval;
+            decision.reasons.insert(0, "needs the approval of a human, which this version cannot ask for".to_owned());
+            Err(resolved.into_refused(Refusal::Denied(decision)).ruled(ruling, input_digest))
+        }
+        Verdict::Deny => {
+            let decision = ruling.decision.clone();
+            Err(resolved.into_refused(Refusal::Denied(decision)).ruled(ruling, input_digest))
+        }
+    }
+}
+
+fn decide(resolved: &Resolved<'_>) -> (Ruling, String) {
+    let asked = resolved.asked();
+    let snapshot = &asked.snapshot;
+    let Some(server) = snapshot.server_facts(&resolved.server().id) else {
+        // The server was found in this very snapshot; were it not, nothing is allowed.
+        return (Ruling::from(Decision::deny(Layer::Scope, doorward_model::decision::DEFAULT_DENY)), String::new());
+    };
+    let context = Context {
+        time: asked.incoming.received,
+        ip: asked.incoming.arrival.ip,
+        origin: asked.incoming.arrival.origin,
+        client: &asked.client,
+    };
+    let inquiry = Inquiry {
+        operation: resolved.operation(),
+        server,
+        target: resolved.target(),
+        arguments: Arguments::Known(resolved.arguments()),
+        caller: asked.caller,
+        definition: resolved.capability().and_then(|capability| snapshot.definition_facts(capability)),
+        session: None,
+        context: &context,
+        limits: &[],
+    };
+    let policy = &snapshot.rulebook.policy;
+    (policy.decide(&inquiry), policy.input_digest(&inquiry))
+}
+
+impl<'a> Permitted<'a> {
+    pub(crate) fn resolved(&self) -> &Resolved<'a> {
+        &self.resolved
+    }
+
+    pub(crate) fn ruling(&self) -> &Ruling {
+        &self.ruling
+    }
+
+    pub(crate) fn input_digest(&self) -> &str {
+        &self.input_digest
+    }
+
+    pub(crate) fn into_refused(self, refusal: Refusal) -> Box<Refused<'a>> {
+        self.resolved.into_refused(refusal).ruled(self.ruling, self.input_digest)
+    }
+}

@@ -1,0 +1,65 @@
+//! Stage 7 of 8: the decision is recorded, before anything leaves the gateway.
+
+use doorward_ledger::{Ledger, Ticket};
+use doorward_model::Outcome;
+
+use crate::record;
+use crate::stage::admit::Admitted;
+use crate::stage::authorize::Permitted;
+use crate::stage::{Refusal, Refused};
+
+/// A call whose decision stands in the log.
+pub(crate) struct Ready<'a> {
+    permitted: Permitted<'a>,
+    entry: Entry,
+}
+
+/// The open end of a call in the log. Whoever drops it without settling it leaves
+/// the outcome `cancelled`: no call can vanish.
+pub(crate) struct Entry {
+    ledger: Ledger,
+    ticket: Option<Ticket>,
+}
+
+impl Entry {
+    /// Takes the ticket to settle it.
+    pub(crate) fn take(&mut self) -> Option<Ticket> {
+        self.ticket.take()
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let outcome = record::outcome(Outcome::Cancelled);
+            if let Err(error) = self.ledger.settle(ticket, &outcome) {
+                tracing::error!(target: "doorward::ledger", %error, "a cancelled call could not be settled");
+            }
+        }
+    }
+}
+
+/// Writes the decision.
+pub(crate) async fn commit(admitted: Admitted<'_>) -> Result<Ready<'_>, Box<Refused<'_>>> {
+    let ledger = admitted.permitted().resolved().asked().gateway.ledger.clone();
+    let written = record::decision(admitted.permitted(), |record| ledger.decide(record));
+    let permitted = admitted.into_permitted();
+    let ticket = match written {
+        Ok(ticket) => ticket,
+        Err(error) => return Err(permitted.into_refused(Refusal::Unrecorded(error))),
+    };
+    if let Err(error) = ledger.before_dispatch(&ticket).await {
+        return Err(permitted.into_refused(Refusal::Unrecorded(error)));
+    }
+    Ok(Ready { permitted, entry: Entry { ledger, ticket: Some(ticket) } })
+}
+
+impl<'a> Ready<'a> {
+    pub(crate) fn permitted(&self) -> &Permitted<'a> {
+        &self.permitted
+    }
+
+    pub(crate) fn entry(&mut self) -> &mut Entry {
+        &mut self.entry
+    }
+}

@@ -1,0 +1,218 @@
+//! Stage 3 of 8: what does the caller mean?
+//!
+//! Turns the name a client used into a server and the server's own name for the
+//! thing. What lies outside the caller's reach is refused in the very words used
+//! for what does not exist.
+
+use std::sync::Arc;
+
+use doorward_model::json::{Kind, Value};
+use doorward_model::{CapabilityKind, Decision, Layer, Operation};
+use doorward_registry::{Capability, Server, name};
+use doorward_wire::{RpcError, error};
+
+use crate::catalogs;
+use crate::pipeline::Asked;
+use crate::stage::{Refusal, Refused};
+use crate::surface::Surface;
+
+/// A call whose target is known.
+pub(crate) struct Resolved<'a> {
+    asked: Asked<'a>,
+    operation: Operation,
+    kind: CapabilityKind,
+    server: Arc<Server>,
+    /// The server's own name or URI for the target.
+    target: String,
+    /// What the client called it.
+    offered: String,
+    capability: Option<Arc<Capability>>,
+    arguments: Option<Value<'a>>,
+}
+
+/// What a request names, before anybody looked whether it exists.
+struct Named<'a> {
+    kind: CapabilityKind,
+    offered: String,
+    arguments: Option<Value<'a>>,
+}
+
+/// Finds the target.
+pub(crate) async fn resolve(mut asked: Asked<'_>, operation: Operation) -> Result<Resolved<'_>, Box<Refused<'_>>> {
+    let named = match named(&asked, operation) {
+        Ok(named) => named,
+        Err(error) => return Err(Refused::new(asked, operation, Refusal::Invalid(error))),
+    };
+    let Some(server) = server_of(&asked, &named) else {
+        let decision = Decision::hide(Layer::Scope, "no such server in the caller's reach");
+        return Err(Refused::new(asked, operation, Refusal::Unknown(decision)).named(named.kind, named.offered));
+    };
+    // A caller who can be allowed nothing here must not make the gateway start or
+    // ask the server: with no policy, nothing is touched at all.
+    if asked.snapshot.rulebook.policy.may_allow(asked.caller, &server.id)
+        && asked.snapshot.registry.catalog(&server.id).is_none()
+    {
+        // A server that cannot be reached is no reason to refuse here: the verdict
+        // does not depend on it, and the call will fail by itself.
+        catalogs::ensure(asked.gateway, &server.id).await;
+        asked.snapshot = asked.gateway.snapshot();
+    }
+    let target = own_name(&asked, &server, &named);
+    let capability = asked.snapshot.registry.named(&server.id, named.kind, &target).cloned();
+    Ok(Resolved {
+        asked,
+        operation,
+        kind: named.kind,
+        server,
+        target,
+        offered: named.offered,
+        capability,
+        arguments: named.arguments,
+    })
+}
+
+fn named<'a>(asked: &Asked<'a>, operation: Operation) -> Result<Named<'a>, RpcError> {
+    let invalid = |message: &str| RpcError::answer(error::INVALID_PARAMS, message);
+    let params = asked.request.params.ok_or_else(|| invalid("params are missing"))?;
+    let text = |object: Value<'a>, key: &str| {
+        let found = object.get(key).and_then(Value::as_str).filter(|text| text.len() <= 4096);
+        found.map(std::borrow::Cow::into_owned).ok_or_else(|| invalid(&format!("params.{key} must be a string")))
+    };
+    let object = |key: &str| match params.get(key) {
+        None => Ok(None),
+        Some(value) if value.kind() == Kind::Object => Ok(Some(value)),
+        Some(_) => Err(invalid(&format!("params.{key} must be an object"))),
+    };
+    Ok(match operation {
+        Operation::ToolsCall => {
+            Named { kind: CapabilityKind::Tool, offered: text(params, "name")?, arguments: object("arguments")? }
+        }
+        Operation::PromptsGet => {
+            Named { kind: CapabilityKind::Prompt, offered: text(params, "name")?, arguments: object("arguments")? }
+        }
+        Operation::ResourcesRead | Operation::ResourcesSubscribe => {
+            Named { kind: CapabilityKind::Resource, offered: text(params, "uri")?, arguments: None }
+        }
+        Operation::CompletionComplete => {
+            let reference = object("ref")?.ok_or_else(|| invalid("params.ref is missing"))?;
+            let argument = object("argument")?.ok_or_else(|| invalid("params.argument is missing"))?;
+            match reference.get("type").and_then(Value::as_str).as_deref() {
+                Some("ref/prompt") => Named {
+                    kind: CapabilityKind::Prompt,
+                    offered: text(reference, "name")?,
+                    arguments: Some(argument),
+                },
+                Some("ref/resource") => Named {
+                    kind: CapabilityKind::ResourceTemplate,
+                    offered: text(reference, "uri")?,
+                    arguments: Some(argument),
+                },
+                _ => return Err(invalid("params.ref.type must be ref/prompt or ref/resource")),
+            }
+        }
+    })
+}
+
+/// The server that the name belongs to, if the caller reaches it.
+fn server_of(asked: &Asked<'_>, named: &Named<'_>) -> Option<Arc<Server>> {
+    let registry = &asked.snapshot.registry;
+    let server = match (&asked.incoming.arrival.surface, named.kind) {
+        (Surface::Server(id), _) => registry.server(id.as_str())?,
+        (_, CapabilityKind::Tool | CapabilityKind::Prompt) => {
+            registry.server(name::server_of(&named.offered)?.as_str())?
+        }
+        (_, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) => {
+            registry.server(name::original_uri(&named.offered)?.0.as_str())?
+        }
+    };
+    asked.snapshot.reaches(asked.caller, server).then(|| Arc::clone(server))
+}
+
+/// What the server itself calls the target.
+fn own_name(asked: &Asked<'_>, server: &Server, named: &Named<'_>) -> String {
+    if matches!(asked.incoming.arrival.surface, Surface::Server(_)) {
+        return named.offered.clone();
+    }
+    match named.kind {
+        CapabilityKind::Tool | CapabilityKind::Prompt => {
+            // A shortened name can only be looked up; any other is also plain to read,
+            // which serves while the server has not been asked yet.
+            match asked.snapshot.registry.exposed(named.kind, &named.offered) {
+                Some(capability) => capability.name.to_string(),
+                None => named.offered[server.id.as_str().len() + name::SEPARATOR.len()..].to_owned(),
+            }
+        }
+        CapabilityKind::Resource | CapabilityKind::ResourceTemplate => {
+            name::original_uri(&named.offered).map(|(_, uri)| uri).unwrap_or_default()
+        }
+    }
+}
+
+impl<'a> Resolved<'a> {
+    pub(crate) fn asked(&self) -> &Asked<'a> {
+        &self.asked
+    }
+
+    pub(crate) fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    pub(crate) fn kind(&self) -> CapabilityKind {
+        self.kind
+    }
+
+    pub(crate) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    pub(crate) fn capability(&self) -> Option<&Arc<Capability>> {
+        self.capability.as_ref()
+    }
+
+    pub(crate) fn arguments(&self) -> Option<Value<'a>> {
+        self.arguments
+    }
+
+    /// Whether the server is known to have the target and its registration leaves
+    /// it callable. A resource may be read without having been listed (templates);
+    /// what a server that has not answered yet would offer, nobody knows.
+    pub(crate) fn exists(&self) -> bool {
+        if !self.server.offers(self.kind, &self.target) {
+            return false;
+        }
+        let known = self.asked.snapshot.registry.catalog(&self.server.id).is_some();
+        match self.kind {
+            CapabilityKind::Tool | CapabilityKind::Prompt => self.capability.is_some() || !known,
+            CapabilityKind::Resource | CapabilityKind::ResourceTemplate => true,
+        }
+    }
+
+    pub(crate) fn into_refused(self, refusal: Refusal) -> Box<Refused<'a>> {
+        Refused::resolved(self, refusal)
+    }
+
+    pub(crate) fn into_asked(self) -> (Asked<'a>, Place) {
+        let place = Place {
+            kind: Some(self.kind),
+            server: Some(self.server),
+            target: self.target,
+            offered: self.offered,
+            fingerprint: self.capability.map(|capability| Arc::clone(&capability.fingerprint)),
+        };
+        (self.asked, place)
+    }
+}
+
+/// Where a call was headed, as records name it.
+#[derive(Default)]
+pub(crate) struct Place {
+    pub kind: Option<CapabilityKind>,
+    pub server: Option<Arc<Server>>,
+    pub target: String,
+    pub offered: String,
+    pub fingerprint: Option<Arc<str>>,
+}

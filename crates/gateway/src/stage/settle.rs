@@ -1,0 +1,297 @@
+//! The end: what happened is recorded, and the caller gets its answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorward_ledger::LedgerError;
+use doorward_model::json::{Document, Value, push_string, quoted};
+use doorward_model::{CapabilityKind, Decision, Operation, Outcome, Verdict};
+use doorward_upstream::{Answer, UpstreamError};
+use doorward_wire::adapt::{self, Completeness};
+use doorward_wire::{Era, RpcError, error};
+
+use crate::pipeline::Asked;
+use crate::record;
+use crate::reply::Reply;
+use crate::stage::send::Answered;
+use crate::stage::{Refusal, Refused};
+
+/// JSON-RPC code of a refusal where no tool result can carry it. Outside the range
+/// that JSON-RPC and MCP reserve.
+const POLICY_DENIED: i32 = -31_403;
+/// JSON-RPC code of a call over a rate limit.
+const RATE_LIMITED: i32 = -31_429;
+
+/// How a call ended, before it is put into an envelope.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// The server's result, JSON text in the caller's era.
+    Result(String),
+    /// An error, from the server or about it.
+    Failed(RpcError),
+    /// What the caller named does not exist for it.
+    Unknown(RpcError),
+    /// A rule said no.
+    Denied {
+        /// The decision.
+        decision: Decision,
+        /// The id of its record.
+        record: String,
+    },
+    /// Over a rate limit.
+    Limited {
+        /// The decision.
+        decision: Decision,
+        /// The id of its record.
+        record: String,
+        /// When there is room again.
+        retry_after: Duration,
+    },
+}
+
+/// Records the outcome and takes the answer apart.
+pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
+    let (mut ready, answer) = answered.into_parts();
+    let ticket = ready.entry().take();
+    let resolved = ready.permitted().resolved();
+    let asked = resolved.asked();
+    let gateway = asked.gateway;
+    let scrubber = gateway.upstreams.scrubber(&resolved.server().id);
+    let scrub = |bytes: Bytes| match &scrubber {
+        Some(scrubber) => scrubber.scrub(bytes),
+        None => bytes,
+    };
+    let ended = match &answer {
+        Ok(answer) => ended(answer, scrub, resolved.operation(), asked),
+        Err(error) => failed(error, asked.era(), resolved.operation()),
+    };
+    let upstream = answer.as_ref().map_or(Duration::ZERO, |answer| answer.upstream_time);
+    let duration = gateway.clock.elapsed().saturating_sub(asked.incoming.started);
+    let tool = resolved.capability().map_or("", |capability| &capability.name);
+    gateway.metrics.call(Some(&resolved.server().id), tool, Verdict::Allow, ended.outcome);
+    let overhead = duration.saturating_sub(upstream);
+    gateway.metrics.timing(&resolved.server().id, overhead.as_secs_f64(), upstream.as_secs_f64());
+    let Some(ticket) = ticket else { return ended.settled };
+    let durable = gateway.ledger.before_answer(&ticket).await;
+    let mut outcome = record::outcome(ended.outcome);
+    outcome.duration_us = micros(duration);
+    outcome.upstream_us = micros(upstream);
+    outcome.error = ended.error.as_deref();
+    if let Ok(answer) = &answer {
+        outcome.upstream_status = answer.status;
+        outcome.bytes_out = answer.bytes as u64;
+        outcome.result = ended.recorded.as_deref();
+    }
+    outcome.bytes_in = asked.incoming.document.bytes().len() as u64;
+    // The call has happened; an answer that cannot be recorded any more is still
+    // withheld, because the caller would take it for a recorded one.
+    match durable.and(gateway.ledger.settle(ticket, &outcome)) {
+        Ok(()) => ended.settled,
+        Err(error) => Settled::Failed(unrecorded(&error)),
+    }
+}
+
+/// How an answered call ended.
+struct Ended {
+    outcome: Outcome,
+    settled: Settled,
+    error: Option<String>,
+    /// What the record digests and, where so configured, keeps.
+    recorded: Option<Bytes>,
+}
+
+fn ended(answer: &Answer, scrub: impl Fn(Bytes) -> Bytes, operation: Operation, asked: &Asked<'_>) -> Ended {
+    let root = answer.message.root();
+    if let Some(result) = root.get("result") {
+        if adapt::completeness(result) == Completeness::Other {
+            let text = "the server asks for input before it answers, which this version of the gateway cannot relay";
+            return broken(text, asked, operation);
+        }
+        let is_error = result.get("isError").and_then(Value::as_bool) == Some(true);
+        let outcome = if is_error && operation == Operation::ToolsCall { Outcome::ToolError } else { Outcome::Success };
+        let cacheable = operation == Operation::ResourcesRead;
+        let raw = scrub(answer.message.slice(result));
+        // Scrubbing replaces text inside strings, so the shape is unchanged; it is
+        // read again only when something was replaced.
+        let adapted = if raw.len() == result.span().len() && raw == result.raw().as_bytes() {
+            adapt::result_for(asked.era(), result, cacheable).into_owned()
+        } else {
+            match Document::parse(raw.clone(), &asked.gateway.settings.json) {
+                Ok(scrubbed) => adapt::result_for(asked.era(), scrubbed.root(), cacheable).into_owned(),
+                Err(_) => return broken("the server's answer held a secret and could not be cleaned", asked, operation),
+            }
+        };
+        return Ended { outcome, settled: Settled::Result(adapted), error: None, recorded: Some(raw) };
+    }
+    let Some(error) = root.get("error") else { return broken("the server's answer holds neither result nor error", asked, operation) };
+    let raw = scrub(answer.message.slice(error));
+    let error = Document::parse(raw.clone(), &asked.gateway.settings.json).ok();
+    let error = error.as_ref().map(Document::root);
+    let code = error.and_then(|error| error.get("code")).and_then(Value::as_i64);
+    let message = error.and_then(|error| error.get("message")).and_then(Value::as_str).unwrap_or_default();
+    let code = translated(code.and_then(|code| i32::try_from(code).ok()).unwrap_or(error::INTERNAL), asked.era(), operation);
+    let mut failure = RpcError::answer(code, message.as_ref());
+    failure.data = error.and_then(|error| error.get("data")).map(|data| data.raw().to_owned());
+    Ended {
+        outcome: Outcome::UpstreamError,
+        error: Some(format!("{code}: {message}")),
+        settled: Settled::Failed(failure),
+        recorded: Some(raw),
+    }
+}
+
+/// A server's error code in the era of the client.
+fn translated(code: i32, era: Era, operation: Operation) -> i32 {
+    match (code, era, operation) {
+        (error::RESOURCE_NOT_FOUND, Era::Modern, _) => error::INVALID_PARAMS,
+        (error::INVALID_PARAMS, Era::Legacy, Operation::ResourcesRead) => error::RESOURCE_NOT_FOUND,
+        // What only makes sense between the gateway and its server.
+        (error::HEADER_MISMATCH | error::MISSING_CAPABILITY | error::UNSUPPORTED_VERSION, _, _) => error::INTERNAL,
+        (code, _, _) => code,
+    }
+}
+
+fn broken(text: &str, asked: &Asked<'_>, operation: Operation) -> Ended {
+    Ended {
+        outcome: Outcome::UpstreamError,
+        settled: unavailable(text, asked.era(), operation),
+        error: Some(text.to_owned()),
+        recorded: None,
+    }
+}
+
+fn failed(error: &UpstreamError, era: Era, operation: Operation) -> Ended {
+    let outcome = match error {
+        UpstreamError::Timeout { .. } => Outcome::Timeout,
+        _ => Outcome::UpstreamError,
+    };
+    let text = error.to_string();
+    Ended { outcome, settled: unavailable(&text, era, operation), error: Some(text), recorded: None }
+}
+
+/// A tool call fails in words that a model can act on; everything else as an error.
+fn unavailable(text: &str, era: Era, operation: Operation) -> Settled {
+    if operation == Operation::ToolsCall {
+        Settled::Result(error_result(text, era, ""))
+    } else {
+        Settled::Failed(RpcError::answer(error::INTERNAL, text))
+    }
+}
+
+/// Records a refusal and words it.
+pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
+    let gateway = refused.asked.gateway;
+    let duration = gateway.clock.elapsed().saturating_sub(refused.asked.incoming.started);
+    let (decision, outcome) = match &refused.refusal {
+        Refusal::Invalid(error) => {
+            (Decision::deny(doorward_model::Layer::Exposure, error.message.clone()), Outcome::Denied)
+        }
+        Refusal::Unknown(decision) | Refusal::Denied(decision) => (decision.clone(), Outcome::Denied),
+        Refusal::Limited { decision, .. } => (decision.clone(), Outcome::RateLimited),
+        Refusal::Unrecorded(error) => return Settled::Failed(unrecorded(error)),
+    };
+    let recorded = record::refusal(&refused, &decision, outcome, micros(duration), |record| gateway.ledger.decide(record));
+    let known = refused.place.fingerprint.is_some();
+    let tool = if known { refused.place.target.as_str() } else { "" };
+    let server = refused.place.server.as_ref().map(|server| &server.id);
+    gateway.metrics.call(server, tool, decision.verdict, outcome);
+    let ticket = match recorded {
+        Ok(ticket) => ticket,
+        Err(error) => return Settled::Failed(unrecorded(&error)),
+    };
+    if let Err(error) = gateway.ledger.before_answer(&ticket).await {
+        return Settled::Failed(unrecorded(&error));
+    }
+    let record = refused.asked.call.to_string();
+    match refused.refusal {
+        Refusal::Invalid(error) => Settled::Failed(error),
+        Refusal::Unknown(_) => Settled::Unknown(unknown(&refused)),
+        Refusal::Limited { retry_after, .. } => Settled::Limited { decision, record, retry_after },
+        Refusal::Denied(_) => Settled::Denied { decision, record },
+        Refusal::Unrecorded(error) => Settled::Failed(unrecorded(&error)),
+    }
+}
+
+/// The words for what does not exist; the same for what is hidden or out of reach.
+fn unknown(refused: &Refused<'_>) -> RpcError {
+    let name = &refused.place.offered;
+    match refused.place.kind {
+        Some(CapabilityKind::Prompt) => RpcError::unknown_prompt(name),
+        Some(CapabilityKind::Resource | CapabilityKind::ResourceTemplate) => {
+            RpcError::unknown_resource(name, refused.asked.era())
+        }
+        Some(CapabilityKind::Tool) | None => RpcError::unknown_tool(name),
+    }
+}
+
+fn unrecorded(error: &LedgerError) -> RpcError {
+    tracing::error!(target: "doorward::ledger", %error, "a call is refused because it cannot be recorded");
+    RpcError {
+        code: error::INTERNAL,
+        message: "the audit log cannot be written, so nothing is relayed; see /readyz".to_owned(),
+        data: None,
+        status: 503,
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Settled {
+    /// Puts the end of a call into an envelope.
+    pub(crate) fn into_reply(self, id: &str, era: Era, operation: Operation) -> Reply {
+        match self {
+            Self::Result(result) => Reply::result(id, &result),
+            Self::Failed(error) | Self::Unknown(error) => Reply::error(Some(id), &error),
+            Self::Denied { decision, record } => denied(id, era, operation, &decision, &record),
+            Self::Limited { decision, record, retry_after } => {
+                let error = RpcError {
+                    code: RATE_LIMITED,
+                    message: decision.reasons.first().cloned().unwrap_or_default(),
+                    data: Some(decision_json(&decision, &record)),
+                    status: 429,
+                };
+                Reply { retry_after: Some(retry_after), ..Reply::error(Some(id), &error) }
+            }
+        }
+    }
+}
+
+fn denied(id: &str, era: Era, operation: Operation, decision: &Decision, record: &str) -> Reply {
+    let reason = decision.reasons.first().map_or("denied", String::as_str);
+    let text = format!("[POLICY DENIED] {reason}");
+    let data = decision_json(decision, record);
+    if operation != Operation::ToolsCall {
+        return Reply::error(Some(id), &RpcError::answer(POLICY_DENIED, text).with_data(data));
+    }
+    let meta = format!(r#","_meta":{{"dev.doorward/decision":{data}}}"#);
+    Reply::result(id, &error_result(&text, era, &meta))
+}
+
+/// A tool result that says what went wrong; `more` is JSON text of further members.
+fn error_result(text: &str, era: Era, more: &str) -> String {
+    let complete = if era == Era::Modern { r#""resultType":"complete","# } else { "" };
+    let text = quoted(text);
+    format!(r#"{{{complete}"content":[{{"type":"text","text":{text}}}],"isError":true{more}}}"#)
+}
+
+/// What a refused caller may know of the decision.
+fn decision_json(decision: &Decision, record: &str) -> String {
+    let mut out = format!(r#"{{"verdict":"{}","reasons":["#, decision.verdict);
+    for (at, reason) in decision.reasons.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_string(&mut out, reason);
+    }
+    out.push_str(r#"],"rule":"#);
+    match &decision.rule {
+        Some(rule) => push_string(&mut out, rule),
+        None => out.push_str("null"),
+    }
+    out.push_str(r#","record":"#);
+    push_string(&mut out, record);
+    out.push('}');
+    out
+}

@@ -1,0 +1,53 @@
+//! The endpoints a client can speak to.
+
+use doorward_model::ServerId;
+
+/// Which endpoint a message came to; it decides which names mean what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// `/mcp`: every server of the caller's view, tools as `<server>__<tool>`.
+    Aggregate,
+    /// `/mcp/{server}`: one server under its own names.
+    Server(ServerId),
+    /// `/mcp/_gateway`: the meta tools.
+    Gateway,
+}
+
+impl Surface {
+    /// The endpoint behind a URL path; `None` when there is none.
+    pub fn from_path(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/mcp")?;
+        match rest.strip_prefix('/') {
+            None if rest.is_empty() => Some(Self::Aggregate),
+            None => None,
+            Some("") => Some(Self::Aggregate),
+            Some("_gateway") => Some(Self::Gateway),
+            Some(server) => ServerId::try_from(server).ok().map(Self::Server),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exact_paths_are_endpoints() {
+        let github = ServerId::try_from("github").expect("valid");
+        let cases = [
+            ("/mcp", Some(Surface::Aggregate)),
+            ("/mcp/", Some(Surface::Aggregate)),
+            ("/mcp/github", Some(Surface::Server(github))),
+            ("/mcp/_gateway", Some(Surface::Gateway)),
+            ("/mcp/github/", None),
+            ("/mcp/%67ithub", None),
+            ("/mcp/GitHub", None),
+            ("/mcp/../mcp", None),
+            ("/mcpx", None),
+            ("/", None),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(Surface::from_path(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Trace context (W3C Trace Context, level 1): taken from the caller, handed on.
+
+use doorward_model::CallId;
+
+/// The trace that a call belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// 32 lower-case hexadecimal digits.
+    pub id: String,
+    /// 16 digits: the span of the caller, when it named one.
+    pub parent: Option<String>,
+    sampled: bool,
+    /// `tracestate` as received.
+    pub state: Option<String>,
+}
+
+impl Trace {
+    /// The trace named by a `traceparent`, or a new one that takes its id from the
+    /// call: a UUIDv7 is as unique as a trace id has to be.
+    pub fn of(call: CallId, traceparent: Option<&str>, tracestate: Option<&str>) -> Self {
+        if let Some((id, parent, sampled)) = traceparent.and_then(read) {
+            let state = tracestate.filter(|state| state.len() <= 512).map(str::to_owned);
+            return Self { id: id.to_owned(), parent: Some(parent.to_owned()), sampled, state };
+        }
+        Self { id: call.to_string().replace('-', ""), parent: None, sampled: true, state: None }
+    }
+
+    /// The `traceparent` for what this call causes; `span` identifies the call in it.
+    pub fn child(&self, call: CallId) -> String {
+        format!("00-{}-{}-0{}", self.id, span(call), u8::from(self.sampled))
+    }
+}
+
+/// The span id of a call: the random half of its id.
+pub fn span(call: CallId) -> String {
+    call.to_string().replace('-', "")[16..].to_owned()
+}
+
+fn read(text: &str) -> Option<(&str, &str, bool)> {
+    let mut parts = text.split('-');
+    let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |text: &str, len: usize| {
+        text.len() == len && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
+    };
+    let zero = |text: &str| text.bytes().all(|c| c == b'0');
+    let valid = hex(version, 2)
+        && version != "ff"
+        && (version != "00" || parts.next().is_none())
+        && hex(id, 32)
+        && !zero(id)
+        && hex(parent, 16)
+        && !zero(parent)
+        && hex(flags, 2);
+    let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
+    valid.then_some((id, parent, sampled))
+}
+
+#[cfg(test)]
+mod tests {
+    use doorward_model::Timestamp;
+    use doorward_model::clock::Fixed;
+
+    use super::*;
+
+    #[test]
+    fn a_wellformed_parent_is_continued_and_anything_else_starts_anew() {
+        let call = CallId::new(Timestamp::from_micros(1_700_000_000_000_000), &Fixed::new(1));
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = Trace::of(call, Some(parent), Some("a=b"));
+        assert_eq!(trace.id, "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(trace.child(call), format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", span(call)));
+        let malformed = [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        ];
+        for text in malformed {
+            let trace = Trace::of(call, Some(text), Some("a=b"));
+            assert_eq!((trace.parent, trace.state), (None, None), "{text}");
+            assert_eq!(trace.id, call.to_string().replace('-', ""), "{text}");
+        }
+    }
+}

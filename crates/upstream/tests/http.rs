@@ -1,0 +1,670 @@
+//! Links over HTTP against real sockets: what is sent, what is accepted as an
+//! answer, and what is left behind.
+
+mod common;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{
+    INITIALIZED, Mock, Reply, SOON, Seen, World, echo, events, json, legacy, modern, quick, result, status,
+    within,
+};
+use doorward_model::{CapabilityKind, Secret};
+use doorward_upstream::{
+    Call, Credential, Event, Listing, Protocol, ServerSpec, Settings, State, Transport, UpstreamError,
+};
+use doorward_wire::Era;
+use tokio::sync::mpsc;
+
+#[tokio::test]
+async fn a_stateless_server_is_found_and_called_on_one_connection() {
+    let mock = Mock::modern(|seen| result(seen, r#"{"content":[]}"#)).await;
+    let world = World::http(&mock);
+    assert_eq!(world.status().state, State::Registered);
+    assert!(mock.log().is_empty(), "nothing is reached before it is needed");
+    for _ in 0..3 {
+        assert_eq!(world.echo().await.expect("answered"), r#"{"content":[]}"#);
+    }
+    let headers = [("Mcp-Param-Region".to_owned(), "ü".to_owned())];
+    let call = Call {
+        target: Some("doc://é"),
+        extra_headers: &headers,
+        client_info: r#"{"name":"c"}"#,
+        capabilities: r#"{"roots":{}}"#,
+        meta: r#""traceparent":"00-1""#,
+        ..echo()
+    };
+    let answer = world.call(call).await.expect("answered");
+    assert_eq!((answer.status, answer.bytes), (Some(200), answer.message.bytes().len()));
+
+    let log = mock.log();
+    assert_eq!(mock.methods(), ["server/discover", "tools/call", "tools/call", "tools/call", "tools/call"]);
+    assert!(log.iter().all(|seen| seen.connection == 0 && seen.header("mcp-session-id").is_empty()));
+    assert_eq!(log[0].header("mcp-protocol-version"), "2026-07-28");
+    let last = &log[4];
+    assert_eq!(last.header("mcp-method"), "tools/call");
+    assert_eq!(last.header("mcp-name"), "=?base64?ZG9jOi8vw6k=?=");
+    assert_eq!(last.header("mcp-param-region"), "=?base64?w7w=?=");
+    assert_eq!(last.header("accept"), "application/json, text/event-stream");
+    assert_eq!(last.header("content-type"), "application/json");
+    assert_eq!(
+        last.body,
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{{"name":"echo","arguments":{{"a":1}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{"roots":{{}}}},"io.modelcontextprotocol/clientInfo":{{"name":"c"}},"traceparent":"00-1"}}}}}}"#,
+            last.id()
+        )
+    );
+    let status = world.status();
+    assert_eq!((status.state, status.era), (State::Connected, Some(Era::Modern)));
+    assert_eq!(status.protocol_version.as_deref(), Some("2026-07-28"));
+    assert!(status.last_ok_at.is_some() && status.uptime.is_some() && status.pid.is_none());
+}
+
+#[tokio::test]
+async fn every_caller_has_a_session_of_its_own_with_an_older_server() {
+    let mock = Mock::legacy(|seen| result(seen, &format!("{:?}", seen.header("mcp-session-id")))).await;
+    let world = World::http(&mock);
+    let mut sessions = Vec::new();
+    for affinity in ["alice", "bob", "alice", "bob"] {
+        let answer = world.call(Call { affinity, ..echo() }).await.expect("answered");
+        sessions.push(answer.message.root().get("result").expect("a result").raw().to_owned());
+    }
+    assert_eq!(sessions, [r#""s-1""#, r#""s-2""#, r#""s-1""#, r#""s-2""#]);
+    mock.wait("GET", 1).await;
+    let log = mock.log();
+    let of = |method: &str| log.iter().filter(|seen| seen.rpc() == method).collect::<Vec<_>>();
+    assert_eq!(of("initialize").len(), 3, "one for the gateway itself");
+    assert_eq!(of("notifications/initialized").len(), 3);
+    assert!(of("initialize").iter().all(|seen| seen.header("mcp-session-id").is_empty()));
+    assert_eq!(of("GET").len(), 1, "only the gateway's own session listens");
+    let call = of("tools/call")[0];
+    assert_eq!(call.header("mcp-protocol-version"), "2025-11-25");
+    assert!(call.header("mcp-method").is_empty());
+    assert!(!call.body.contains("_meta"), "{}", call.body);
+    assert_eq!(world.upstreams.session_count(&world.id), Some(3));
+
+    within(world.upstreams.shutdown()).await;
+    let ended: Vec<_> = mock.log().into_iter().filter(|seen| seen.method == "DELETE").collect();
+    assert_eq!(ended.len(), 3);
+    assert_eq!(world.status().state, State::Disabled);
+    assert!(matches!(world.echo().await, Err(UpstreamError::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn many_first_calls_open_one_session() {
+    let mock = Mock::legacy(|seen| result(seen, "{}")).await;
+    let world = Arc::new(World::http(&mock));
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let world = Arc::clone(&world);
+        calls.spawn(async move { world.echo().await.expect("answered") });
+    }
+    while let Some(call) = calls.join_next().await {
+        call.expect("no panic");
+    }
+    assert_eq!((mock.count("initialize"), mock.count("tools/call")), (2, 40));
+}
+
+#[tokio::test]
+async fn a_forgotten_session_is_opened_again_and_the_call_repeated_once() {
+    let forgotten = || {
+        let body = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#;
+        Reply::Full(400, "content-type: application/json\r\n".into(), body.into())
+    };
+    for by_rule in [true, false] {
+        let mock = Mock::legacy(move |seen| match seen.header("mcp-session-id") {
+            "s-1" if by_rule => status(404),
+            "s-1" => forgotten(),
+            _ => result(seen, "{}"),
+        })
+        .await;
+        let world = World::http(&mock);
+        assert_eq!(world.echo().await.expect("answered"), "{}");
+        assert_eq!((mock.count("initialize"), mock.count("tools/call")), (3, 2));
+        assert_eq!(world.echo().await.expect("answered"), "{}");
+        assert_eq!(mock.count("initialize"), 3);
+    }
+
+    let mock = Mock::legacy(|_| status(404)).await;
+    let world = World::http(&mock);
+    let error = world.echo().await.expect_err("lost twice");
+    assert!(matches!(error, UpstreamError::Status { status: 404, .. }), "{error}");
+    assert_eq!(mock.count("tools/call"), 2);
+}
+
+#[tokio::test]
+async fn a_streamed_answer_brings_news_and_questions_along() {
+    let mock = Mock::legacy(|seen| {
+        let id = seen.id();
+        events(&[
+            format!(r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{id},"progress":1}}}}"#),
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":999,"progress":1}}"#.into(),
+            r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#.into(),
+            r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#.into(),
+            r#"{"jsonrpc":"2.0","id":"q1","method":"ping"}"#.into(),
+            r#"{"jsonrpc":"2.0","id":"q2","method":"sampling/createMessage","params":{}}"#.into(),
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#),
+        ])
+    })
+    .await;
+    let mut world = World::http(&mock);
+    let (notify, mut notes) = mpsc::channel(8);
+    let call = Call { notify: Some(notify), progress_token: Some("\"mine\""), ..echo() };
+    let answer = world.call(call).await.expect("answered");
+    assert_eq!(answer.message.root().get("result").expect("a result").raw(), r#"{"content":[]}"#);
+    let mut heard = Vec::new();
+    while let Some(note) = notes.recv().await {
+        heard.push(String::from_utf8(note.to_vec()).expect("text"));
+    }
+    assert_eq!(
+        heard,
+        [
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"mine","progress":1}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#,
+        ]
+    );
+    let changed = Event::CatalogChanged(world.id.clone(), CapabilityKind::Tool);
+    world.event(|event| *event == changed).await;
+    let replies: Vec<_> = mock.log().into_iter().filter(|seen| seen.rpc().is_empty()).collect();
+    assert_eq!(replies[0].body, r#"{"jsonrpc":"2.0","id":"q1","result":{}}"#);
+    assert!(replies[1].body.contains(r#""id":"q2","error":{"code":-32601"#), "{}", replies[1].body);
+    assert!(replies.iter().all(|seen| seen.header("mcp-session-id") == "s-1"));
+    let sent = mock.log().into_iter().find(|seen| seen.rpc() == "tools/call").expect("sent");
+    assert!(sent.body.contains(&format!(r#""_meta":{{"progressToken":{}}}"#, sent.id())), "{}", sent.body);
+}
+
+#[tokio::test]
+async fn streamed_answers_use_one_connection_again() {
+    let mock =
+        Mock::modern(|seen| events(&[format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, seen.id())]))
+            .await;
+    let world = World::http(&mock);
+    for _ in 0..30 {
+        assert_eq!(world.echo().await.expect("answered"), "{}");
+        tokio::task::yield_now().await;
+    }
+    let connections = mock.log().iter().map(|seen| seen.connection).max().expect("some");
+    assert!(connections < 15, "{connections} connections for 30 calls");
+}
+
+#[tokio::test]
+async fn a_question_on_a_stateless_stream_fails_the_call() {
+    let mock = Mock::modern(|_| {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        sender
+            .send("data: {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"roots/list\"}\n\n".into())
+            .expect("open");
+        // The stream stays open: without the rule this call would hang.
+        std::mem::forget(sender);
+        Reply::Stream(receiver)
+    })
+    .await;
+    let world = World::http(&mock);
+    let error = world.echo().await.expect_err("a violation");
+    assert!(error.to_string().contains("which revision 2026-07-28 does not have"), "{error}");
+    mock.wait("closed", 1).await;
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_an_error_and_never_a_hang() {
+    let protocol = |error: &UpstreamError| matches!(error, UpstreamError::Protocol { .. });
+    let unreachable = |error: &UpstreamError| matches!(error, UpstreamError::Unreachable { .. });
+    type Case = (&'static str, fn(&Seen) -> Reply, fn(&UpstreamError) -> bool);
+    let cases: Vec<Case> = vec![
+        ("another id", |_| json(r#"{"jsonrpc":"2.0","id":"x","result":{}}"#), protocol),
+        ("another number", |_| json(r#"{"jsonrpc":"2.0","id":999,"result":{}}"#), protocol),
+        ("no JSON", |_| json("oops"), protocol),
+        ("nothing", |_| json(""), protocol),
+        (
+            "two values",
+            |seen| json(format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}{{}}"#, seen.id())),
+            protocol,
+        ),
+        (
+            "a key twice",
+            |seen| json(format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}},"result":1}}"#, seen.id())),
+            protocol,
+        ),
+        (
+            "a batch",
+            |seen| json(format!(r#"[{{"jsonrpc":"2.0","id":{},"result":{{}}}}]"#, seen.id())),
+            protocol,
+        ),
+        (
+            "a request",
+            |seen| json(format!(r#"{{"jsonrpc":"2.0","id":{},"method":"x"}}"#, seen.id())),
+            protocol,
+        ),
+        ("accepted only", |_| status(202), protocol),
+        ("a page", |_| Reply::Full(200, "content-type: text/html\r\n".into(), "<p>hi".into()), protocol),
+        ("an empty stream", |_| events(&[]), protocol),
+        ("a stream for another", |_| events(&[r#"{"jsonrpc":"2.0","id":999,"result":{}}"#.into()]), protocol),
+        (
+            "a redirect",
+            |_| Reply::Full(307, "location: http://127.0.0.1:1/\r\n".into(), String::new()),
+            |error| matches!(error, UpstreamError::Status { status: 307, .. }),
+        ),
+        ("trouble", |_| status(503), |error| matches!(error, UpstreamError::Status { status: 503, .. })),
+        ("hanging up", |_| Reply::Hangup, unreachable),
+        ("half a stream", |_| Reply::Cut("data: {".into()), unreachable),
+    ];
+    for (case, handle, expected) in cases {
+        for modern in [true, false] {
+            let mock = if modern { Mock::modern(handle).await } else { Mock::legacy(handle).await };
+            let world = World::http(&mock);
+            let error = world.echo().await.expect_err(case);
+            assert!(expected(&error), "{case}: {error:?}");
+            assert_eq!(mock.count("tools/call"), 1, "{case}: a call is never sent twice");
+            assert!(world.status().last_error.is_some(), "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_server_are_answers_whatever_their_status() {
+    for code in [200, 400, 404, 500] {
+        let mock = Mock::modern(move |seen| {
+            let body =
+                format!(r#"{{"jsonrpc":"2.0","id":{},"error":{{"code":-32602,"message":"no"}}}}"#, seen.id());
+            Reply::Full(code, "content-type: Application/JSON;charset=utf-8\r\n".into(), body)
+        })
+        .await;
+        let world = World::http(&mock);
+        let answer = world.call(echo()).await.expect("an answer");
+        assert_eq!(answer.status, Some(code));
+        assert!(answer.message.root().get("error").is_some());
+        assert_eq!(world.status().state, State::Connected);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_credential_says_so_in_its_state() {
+    for code in [401, 403] {
+        let mock = Mock::new(move |seen| match seen.header("authorization") {
+            "Bearer sesame" => modern(seen).unwrap_or_else(|| result(seen, "{}")),
+            _ => Reply::Full(code, "www-authenticate: Bearer realm=\"x\"\r\n".into(), String::new()),
+        })
+        .await;
+        let world = World::http(&mock);
+        let error = world.echo().await.expect_err("refused");
+        assert!(
+            matches!(&error, UpstreamError::AuthRequired { challenge: Some(text), .. } if text == "Bearer realm=\"x\""),
+            "{error:?}"
+        );
+        assert!(!error.may_have_run());
+        assert_eq!(world.status().state, State::AuthRequired);
+
+        let mut spec = ServerSpec::new(world.id.clone(), Transport::Http { url: mock.url.clone() });
+        spec.credential = Credential::Bearer(Secret::new("sesame"));
+        world.upstreams.configure(vec![spec]);
+        assert_eq!(world.echo().await.expect("let in"), "{}");
+        assert_eq!(world.status().state, State::Connected);
+    }
+}
+
+#[tokio::test]
+async fn the_rest_of_a_broken_stream_is_asked_for() {
+    let pending = Arc::new(Mutex::new(String::new()));
+    let calls = Arc::clone(&pending);
+    let sessions = AtomicUsize::new(0);
+    let mock = Mock::new(move |seen| match seen.rpc().as_str() {
+        "GET" if seen.header("last-event-id") == "e1" => events(&[format!(
+            r#"{{"jsonrpc":"2.0","id":{},"result":{{"late":true}}}}"#,
+            calls.lock().expect("set")
+        )]),
+        "tools/call" => {
+            *calls.lock().expect("set") = seen.id();
+            Reply::Cut("id: e1\nretry: 10\ndata:\n\n".into())
+        }
+        _ => legacy(seen, &sessions).expect("handled"),
+    })
+    .await;
+    let world = World::http(&mock);
+    assert_eq!(world.echo().await.expect("answered"), r#"{"late":true}"#);
+    assert_eq!(mock.count("tools/call"), 1);
+    drop(pending);
+}
+
+#[tokio::test]
+async fn a_late_answer_is_a_timeout_and_the_server_is_told() {
+    let mock = Mock::legacy(|_| Reply::Silence).await;
+    let world = World::http(&mock);
+    let call = Call { deadline: Some(Duration::from_millis(80)), ..echo() };
+    let error = world.call(call).await.expect_err("late");
+    assert_eq!(error.to_string(), "MCP request timeout after 80ms: tools/call");
+    assert_eq!(world.status().state, State::Degraded);
+    let cancelled = mock.wait("notifications/cancelled", 1).await;
+    let call = mock.wait("tools/call", 1).await;
+    assert!(cancelled.body.contains(&format!(r#""requestId":{},"#, call.id())), "{}", cancelled.body);
+    assert_eq!(cancelled.header("mcp-session-id"), "s-1");
+
+    let mock = Mock::modern(|_| Reply::Silence).await;
+    let world = World::http(&mock);
+    let call = Call { deadline: Some(Duration::from_millis(80)), ..echo() };
+    assert!(matches!(world.call(call).await, Err(UpstreamError::Timeout { .. })));
+    mock.wait("closed", 1).await;
+    assert_eq!(mock.count("notifications/cancelled"), 0, "closing is how this revision cancels");
+}
+
+#[tokio::test]
+async fn a_dropped_call_is_withdrawn() {
+    let mock = Mock::legacy(|_| Reply::Silence).await;
+    let world = Arc::new(World::http(&mock));
+    let caller = Arc::clone(&world);
+    let call = tokio::spawn(async move { caller.echo().await });
+    mock.wait("tools/call", 1).await;
+    call.abort();
+    mock.wait("notifications/cancelled", 1).await;
+}
+
+#[tokio::test]
+async fn progress_does_not_extend_the_deadline() {
+    let mock = Mock::modern(|seen| {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let id = seen.id();
+        tokio::spawn(async move {
+            let note = format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{{\"progressToken\":{id},\"progress\":1}}}}\n\n");
+            while sender.send(note.clone()).is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        Reply::Stream(receiver)
+    })
+    .await;
+    let world = World::http(&mock);
+    let call = Call { deadline: Some(Duration::from_millis(100)), ..echo() };
+    assert!(matches!(world.call(call).await, Err(UpstreamError::Timeout { .. })));
+}
+
+#[tokio::test]
+async fn an_answer_beyond_the_limit_is_refused() {
+    let settings = Settings { max_answer: 1000, ..quick() };
+    let long =
+        |seen: &Seen| format!(r#"{{"jsonrpc":"2.0","id":{},"result":{:?}}}"#, seen.id(), "x".repeat(2000));
+    let as_json = Mock::modern(move |seen| json(long(seen))).await;
+    let as_stream = Mock::modern(move |seen| events(&[long(seen)])).await;
+    for mock in [as_json, as_stream] {
+        let world = World::new(Transport::Http { url: mock.url.clone() }, settings.clone(), |_| {});
+        let error = world.echo().await.expect_err("too long");
+        assert!(matches!(error, UpstreamError::TooLarge { limit: 1000, .. }), "{error}");
+    }
+}
+
+fn lists(seen: &Seen, changed: &AtomicUsize) -> Option<Reply> {
+    let page = |items: &str, more: &str| Some(result(seen, &format!("{{{items}{more}}}")));
+    match (seen.rpc().as_str(), seen.body.contains("cursor"), seen.body.contains(r#""cursor":"""#)) {
+        ("tools/list", false, _) => {
+            let name =
+                format!(r#""tools":[{{"name":"a-{}","inputSchema":{{}}}}]"#, changed.load(Ordering::SeqCst));
+            page(&name, r#","nextCursor":"""#)
+        }
+        ("tools/list", _, true) => page(r#""tools":[{"name":"b"},{"nameless":1}]"#, r#","nextCursor":"x""#),
+        ("tools/list", _, false) => page(r#""tools":[{"name":"c", "x":9007199254740993}]"#, ""),
+        ("resources/list", ..) => page(r#""resources":[{"uri":"a:b","name":"n"}]"#, ""),
+        ("resources/templates/list", ..) => Some(json(format!(
+            r#"{{"jsonrpc":"2.0","id":{},"error":{{"code":-32601,"message":"x"}}}}"#,
+            seen.id()
+        ))),
+        _ => None,
+    }
+}
+
+const WITH_LISTS: &str = r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"resources":{}},"serverInfo":{"name":"m"},"instructions":"read me"}"#;
+
+#[tokio::test]
+async fn everything_offered_is_listed_once_until_it_changes() {
+    let changed = Arc::new(AtomicUsize::new(0));
+    let (tell, stream) = mpsc::unbounded_channel();
+    let stream = Mutex::new(Some(stream));
+    let counter = Arc::clone(&changed);
+    let mock = Mock::new(move |seen| match seen.rpc().as_str() {
+        "server/discover" => status(400),
+        "initialize" => result(seen, WITH_LISTS),
+        "GET" => stream.lock().expect("set").take().map_or_else(|| status(405), Reply::Stream),
+        method if method.starts_with("notifications/") => status(202),
+        _ => lists(seen, &counter).expect("a list"),
+    })
+    .await;
+    let mut world = World::http(&mock);
+    let upstreams = world.upstreams.clone();
+    let (one, two) = tokio::join!(upstreams.catalog(&world.id), upstreams.catalog(&world.id));
+    let (one, two) = (one.expect("listed"), two.expect("listed"));
+    assert!(Arc::ptr_eq(&one, &two), "asked for once");
+    let found: Vec<_> = one.definitions.iter().map(|it| format!("{:?} {}", it.kind, it.name)).collect();
+    assert_eq!(found, ["Tool a-0", "Tool b", "Tool c", "Resource a:b"]);
+    assert_eq!(&one.definitions[2].raw[..], br#"{"name":"c", "x":9007199254740993}"#);
+    assert_eq!((one.instructions.as_deref(), &*one.protocol_version), (Some("read me"), "2025-06-18"));
+    assert_eq!(&one.server_info[..], br#"{"name":"m"}"#);
+    assert_eq!(mock.count("tools/list"), 3);
+    assert!(Arc::ptr_eq(&one, &upstreams.catalog(&world.id).await.expect("kept")));
+    assert_eq!(mock.count("prompts/list"), 0, "not declared");
+
+    mock.wait("GET", 1).await;
+    changed.store(1, Ordering::SeqCst);
+    tell.send("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n".into())
+        .expect("open");
+    let expected = Event::CatalogChanged(world.id.clone(), CapabilityKind::Tool);
+    world.event(|event| *event == expected).await;
+    let new = upstreams.catalog(&world.id).await.expect("listed");
+    assert_eq!(&*new.definitions[0].name, "a-1");
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_refused() {
+    let round = Mock::modern(|seen| result(seen, r#"{"tools":[],"nextCursor":"again"}"#)).await;
+    let world = World::http(&round);
+    let error = within(world.upstreams.catalog(&world.id)).await.expect_err("a circle");
+    assert!(error.to_string().contains("same page"), "{error}");
+
+    let endless =
+        Mock::modern(|seen| result(seen, &format!(r#"{{"tools":[],"nextCursor":"{}"}}"#, seen.id()))).await;
+    let listing = Listing { pages: 7, ..Settings::default().listing };
+    let world =
+        World::new(Transport::Http { url: endless.url.clone() }, Settings { listing, ..quick() }, |_| {});
+    let error = within(world.upstreams.catalog(&world.id)).await.expect_err("no end");
+    assert!(error.to_string().contains("too many pages"), "{error}");
+    assert_eq!(endless.count("tools/list"), 7);
+}
+
+#[tokio::test]
+async fn a_stateless_server_is_subscribed_to() {
+    let (tell, stream) = mpsc::unbounded_channel();
+    let stream = Mutex::new(Some(stream));
+    let mock = Mock::new(move |seen| match seen.rpc().as_str() {
+        "server/discover" => result(
+            seen,
+            r#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true},"prompts":{"listChanged":true}}}"#,
+        ),
+        "subscriptions/listen" => stream.lock().expect("set").take().map_or_else(|| status(404), Reply::Stream),
+        _ => result(seen, "{}"),
+    })
+    .await;
+    let mut world = World::http(&mock);
+    world.echo().await.expect("answered");
+    let listen = mock.wait("subscriptions/listen", 1).await;
+    assert!(listen.body.contains(r#""notifications":{"toolsListChanged":true,"promptsListChanged":true}"#));
+    tell.send(
+        "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/prompts/list_changed\",\"params\":{}}\n\n"
+            .into(),
+    )
+    .expect("open");
+    let expected = Event::CatalogChanged(world.id.clone(), CapabilityKind::Prompt);
+    world.event(|event| *event == expected).await;
+}
+
+/// A server of 2024-11-05: answers come on the stream that a GET opened.
+async fn event_stream_server(endpoint: &'static str) -> Mock {
+    let stream: Arc<Mutex<Option<mpsc::UnboundedSender<String>>>> = Arc::default();
+    Mock::new(move |seen| match (seen.method.as_str(), seen.rpc().as_str()) {
+        ("GET", _) => {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            sender.send(format!("event: endpoint\ndata: {endpoint}\n\n")).expect("open");
+            *stream.lock().expect("set") = Some(sender);
+            Reply::Stream(receiver)
+        }
+        ("POST", _) if seen.path == "/mcp" => status(405),
+        ("POST", method) => {
+            let answer = match method {
+                "initialize" => {
+                    r#"{"protocolVersion":"2024-11-05","capabilities":{},"serverInfo":{"name":"old"}}"#
+                }
+                "tools/call" => r#"{"old":true}"#,
+                _ => return status(202),
+            };
+            let text = format!(
+                "event: message\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{answer}}}\n\n",
+                seen.id()
+            );
+            stream.lock().expect("set").as_ref().expect("a stream").send(text).expect("open");
+            status(202)
+        }
+        _ => status(405),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_oldest_transport_is_spoken_when_asked_for_or_when_nothing_else_is_there() {
+    for transport in [|url| Transport::Sse { url }, |url| Transport::Http { url }] {
+        let mock = event_stream_server("/messages?session=7").await;
+        let world = World::new(transport(mock.url.clone()), quick(), |_| {});
+        assert_eq!(world.echo().await.expect("answered"), r#"{"old":true}"#);
+        assert_eq!(world.status().protocol_version.as_deref(), Some("2024-11-05"));
+        let call = mock.wait("tools/call", 1).await;
+        assert_eq!(call.path, "/messages?session=7");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_elsewhere_gets_nothing() {
+    let elsewhere = Mock::new(|_| status(202)).await;
+    let endpoint: &'static str = String::leak(elsewhere.url.clone());
+    let mock = event_stream_server(endpoint).await;
+    let world = World::new(Transport::Sse { url: mock.url.clone() }, quick(), |_| {});
+    let error = world.echo().await.expect_err("refused");
+    assert!(error.to_string().contains("another origin"), "{error}");
+    assert!(elsewhere.log().is_empty());
+}
+
+#[tokio::test]
+async fn unchanged_servers_keep_their_links_and_changed_ones_are_left_in_order() {
+    let mock = Mock::legacy(|seen| result(seen, "{}")).await;
+    let world = World::http(&mock);
+    world.echo().await.expect("answered");
+    let spec = |seconds| {
+        let mut spec = ServerSpec::new(world.id.clone(), Transport::Http { url: mock.url.clone() });
+        spec.timeout = Duration::from_secs(seconds);
+        spec.start_timeout = Duration::from_secs(10);
+        spec
+    };
+    world.upstreams.configure(vec![spec(10)]);
+    world.echo().await.expect("answered");
+    assert_eq!(mock.count("initialize"), 2, "the same link");
+    world.upstreams.configure(vec![spec(11)]);
+    mock.wait("DELETE", 2).await;
+    world.echo().await.expect("answered");
+    assert_eq!(mock.count("initialize"), 4);
+    world.upstreams.configure(Vec::new());
+    mock.wait("DELETE", 4).await;
+    assert!(world.upstreams.status(&world.id).is_none());
+}
+
+#[tokio::test]
+async fn sessions_are_bounded_in_number_and_in_time() {
+    let mock = Mock::legacy(|seen| result(seen, "{}")).await;
+    let settings = Settings { max_sessions: 3, session_idle: Duration::from_millis(50), ..quick() };
+    let world = World::new(Transport::Http { url: mock.url.clone() }, settings, |_| {});
+    for affinity in ["a", "b", "c", "d", "e"] {
+        world.call(Call { affinity, ..echo() }).await.expect("answered");
+        assert!(world.upstreams.session_count(&world.id).expect("configured") <= 3);
+    }
+    mock.wait("DELETE", 5).await;
+    assert_eq!(world.upstreams.session_count(&world.id), Some(1), "the gateway's own stays");
+}
+
+#[tokio::test]
+async fn a_silent_server_is_asked_after_and_its_end_noticed() {
+    let mock =
+        Mock::modern(|seen| if seen.body.contains("kill") { Reply::Hangup } else { result(seen, "{}") })
+            .await;
+    let settings = Settings { health_every: Some(Duration::from_millis(50)), ..quick() };
+    let mut world = World::new(Transport::Http { url: mock.url.clone() }, settings, |_| {});
+    world.echo().await.expect("answered");
+    mock.wait("server/discover", 3).await;
+    assert_eq!(world.status().state, State::Connected);
+    let down = Event::StateChanged(world.id.clone(), State::Error);
+    let call = Call { meta: r#""kill":1"#, ..echo() };
+    assert!(world.call(call).await.is_err());
+    world.event(|event| *event == down).await;
+    let up = Event::StateChanged(world.id.clone(), State::Connected);
+    world.event(|event| *event == up).await;
+}
+
+#[tokio::test]
+async fn nobody_at_home_and_no_way_there_are_told_apart() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let url = format!("http://{}/mcp", free.local_addr().expect("bound"));
+    drop(free);
+    let world = World::new(Transport::Http { url }, quick(), |_| {});
+    let error = world.echo().await.expect_err("nobody");
+    assert!(matches!(error, UpstreamError::Unreachable { .. }) && !error.may_have_run(), "{error:?}");
+    assert_eq!(error.to_string(), "server `one` cannot be reached");
+    assert_eq!(world.status().state, State::Error);
+
+    let far = Transport::Http { url: "http://api.example/mcp".into() };
+    let error = World::new(far, quick(), |_| {}).echo().await.expect_err("unencrypted");
+    assert!(error.to_string().contains("may only be reached over https"), "{error}");
+}
+
+#[tokio::test]
+async fn an_era_that_is_prescribed_is_not_probed() {
+    let old = Mock::legacy(|seen| result(seen, "{}")).await;
+    World::http_as(&old, Protocol::Legacy).echo().await.expect("answered");
+    assert_eq!(old.count("server/discover"), 0);
+
+    let error = World::http_as(&old, Protocol::Modern).echo().await.expect_err("too old");
+    assert!(error.to_string().contains("does not speak revision 2026-07-28"), "{error}");
+    assert_eq!(old.count("initialize"), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_changes_its_era_is_found_out() {
+    let upgraded = Arc::new(AtomicUsize::new(0));
+    let (era, sessions) = (Arc::clone(&upgraded), AtomicUsize::new(0));
+    let mock = Mock::new(move |seen| match era.load(Ordering::SeqCst) {
+        0 => legacy(seen, &sessions).unwrap_or_else(|| result(seen, "{}")),
+        _ if seen.header("mcp-protocol-version") == "2026-07-28" => {
+            modern(seen).unwrap_or_else(|| result(seen, r#"{"new":1}"#))
+        }
+        _ => status(404),
+    })
+    .await;
+    let world = World::http(&mock);
+    assert_eq!(world.echo().await.expect("answered"), "{}");
+    upgraded.store(1, Ordering::SeqCst);
+    let error = world.echo().await.expect_err("neither session nor transport");
+    assert!(matches!(error, UpstreamError::Status { status: 404, .. }), "{error}");
+    assert_eq!(world.echo().await.expect("answered"), r#"{"new":1}"#);
+}
+
+#[tokio::test]
+async fn a_server_without_session_ids_is_opened_once_for_all() {
+    let mock = Mock::new(|seen| match seen.rpc().as_str() {
+        "server/discover" => status(400),
+        "initialize" => result(seen, INITIALIZED),
+        "GET" => status(405),
+        "tools/call" => result(seen, "{}"),
+        _ => status(202),
+    })
+    .await;
+    let world = World::http(&mock);
+    for affinity in ["a", "b", "c"] {
+        world.call(Call { affinity, ..echo() }).await.expect("answered");
+    }
+    assert_eq!(mock.count("initialize"), 1);
+    within(world.upstreams.shutdown()).await;
+    assert_eq!(mock.count("DELETE"), 0);
+    assert!(SOON > Duration::ZERO);
+}

@@ -1,1 +1,0 @@
-//! Sealing what must not be read at rest.
