@@ -62,7 +62,7 @@ async fn hidden_out_of_reach_and_unknown_are_the_same_bytes() {
     let mut config = std::fs::read_to_string(world.config_path()).expect("readable");
     config = config.replace("roles: [guest], enabled", "roles: [guest], servers: [github], enabled");
     std::fs::write(world.config_path(), config).expect("written");
-    world.running.reload().await.expect("a valid file");
+    world.running.reload().expect("a valid file");
     let bob = world.modern("/mcp", BOB);
     assert_eq!(bob.tools().await, ["github__echo", "github__get_issue", "github__create_refund", "github__leak"]);
     let names = ["github__delete_repository", "other__echo", "nobody__echo", "github__no_such_tool"];
@@ -132,7 +132,7 @@ async fn a_disabled_capability_is_nobodys() {
     let config = std::fs::read_to_string(world.config_path()).expect("readable");
     let config = config.replace("enabled: true}\npolicies", "enabled: true, disable: [\"delete_*\"]}\npolicies");
     std::fs::write(world.config_path(), config).expect("written");
-    world.running.reload().await.expect("a valid file");
+    world.running.reload().expect("a valid file");
     let alice = world.modern("/mcp/github", ALICE);
     assert!(!alice.tools().await.contains(&"delete_repository".to_owned()));
     let answer = alice.call("delete_repository", json!({})).await;

@@ -123,7 +123,8 @@ fn no_denied_call_reaches_a_server_and_lists_never_lie() {
 }
 
 async fn try_case(world: &World, base: &str, case: &Case) -> Result<(), String> {
-    world.running.install(&case.yaml(base)).map_err(|error| format!("{error:#}\n{}", case.yaml(base)))?;
+    std::fs::write(world.config_path(), case.yaml(base)).map_err(|error| error.to_string())?;
+    world.running.reload().map_err(|error| format!("{error:#}\n{}", case.yaml(base)))?;
     for recorder in &world.recorders {
         recorder.forget();
     }

@@ -19,7 +19,7 @@ async fn a_servers_credential_reaches_it_and_is_scrubbed_from_everything_it_says
         &format!("enabled: true, credential: {{kind: bearer, token: \"{BEARER}\"}}}}\npolicies"),
     );
     std::fs::write(world.config_path(), config).expect("written");
-    world.running.reload().await.expect("a valid file");
+    world.running.reload().expect("a valid file");
     let alice = world.modern("/mcp", ALICE);
     let leaked = alice.call("github__leak", json!({"say": format!("my token is {BEARER}!")})).await;
     assert!(leaked.text().starts_with("my token is ") && !leaked.text().contains(BEARER), "{}", leaked.text());

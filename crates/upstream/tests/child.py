@@ -1,0 +1,123 @@
+"""A server over stdio for the tests. Its habits come as arguments."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+HABITS = set(sys.argv[1:])
+INITIALIZED = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {"tools": {"listChanged": True}},
+    "serverInfo": {"name": "child", "version": "1"},
+}
+DISCOVERED = {
+    "resultType": "complete",
+    "supportedVersions": ["2026-07-28"],
+    "capabilities": {"tools": {}},
+    "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "child"}},
+}
+received = []
+
+
+def write(data):
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def send(message):
+    write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+
+
+def answer(request, result):
+    send({"jsonrpc": "2.0", "id": request["id"], "result": result})
+
+
+def refuse(request):
+    send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "Method not found"}})
+
+
+def call(request):
+    params = request["params"]
+    name, arguments = params["name"], params.get("arguments", {})
+    if name == "echo":
+        answer(request, arguments)
+    elif name == "silence":
+        pass
+    elif name == "crash":
+        sys.stderr.write("going down\n")
+        sys.stderr.flush()
+        os._exit(3)
+    elif name == "received":
+        answer(request, {"received": received})
+    elif name == "environment":
+        answer(request, {"env": dict(os.environ), "argv": sys.argv[1:], "pid": os.getpid(), "cwd": os.getcwd()})
+    elif name == "leak":
+        sys.stderr.write("the token is " + os.environ["TOKEN"] + " \x1b[31m\n")
+        sys.stderr.flush()
+        answer(request, {})
+    elif name == "chatter":
+        for number in range(5000):
+            sys.stderr.write(f"chatter {number}\n")
+        sys.stderr.flush()
+        write(b"hello on the wrong stream\n\n{}\n[1,2\n")
+        answer(request, {})
+    elif name == "split":
+        text = json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": {"text": "€uro 😀"}}, ensure_ascii=False)
+        for byte in text.encode() + b"\r\n":
+            write(bytes([byte]))
+    elif name == "long":
+        answer(request, {"text": "x" * arguments["length"]})
+    elif name == "spawn":
+        child = subprocess.Popen(["sleep", "600"])
+        answer(request, {"pid": child.pid})
+    elif name == "progress":
+        token = params["_meta"]["progressToken"]
+        send({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": 1}})
+        send({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        send({"jsonrpc": "2.0", "id": "q", "method": "roots/list"})
+        answer(request, {})
+    elif name == "memory":
+        try:
+            answer(request, {"length": len(bytearray(arguments["bytes"]))})
+        except MemoryError:
+            answer(request, {"length": -1})
+    else:
+        refuse(request)
+
+
+def handle(message):
+    received.append(message.get("method") or f"answer {message.get('id')} {message.get('error', {}).get('code')}")
+    method = message.get("method")
+    if method == "server/discover":
+        if "exits-at-discover" in HABITS:
+            os._exit(1)
+        if "silent-at-discover" in HABITS:
+            return
+        if "modern" in HABITS:
+            answer(message, DISCOVERED)
+        else:
+            refuse(message)
+    elif method == "initialize":
+        if "modern" in HABITS:
+            refuse(message)
+        elif "never-initializes" not in HABITS:
+            answer(message, INITIALIZED)
+    elif method == "tools/list":
+        answer(message, {"tools": [{"name": "echo", "description": f"by {os.getpid()}"}]})
+    elif method == "tools/call":
+        call(message)
+
+
+if "slow" in HABITS:
+    time.sleep(0.4)
+if "crashes" in HABITS:
+    os._exit(7)
+for line in sys.stdin.buffer:
+    handle(json.loads(line))
+if "ignores-eof" in HABITS:
+    import signal
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)

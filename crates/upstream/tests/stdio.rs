@@ -1,0 +1,351 @@
+//! Managed children, with real processes: their start, their habits, their end.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::{World, echo, quick, within};
+use doorward_model::{CapabilityKind, Secret};
+use doorward_upstream::{
+    Call, Event, Protocol, ServerSpec, Settings, State, Transport, UpstreamError, inherited,
+};
+use doorward_wire::Era;
+use tokio::sync::mpsc;
+
+fn child(habits: &[&str]) -> Transport {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/child.py");
+    Transport::Stdio {
+        command: "python3".into(),
+        args: ["-S", "-u", script].iter().chain(habits).map(|arg| (*arg).to_owned()).collect(),
+        env: vec![("TOKEN".into(), Secret::new("s3cr3t-t0ken"))],
+        cwd: None,
+        max_memory: None,
+    }
+}
+
+fn settings() -> Settings {
+    Settings { environment: inherited(std::env::vars_os()), probe_timeout: Duration::from_secs(5), ..quick() }
+}
+
+fn world(habits: &[&str], adjust: impl FnOnce(&mut ServerSpec)) -> World {
+    World::new(child(habits), settings(), adjust)
+}
+
+fn tool(name: &'static str) -> Call<'static> {
+    Call { members: Bytes::from(format!(r#""name":"{name}","arguments":{{}}"#)), ..echo() }
+}
+
+async fn ask(world: &World, name: &'static str) -> String {
+    let answer = world.call(tool(name)).await.expect("answered");
+    answer.message.root().get("result").expect("a result").raw().to_owned()
+}
+
+fn runs(pid: u32) -> bool {
+    // A zombie has ended, and merely waits to be collected by whoever started it.
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+async fn gone(pid: u32) {
+    within(async {
+        while runs(pid) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+fn number_after(text: &str, key: &str) -> u32 {
+    let rest = text.split(key).nth(1).expect(key).trim_start_matches([' ', ':']);
+    rest.split(|c: char| !c.is_ascii_digit()).next().expect("digits").parse().expect("a number")
+}
+
+#[tokio::test]
+async fn a_child_is_started_when_needed_and_spoken_to_in_its_era() {
+    for (habits, era) in [(&[][..], Era::Legacy), (&["modern"][..], Era::Modern)] {
+        let world = world(habits, |_| {});
+        assert_eq!(world.status().pid, None);
+        assert_eq!(world.echo().await.expect("answered"), r#"{"a": 1}"#);
+        let status = world.status();
+        assert_eq!((status.state, status.era), (State::Connected, Some(era)));
+        let received = ask(&world, "received").await;
+        let expected = match era {
+            Era::Legacy => {
+                r#"["server/discover", "initialize", "notifications/initialized", "tools/call", "tools/call"]"#
+            }
+            Era::Modern => r#"["server/discover", "tools/call", "tools/call"]"#,
+        };
+        assert!(received.contains(expected), "{received}");
+        let pid = status.pid.expect("running");
+        within(world.upstreams.shutdown()).await;
+        assert!(!runs(pid));
+    }
+}
+
+#[tokio::test]
+async fn one_child_serves_all_callers_at_once() {
+    let world = Arc::new(world(&[], |_| {}));
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let world = Arc::clone(&world);
+        calls.spawn(async move {
+            let members = format!("\"name\":\"echo\",\n\"arguments\":{{\r\n\"n\":{number}}}");
+            let answer = world.call(Call { members: members.into(), ..echo() }).await.expect("answered");
+            let result = answer.message.root().get("result").expect("a result").raw().to_owned();
+            assert_eq!(result, format!(r#"{{"n": {number}}}"#), "an answer went to the wrong caller");
+        });
+    }
+    while let Some(call) = calls.join_next().await {
+        call.expect("no panic");
+    }
+    assert_eq!(world.status().restarts, 0);
+}
+
+#[tokio::test]
+async fn a_child_gets_its_arguments_and_little_of_the_environment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().canonicalize().expect("real");
+    let Transport::Stdio { command, mut args, env, max_memory, .. } = child(&["$HOME", "a b", "*"]) else {
+        unreachable!("a child")
+    };
+    args.push("; exit".into());
+    let transport = Transport::Stdio { command, args, env, cwd: Some(path.clone()), max_memory };
+    let world = World::new(transport, settings(), |_| {});
+    let seen = ask(&world, "environment").await;
+    assert!(seen.contains(r#""argv": ["$HOME", "a b", "*", "; exit"]"#), "{seen}");
+    assert!(seen.contains(r#""TOKEN": "s3cr3t-t0ken""#) && seen.contains("\"PATH\""), "{seen}");
+    assert!(seen.contains(&format!(r#""cwd": "{}""#, path.display())), "{seen}");
+    assert!(!seen.contains("CARGO"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_crash_fails_what_waits_at_once_and_the_child_comes_back() {
+    let mut world = world(&[], |_| {});
+    let first = world.upstreams.catalog(&world.id).await.expect("listed");
+    let before = world.status().pid.expect("running");
+    let started = Instant::now();
+    let (silent, crash) = tokio::join!(world.call(tool("silence")), world.call(tool("crash")));
+    for outcome in [silent, crash] {
+        assert!(matches!(outcome, Err(UpstreamError::Exited { .. })), "{outcome:?}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(3), "nobody waits for the timeout");
+    world.event(|event| matches!(event, Event::StateChanged(_, State::Error))).await;
+    let stderr = world.upstreams.stderr(&world.id).expect("configured");
+    assert!(stderr.contains("going down"), "{stderr}");
+    let why = world.status().last_error.expect("a reason");
+    assert!(why.contains("exited") && !why.contains("going down"), "{why}");
+
+    world.event(|event| matches!(event, Event::StateChanged(_, State::Connected))).await;
+    let status = world.status();
+    assert_eq!(status.restarts, 1);
+    assert_ne!(status.pid, Some(before));
+    let again = world.upstreams.catalog(&world.id).await.expect("listed");
+    assert_ne!(first.definitions[0].raw, again.definitions[0].raw, "the new child was asked anew");
+    assert_eq!(world.echo().await.expect("answered"), r#"{"a": 1}"#);
+}
+
+#[tokio::test]
+async fn a_child_killed_from_outside_is_noticed_and_started_again() {
+    let mut world = world(&[], |_| {});
+    world.echo().await.expect("answered");
+    let pid = i32::try_from(world.status().pid.expect("running")).expect("small");
+    let pid = rustix::process::Pid::from_raw(pid).expect("positive");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    let started = Instant::now();
+    world.event(|event| matches!(event, Event::StateChanged(_, State::Error))).await;
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(world.status().last_error.expect("a reason").contains("signal 9"));
+    assert_eq!(world.echo().await.expect("waited for the restart"), r#"{"a": 1}"#);
+}
+
+#[tokio::test]
+async fn a_child_that_crashes_again_and_again_is_left_alone() {
+    let mut world = world(&["crashes"], |_| {});
+    let mut outcomes = Vec::new();
+    // Each attempt starts it, and waits out the delay after the one before.
+    for _ in 0..4 {
+        outcomes.push(world.echo().await.expect_err("crashed"));
+    }
+    assert!(matches!(outcomes[0], UpstreamError::Exited { .. }), "{outcomes:?}");
+    assert!(matches!(outcomes[3], UpstreamError::Restarting { .. }), "{outcomes:?}");
+    world.event(|event| matches!(event, Event::StateChanged(_, State::Error))).await;
+    assert!(!outcomes[3].may_have_run());
+}
+
+#[tokio::test]
+async fn what_a_child_started_ends_with_it() {
+    // It ignores the end of its input and the request to end: it has to be killed.
+    for habits in [&[][..], &["ignores-eof"][..]] {
+        let world = world(habits, |_| {});
+        let grandchild = number_after(&ask(&world, "spawn").await, "\"pid\"");
+        let pid = world.status().pid.expect("running");
+        assert!(runs(pid) && runs(grandchild));
+        within(world.upstreams.shutdown()).await;
+        assert!(!runs(pid), "{habits:?}");
+        gone(grandchild).await;
+    }
+    // A crash takes it along as well.
+    let world = world(&[], |_| {});
+    let grandchild = number_after(&ask(&world, "spawn").await, "\"pid\"");
+    world.call(tool("crash")).await.expect_err("crashed");
+    gone(grandchild).await;
+}
+
+#[tokio::test]
+async fn a_child_ends_with_its_gateway_even_without_farewell() {
+    let (pid, grandchild) = {
+        let world = world(&[], |_| {});
+        let grandchild = number_after(&ask(&world, "spawn").await, "\"pid\"");
+        (world.status().pid.expect("running"), grandchild)
+    };
+    gone(pid).await;
+    gone(grandchild).await;
+}
+
+#[tokio::test]
+async fn neither_chatter_nor_cut_characters_nor_long_lines_disturb_it() {
+    let world = world(&[], |_| {});
+    assert_eq!(ask(&world, "chatter").await, "{}");
+    assert_eq!(ask(&world, "split").await, r#"{"text": "€uro 😀"}"#);
+    let members = r#""name":"long","arguments":{"length":10485760}"#.into();
+    let answer = world.call(Call { members, ..echo() }).await.expect("answered");
+    assert!(answer.bytes > 10 << 20);
+    let stderr = world.upstreams.stderr(&world.id).expect("configured");
+    assert!(stderr.len() <= 64 << 10, "{} bytes kept", stderr.len());
+}
+
+#[tokio::test]
+async fn a_line_beyond_the_limit_fails_its_call_and_no_other() {
+    let world = World::new(child(&[]), Settings { max_answer: 1 << 20, ..settings() }, |_| {});
+    let members: Bytes = r#""name":"long","arguments":{"length":2000000}"#.into();
+    let error = world.call(Call { members, ..echo() }).await.expect_err("too long");
+    assert!(matches!(error, UpstreamError::TooLarge { .. }), "{error}");
+    assert_eq!(world.echo().await.expect("answered"), r#"{"a": 1}"#);
+}
+
+#[tokio::test]
+async fn secrets_stay_out_of_what_is_kept() {
+    let world = world(&[], |_| {});
+    ask(&world, "leak").await;
+    let stderr = within(async {
+        loop {
+            let text = world.upstreams.stderr(&world.id).expect("configured");
+            if text.contains('\n') {
+                return text;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(stderr.contains("the token is [secret]") && !stderr.contains("s3cr3t"), "{stderr}");
+    let scrubber = world.upstreams.scrubber(&world.id).expect("configured");
+    let seen = world.call(tool("environment")).await.expect("answered");
+    let scrubbed = scrubber.scrub(seen.message.bytes().clone());
+    assert!(!String::from_utf8_lossy(&scrubbed).contains("s3cr3t-t0ken"));
+}
+
+#[tokio::test]
+async fn progress_reaches_its_caller_and_questions_are_declined() {
+    let mut world = world(&[], |_| {});
+    let (notify, mut notes) = mpsc::channel(8);
+    let call = Call { notify: Some(notify), progress_token: Some("42"), ..tool("progress") };
+    world.call(call).await.expect("answered");
+    let note = notes.recv().await.expect("progress");
+    assert!(String::from_utf8_lossy(&note).contains(r#""progressToken": 42"#), "{note:?}");
+    let changed = Event::CatalogChanged(world.id.clone(), CapabilityKind::Tool);
+    world.event(|event| *event == changed).await;
+    let received = ask(&world, "received").await;
+    assert!(received.contains("answer q -32601"), "{received}");
+}
+
+#[tokio::test]
+async fn a_timeout_and_a_dropped_call_are_told_to_the_child() {
+    let world = Arc::new(world(&[], |_| {}));
+    let call = Call { deadline: Some(Duration::from_millis(50)), ..tool("silence") };
+    let error = world.call(call).await.expect_err("late");
+    assert_eq!(error.to_string(), "MCP request timeout after 50ms: tools/call");
+    let caller = Arc::clone(&world);
+    let call = tokio::spawn(async move { caller.call(tool("silence")).await });
+    within(async {
+        while ask(&world, "received").await.matches("\"tools/call\"").count() < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    call.abort();
+    within(async {
+        while ask(&world, "received").await.matches("notifications/cancelled").count() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_idle_child_is_stopped_and_started_again_when_needed() {
+    let mut world = world(&[], |spec| spec.idle_timeout = Some(Duration::from_millis(60)));
+    world.echo().await.expect("answered");
+    let pid = world.status().pid.expect("running");
+    world.event(|event| matches!(event, Event::StateChanged(_, State::Registered))).await;
+    gone(pid).await;
+    assert_eq!(world.echo().await.expect("answered"), r#"{"a": 1}"#);
+    assert_eq!(world.status().restarts, 0, "that was no crash");
+}
+
+#[tokio::test]
+async fn older_children_survive_the_probe_or_are_started_without_it() {
+    for habits in [&["exits-at-discover"][..], &["silent-at-discover"][..]] {
+        let settings = Settings { probe_timeout: Duration::from_millis(300), ..settings() };
+        let world = World::new(child(habits), settings, |_| {});
+        assert_eq!(world.echo().await.expect("answered"), r#"{"a": 1}"#, "{habits:?}");
+        assert_eq!(world.status().era, Some(Era::Legacy));
+    }
+}
+
+#[tokio::test]
+async fn a_newer_child_that_starts_slowly_is_not_taken_for_an_older_one() {
+    let settings = Settings { probe_timeout: Duration::from_millis(50), ..settings() };
+    let world = World::new(child(&["modern", "slow"]), settings, |_| {});
+    assert_eq!(world.echo().await.expect("answered"), r#"{"a": 1}"#);
+    assert_eq!(world.status().era, Some(Era::Modern));
+}
+
+#[tokio::test]
+async fn a_child_that_never_answers_or_does_not_exist_is_an_error() {
+    let settings = Settings { stop_grace: Duration::from_millis(200), ..settings() };
+    let silent = World::new(child(&["never-initializes"]), settings.clone(), |spec| {
+        spec.start_timeout = Duration::from_millis(600);
+        spec.protocol = Protocol::Legacy;
+    });
+    let error = silent.echo().await.expect_err("never answers");
+    assert_eq!(error.to_string(), "MCP request timeout after 600ms: initialize");
+
+    let missing = Transport::Stdio {
+        command: "/nonexistent/server".into(),
+        args: Vec::new(),
+        env: Vec::new(),
+        cwd: None,
+        max_memory: None,
+    };
+    let world = World::new(missing, settings, |_| {});
+    let error = world.echo().await.expect_err("not there");
+    assert_eq!(error.to_string(), "server `one` could not be started");
+    assert_eq!(world.status().state, State::Error);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_memory_limit_holds() {
+    let Transport::Stdio { command, args, env, cwd, .. } = child(&[]) else { unreachable!("a child") };
+    let transport = Transport::Stdio { command, args, env, cwd, max_memory: Some(512 << 20) };
+    let world = World::new(transport, settings(), |_| {});
+    let ask = async |bytes: u64| {
+        let members = format!(r#""name":"memory","arguments":{{"bytes":{bytes}}}"#).into();
+        let answer = world.call(Call { members, ..echo() }).await.expect("answered");
+        answer.message.root().get("result").expect("a result").raw().to_owned()
+    };
+    assert_eq!(ask(1 << 20).await, r#"{"length": 1048576}"#);
+    assert_eq!(ask(1 << 30).await, r#"{"length": -1}"#);
+}
