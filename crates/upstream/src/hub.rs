@@ -1,7 +1,7 @@
 //! What the parts of one server's link share: its name, its state, and where
 //! news of it goes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub(crate) struct Hub {
     /// When the server last answered, in µs since 1970; 0 is never.
     last_ok: AtomicU64,
     health: Mutex<Health>,
+    /// The state in `health` once more: each call looks at it, few change it.
+    state_now: AtomicU8,
 }
 
 struct Health {
@@ -52,6 +54,7 @@ impl Hub {
             changes: AtomicU64::new(0),
             last_ok: AtomicU64::new(0),
             health: Mutex::new(Health { state: State::Registered, last_error: None }),
+            state_now: AtomicU8::new(State::Registered as u8),
         }
     }
 
@@ -105,12 +108,16 @@ impl Hub {
     }
 
     pub(crate) fn enter(&self, state: State) {
+        if self.state_now.load(Ordering::Relaxed) == state as u8 {
+            return;
+        }
         let mut health = self.health();
         // Nothing leads back from there: what a link still says is of the past.
         if health.state == state || health.state == State::Disabled {
             return;
         }
         health.state = state;
+        self.state_now.store(state as u8, Ordering::Relaxed);
         drop(health);
         self.tell(Event::StateChanged(self.server.clone(), state));
     }
