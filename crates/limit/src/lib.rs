@@ -1,12 +1,20 @@
-//! Is there allowance left?
+//! Is there allowance left? Rate limits, as token buckets in memory.
 //!
-//! Rate limits as token buckets: a bucket holds `burst` units and regains `max` of
-//! them each period. A call takes one unit from every bucket that speaks of it, or
-//! from none.
+//! A bucket holds up to `burst` calls and is refilled at a steady rate; so 60 a
+//! minute with a burst of 120 lets 120 calls through at once and then exactly one
+//! a second. A call that several limits speak of takes from all of them or, when
+//! one is empty, from none.
+//!
+//! Nothing here waits, and nothing is remembered for longer than it matters: a full
+//! bucket is the same as no bucket.
 
-mod bucket;
+mod buckets;
+mod flood;
 mod key;
 mod limiter;
+mod rate;
 
-pub use key::{InvalidKey, KeyTemplate};
-pub use limiter::{Exceeded, Limiter, Per, RateLimit, Subject};
+pub use flood::Flood;
+pub use key::{KeyTemplate, Subject, UnknownKeyPart};
+pub use limiter::{Exceeded, Limiter};
+pub use rate::{Period, RateLimit};
