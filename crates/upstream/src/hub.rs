@@ -23,6 +23,8 @@ pub(crate) struct Hub {
     events: mpsc::UnboundedSender<Event>,
     /// Counts everything that makes a list of capabilities stale.
     changes: AtomicU64,
+    /// The kinds, a bit each, whose change was announced and not yet looked at.
+    announced: AtomicU8,
     /// When the server last answered, in µs since 1970; 0 is never.
     last_ok: AtomicU64,
     health: Mutex<Health>,
@@ -52,6 +54,7 @@ impl Hub {
             scrubber,
             events,
             changes: AtomicU64::new(0),
+            announced: AtomicU8::new(0),
             last_ok: AtomicU64::new(0),
             health: Mutex::new(Health { state: State::Registered, last_error: None }),
             state_now: AtomicU8::new(State::Registered as u8),
@@ -122,10 +125,14 @@ impl Hub {
         self.tell(Event::StateChanged(self.server.clone(), state));
     }
 
-    /// What the server offers of this kind may have changed.
+    /// What the server offers of this kind may have changed. Said once until
+    /// somebody looks: a server that repeats itself fills no queue.
     pub(crate) fn catalog_changed(&self, kind: CapabilityKind) {
         self.invalidate();
-        self.tell(Event::CatalogChanged(self.server.clone(), kind));
+        let bit = 1 << kind as u8;
+        if self.announced.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
+            self.tell(Event::CatalogChanged(self.server.clone(), kind));
+        }
     }
 
     /// Everything it offers may have changed, because the link was down.
@@ -148,6 +155,13 @@ impl Hub {
         self.changes.load(Ordering::Acquire)
     }
 
+    /// As [`changes`](Self::changes), by somebody who looks at the lists now: what
+    /// changes from here on is announced again.
+    pub(crate) fn changes_seen(&self) -> u64 {
+        self.announced.store(0, Ordering::Release);
+        self.changes()
+    }
+
     /// A delay of three to five quarters of `delay`, so that those who lost the same
     /// server do not all come back at the same moment.
     pub(crate) fn jittered(&self, delay: Duration) -> Duration {
@@ -163,5 +177,31 @@ impl Hub {
 
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use doorward_model::clock::Fixed;
+
+    use super::*;
+
+    #[test]
+    fn a_change_is_announced_once_until_somebody_looks() {
+        let (events, mut heard) = mpsc::unbounded_channel();
+        let server = ServerId::try_from("a").expect("valid");
+        let fixed = Arc::new(Fixed::new(1));
+        let scrubber = Arc::new(Scrubber::new([]));
+        let hub = Hub::new(server.clone(), Arc::default(), fixed.clone(), fixed, scrubber, events);
+        let mut count = || std::iter::from_fn(|| heard.try_recv().ok()).count();
+        let before = hub.changes();
+        for _ in 0..100 {
+            hub.catalog_changed(CapabilityKind::Tool);
+            hub.catalog_changed(CapabilityKind::Prompt);
+        }
+        assert_eq!(count(), 2);
+        assert_ne!(hub.changes_seen(), before);
+        hub.catalog_changed(CapabilityKind::Tool);
+        assert_eq!(count(), 1);
     }
 }

@@ -189,7 +189,7 @@ async fn initialize(hub: &Hub, duplex: &Duplex) -> Result<Handshake, UpstreamErr
 /// The message of an error answer, shortened: it is the server's, and untrusted.
 pub(crate) fn error_message(answer: &Document) -> Option<String> {
     let message = answer.root().get("error")?.get("message").and_then(Value::as_str)?;
-    Some(message.chars().take(300).collect())
+    Some(message.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect())
 }
 
 const NOT_MODERN: &str = "it does not speak revision 2026-07-28";

@@ -331,7 +331,7 @@ impl Server {
         let mut rounds = 0;
         loop {
             let link = self.link().await?;
-            let changes = self.hub.changes();
+            let changes = self.hub.changes_seen();
             let limit = self.hub.settings.listing.time;
             let catalog = match tokio::time::timeout(limit, listing::list(&link, self.spec.timeout)).await {
                 Ok(Ok(catalog)) => Arc::new(catalog),
