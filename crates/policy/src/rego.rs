@@ -22,10 +22,12 @@ pub(crate) use statement::{Entry, Statement};
 use crate::config::{Options, RegoSource};
 use crate::problem::{PolicyError, Warning};
 
-/// The stack that a compilation may use. What [`trial_compile`] survives on an
-/// eighth of it survives here and, being deeper than any evaluation, on the stacks
-/// of the threads that serve calls.
+/// The stack that a compilation may use.
 const STACK_BYTES: usize = 16 << 20;
+
+/// The stack of a trial: half of what threads that serve calls have, so whatever
+/// survives the trial, compiling and evaluating, survives there.
+const TRIAL_STACK_BYTES: usize = 1 << 20;
 
 /// Compiles a policy and tries it on generated inputs, on a small stack. Meant for
 /// a child process: a source that makes the compiler overflow its stack or run
@@ -34,7 +36,7 @@ const STACK_BYTES: usize = 16 << 20;
 /// # Errors
 /// Every reason why [`PolicySet::compile`](crate::PolicySet::compile) would refuse it.
 pub fn trial_compile(source: &RegoSource) -> Result<(), String> {
-    compile_on(STACK_BYTES / 8, source, &Options::default()).map(drop).map_err(|errors| {
+    compile_on(TRIAL_STACK_BYTES, source, &Options::default()).map(drop).map_err(|errors| {
         let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
         texts.join("\n")
     })

@@ -284,6 +284,18 @@ fn data_belongs_to_its_module_and_to_the_digest() {
 #[test]
 fn a_trial_says_what_compiling_would_say_and_its_refusal_counts() {
     assert_eq!(trial_compile(&rego("p", "package p\nallow := true")), Ok(()));
+    let deepest = format!(
+        "package p\nallow if {}input.arguments.a > {}1{}{}",
+        "(".repeat(29),
+        "[".repeat(10),
+        "]".repeat(10),
+        ")".repeat(29)
+    );
+    assert_eq!(
+        trial_compile(&rego("p", &deepest)),
+        Ok(()),
+        "what the guards let through fits into the stack"
+    );
     let error = trial_compile(&rego("p", "package p\nallow if time.now_ns() > 1")).expect_err("refused");
     assert!(error.contains("`time.now_ns`"), "{error}");
     let refused = doorward_policy::PolicySet::compile(
@@ -293,4 +305,29 @@ fn a_trial_says_what_compiling_would_say_and_its_refusal_counts() {
         &|_| Err("took too long".into()),
     );
     assert_eq!(refused.expect_err("refused")[0].to_string(), "p.rego: took too long");
+}
+
+#[test]
+fn threads_share_a_policy_and_never_each_others_input() {
+    let set = set_of_rego(
+        "package p\nallow if level(input.arguments.n) < 5\nlevel(n) := n % 10\nseen contains x if { some x in input.arguments.list }\ndeny contains msg if { some msg in seen }",
+    );
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let set = &set;
+            scope.spawn(move || {
+                for call in 0..200 {
+                    let n = thread * 1_000 + call;
+                    let list = if n % 3 == 0 { format!("[\"{n}\"]") } else { "[]".to_owned() };
+                    let line = World::new("t").with(&format!("{{\"n\":{n},\"list\":{list}}}")).line(set);
+                    let expected = match (n % 3, n % 10) {
+                        (0, _) => format!("deny | {n}"),
+                        (_, 0..5) => "allow".to_owned(),
+                        _ => "deny | default_deny".to_owned(),
+                    };
+                    assert_eq!(line, expected);
+                }
+            });
+        }
+    });
 }

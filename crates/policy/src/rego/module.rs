@@ -178,6 +178,14 @@ fn check(
         let message = "`allow` depends on `input.context.client`, which a client may set as it likes; use `input.agent`";
         warnings.push(Warning::new(at_line(source, shape.line("allow")), message));
     }
+    let allow_inputs = shape.inputs_of("allow");
+    let allow_sees = |member: &str| allow_inputs.contains(&vec!["definition".to_owned(), member.to_owned()]);
+    let names_annotations =
+        |path: &InputPath| path.starts_with(&["definition".to_owned(), "annotations".to_owned()]);
+    if allow_inputs.iter().any(names_annotations) && !allow_sees("reviewed_by") {
+        let message = "`allow` depends on annotations, which a server writes about itself; ask `input.definition.reviewed_by` too";
+        warnings.push(Warning::new(at_line(source, shape.line("allow")), message));
+    }
     for line in &shape.doubtful_nots {
         let message = "`not` over a call is true when the argument is missing; ask for the argument first";
         warnings.push(Warning::new(at_line(source, *line), message));
