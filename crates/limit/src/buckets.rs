@@ -133,11 +133,11 @@ fn take(bucket: &AtomicU64, rate: Rate, now: u64) -> Result<(), Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rate::Period;
+    use crate::rate::Per;
 
     #[test]
     fn full_buckets_are_forgotten_and_the_number_of_others_is_bounded() {
-        let rate = Rate::new(1, Period::Second, 1);
+        let rate = Rate::new(1, Per::Second, 1);
         let buckets = Buckets::new(SHARDS * SMALL);
         for key in 0..100_000_u64 {
             buckets.take(&key, rate, 0).expect("a new bucket is full");
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn at_one_instant_exactly_the_burst_gets_through_whoever_asks() {
-        let rate = Rate::new(60, Period::Minute, 120);
+        let rate = Rate::new(60, Per::Minute, 120);
         let buckets = Buckets::new(1_000);
         let taken = AtomicU64::new(0);
         std::thread::scope(|scope| {

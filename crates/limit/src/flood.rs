@@ -8,7 +8,7 @@ use doorward_model::Clock;
 use crate::buckets::Buckets;
 use crate::key::network;
 use crate::limiter::{Exceeded, nanos};
-use crate::rate::{Period, Rate};
+use crate::rate::{Per, Rate};
 
 /// Addresses remembered at once.
 const ADDRESSES: usize = 65_536;
@@ -27,7 +27,7 @@ impl Flood {
     /// * `per_second`: requests kept up forever.
     /// * `burst`: requests at once after a pause.
     pub fn new(per_second: u32, burst: u32, clock: Arc<dyn Clock>) -> Self {
-        Self { rate: Rate::new(per_second, Period::Second, burst), buckets: Buckets::new(ADDRESSES), clock }
+        Self { rate: Rate::new(per_second, Per::Second, burst), buckets: Buckets::new(ADDRESSES), clock }
     }
 
     /// Counts a request.

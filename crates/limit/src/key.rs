@@ -26,7 +26,7 @@ pub struct KeyTemplate(Vec<Part>);
 /// A word that names no part of a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` cannot be counted by; use grant, person, agent, consumer, server, tool and ip, joined by `:`")]
-pub struct UnknownKeyPart(pub String);
+pub struct InvalidKey(pub String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -40,9 +40,9 @@ enum Part {
 }
 
 impl FromStr for KeyTemplate {
-    type Err = UnknownKeyPart;
+    type Err = InvalidKey;
 
-    fn from_str(text: &str) -> Result<Self, UnknownKeyPart> {
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
         let parts = text.split(':').map(|word| match word {
             "grant" => Ok(Part::Grant),
             "person" => Ok(Part::Person),
@@ -51,7 +51,7 @@ impl FromStr for KeyTemplate {
             "server" => Ok(Part::Server),
             "tool" => Ok(Part::Tool),
             "ip" => Ok(Part::Ip),
-            other => Err(UnknownKeyPart(other.to_owned())),
+            other => Err(InvalidKey(other.to_owned())),
         });
         parts.collect::<Result<_, _>>().map(Self)
     }

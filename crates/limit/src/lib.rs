@@ -15,6 +15,6 @@ mod limiter;
 mod rate;
 
 pub use flood::Flood;
-pub use key::{KeyTemplate, Subject, UnknownKeyPart};
+pub use key::{InvalidKey, KeyTemplate, Subject};
 pub use limiter::{Exceeded, Limiter};
-pub use rate::{Period, RateLimit};
+pub use rate::{Per, RateLimit};

@@ -18,24 +18,24 @@ pub struct RateLimit {
     /// Calls in a period, kept up forever. Zero counts as one.
     pub max: u32,
     /// The period.
-    pub per: Period,
+    pub per: Per,
     /// Calls at once after a pause. Zero counts as one.
     pub burst: u32,
     /// For the default limit: a grant's own rate, in calls a minute, takes the place
     /// of `max`, and that many times it, rounded up, the place of `burst`.
-    pub grant_burst: Option<f64>,
+    pub override_by_grant: Option<f64>,
 }
 
 /// What `max` is counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Period {
+pub enum Per {
     /// A second.
     Second,
     /// A minute.
     Minute,
 }
 
-impl Period {
+impl Per {
     fn duration(self) -> Duration {
         match self {
             Self::Second => Duration::from_secs(1),
@@ -55,7 +55,7 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    pub(crate) fn new(max: u32, per: Period, burst: u32) -> Self {
+    pub(crate) fn new(max: u32, per: Per, burst: u32) -> Self {
         let period = u64::try_from(per.duration().as_nanos()).unwrap_or(u64::MAX);
         let interval = (period / u64::from(max.max(1))).max(1);
         Self { interval, tolerance: interval * u64::from(burst.saturating_sub(1)) }
@@ -65,11 +65,11 @@ impl Rate {
 impl RateLimit {
     /// The rate for a grant, which may have a rate of its own.
     pub(crate) fn rate_for(&self, grant_rate: Option<u32>) -> Rate {
-        match (self.grant_burst, grant_rate.filter(|rate| *rate > 0)) {
+        match (self.override_by_grant, grant_rate.filter(|rate| *rate > 0)) {
             (Some(times), Some(rate)) => {
                 // Saturating is right: no finite burst is that large.
                 let burst = (f64::from(rate) * times).ceil().max(1.0) as u32;
-                Rate::new(rate, Period::Minute, burst)
+                Rate::new(rate, Per::Minute, burst)
             }
             _ => Rate::new(self.max, self.per, self.burst),
         }

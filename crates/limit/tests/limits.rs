@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_limit::{Limiter, Period, RateLimit, Subject};
+use doorward_limit::{Limiter, Per, RateLimit, Subject};
 use doorward_model::clock::Fixed;
 use doorward_model::{Agent, Caller, Grant, GrantKind, Person, ServerId};
 use proptest::prelude::*;
 
-fn limit(name: &str, key: &str, max: u32, per: Period, burst: u32) -> RateLimit {
+fn limit(name: &str, key: &str, max: u32, per: Per, burst: u32) -> RateLimit {
     RateLimit {
         name: name.into(),
         key: key.parse().expect(key),
@@ -19,7 +19,7 @@ fn limit(name: &str, key: &str, max: u32, per: Period, burst: u32) -> RateLimit 
         max,
         per,
         burst,
-        grant_burst: None,
+        override_by_grant: None,
     }
 }
 
@@ -63,7 +63,7 @@ impl World {
 
 #[test]
 fn sixty_a_minute_twice_over_is_120_at_once_and_then_one_a_second() {
-    let world = World::new(vec![limit("default", "consumer:server", 60, Period::Minute, 120)]);
+    let world = World::new(vec![limit("default", "consumer:server", 60, Per::Minute, 120)]);
     let ana = caller("k", None, Some("ana"));
     for at in 0..120 {
         assert_eq!(world.call(&ana, "github", "t"), "ok", "call {at}");
@@ -85,8 +85,8 @@ fn sixty_a_minute_twice_over_is_120_at_once_and_then_one_a_second() {
 #[test]
 fn a_refused_call_takes_from_no_limit() {
     let world = World::new(vec![
-        limit("wide", "grant", 60, Period::Minute, 10),
-        limit("narrow", "grant:tool", 60, Period::Minute, 2),
+        limit("wide", "grant", 60, Per::Minute, 10),
+        limit("narrow", "grant:tool", 60, Per::Minute, 2),
     ]);
     let ana = caller("k", None, Some("ana"));
     assert_eq!(world.call(&ana, "s", "a"), "ok");
@@ -100,9 +100,11 @@ fn a_refused_call_takes_from_no_limit() {
 
 #[test]
 fn a_grants_own_rate_replaces_the_default_and_nothing_else() {
-    let default =
-        RateLimit { grant_burst: Some(1.5), ..limit("default", "consumer:server", 60, Period::Minute, 90) };
-    let world = World::new(vec![default, limit("second", "grant", 15, Period::Second, 50)]);
+    let default = RateLimit {
+        override_by_grant: Some(1.5),
+        ..limit("default", "consumer:server", 60, Per::Minute, 90)
+    };
+    let world = World::new(vec![default, limit("second", "grant", 15, Per::Second, 50)]);
     let mut slow = caller("slow", None, Some("slow"));
     slow.grant.rate_limit = Some(7);
     let count = |caller: &Caller| (0..100).filter(|_| world.call(caller, "s", "t") == "ok").count();
@@ -117,7 +119,7 @@ fn a_limit_speaks_of_what_its_patterns_match() {
     let refunds = RateLimit {
         server: Some("stripe".into()),
         tool: Some("*refund*".into()),
-        ..limit("refunds", "person", 1, Period::Minute, 1)
+        ..limit("refunds", "person", 1, Per::Minute, 1)
     };
     let world = World::new(vec![refunds]);
     let ana = caller("k", Some("ana"), None);
@@ -129,7 +131,7 @@ fn a_limit_speaks_of_what_its_patterns_match() {
 
 #[test]
 fn who_lacks_a_part_of_the_key_is_counted_by_grant() {
-    let world = World::new(vec![limit("person", "person", 1, Period::Minute, 1)]);
+    let world = World::new(vec![limit("person", "person", 1, Per::Minute, 1)]);
     assert_eq!(world.call(&caller("one", None, Some("a")), "s", "t"), "ok");
     assert_eq!(world.call(&caller("two", None, Some("a")), "s", "t"), "ok", "not thrown together");
     assert_eq!(world.call(&caller("one", None, Some("b")), "s", "t"), "person 60000", "not free");
@@ -146,7 +148,7 @@ struct Model {
 
 impl Model {
     fn new(limit: &RateLimit, now: u128) -> Self {
-        let period = if limit.per == Period::Second { 1_000_000_000 } else { 60_000_000_000 };
+        let period = if limit.per == Per::Second { 1_000_000_000 } else { 60_000_000_000 };
         let interval = period / u128::from(limit.max);
         let capacity = interval * u128::from(limit.burst);
         Self { interval, capacity, level: capacity, at: now }
@@ -171,7 +173,7 @@ proptest! {
             .iter()
             .enumerate()
             .map(|(at, (max, seconds, burst, by_tool))| {
-                let per = if *seconds { Period::Second } else { Period::Minute };
+                let per = if *seconds { Per::Second } else { Per::Minute };
                 limit(&at.to_string(), if *by_tool { "grant:tool" } else { "grant" }, *max, per, *burst)
             })
             .collect();
