@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         clock: &SystemClock::default(),
         random: &SystemRandom,
         confirm: &confirm,
-        out: &mut stdout().lock(),
+        out: &mut stdout(),
         err: &mut stderr(),
     };
     match run(cli, surroundings) {

@@ -105,6 +105,8 @@ impl Recorder {
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let authorization =
+        parts.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let headers = parts
         .headers
         .iter()
@@ -125,7 +127,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
             json!({"error": {"code": -32600, "message": "only 2026-07-28 is spoken here"}})
         }
         (Speaks::Legacy, true) => unknown,
-        _ => reply(&state, &message),
+        _ => reply(&state, &message, &authorization),
     };
     reply["jsonrpc"] = json!("2.0");
     reply["id"] = message["id"].clone();
@@ -147,7 +149,7 @@ fn status(code: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-fn reply(state: &State, message: &Value) -> Value {
+fn reply(state: &State, message: &Value, authorization: &str) -> Value {
     let modern = state.speaks == Speaks::Modern;
     let mut result = match message["method"].as_str().unwrap_or_default() {
         "initialize" => json!({
@@ -177,7 +179,7 @@ fn reply(state: &State, message: &Value) -> Value {
         }
         "tools/call" => {
             let text = match message["params"]["name"].as_str() {
-                Some("leak") => message["params"]["arguments"]["say"].as_str().unwrap_or_default().to_owned(),
+                Some("leak") => format!("I was sent {authorization}!"),
                 _ => message["params"]["arguments"].to_string(),
             };
             json!({"content": [{"type": "text", "text": text}]})
