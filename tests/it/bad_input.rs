@@ -12,7 +12,8 @@ use crate::world::{ALICE, STAFF_MAY_ALL, World};
 async fn bodies_that_are_no_message_are_refused_and_harm_nothing() {
     let world = World::start(&["github"], STAFF_MAY_ALL).await;
     let alice = world.legacy("/mcp", ALICE).await;
-    let call = |params: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+    let call =
+        |params: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
     let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let huge_id = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "x".repeat(100_000));
     let echo = |arguments: &str| call(&format!(r#"{{"name":"github__echo","arguments":{arguments}}}"#));
@@ -45,7 +46,10 @@ async fn bodies_that_are_no_message_are_refused_and_harm_nothing() {
         (br#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#.to_vec(), "200 -32602"),
         (call(r#"{"name":7}"#).into(), "200 -32602"),
         (call(r#"{"name":"github__echo","arguments":[]}"#).into(), "200 -32602"),
-        (br#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"nonsense"}}"#.to_vec(), "200 -32602"),
+        (
+            br#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"nonsense"}}"#.to_vec(),
+            "200 -32602",
+        ),
         (br#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":7}}"#.to_vec(), "200 -32602"),
     ];
     for (body, expected) in cases {
@@ -118,7 +122,10 @@ async fn headers_that_lie_are_refused() {
     insert(&mut headers, "mcp-protocol-version", "2031-01-01");
     assert_eq!(send(headers, newer).await, "400 -32022");
     let mut bare = body.clone();
-    bare["params"]["_meta"].as_object_mut().expect("an object").remove("io.modelcontextprotocol/clientCapabilities");
+    bare["params"]["_meta"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("io.modelcontextprotocol/clientCapabilities");
     assert_eq!(send(honest(), bare).await, "400 -32602");
     let mut silent = body.clone();
     silent["params"].as_object_mut().expect("an object").remove("_meta");
@@ -140,7 +147,9 @@ async fn the_door_is_kept_on_every_route() {
     let world = World::start(&["github"], STAFF_MAY_ALL).await;
     for path in ["/mcp", "/mcp/github", "/mcp/_gateway", "/healthz", "/readyz", "/metrics", "/nowhere"] {
         let alice = world.modern(path, ALICE);
-        for (name, value) in [("host", "evil.example"), ("origin", "https://evil.example"), ("origin", "null")] {
+        for (name, value) in
+            [("host", "evil.example"), ("origin", "https://evil.example"), ("origin", "null")]
+        {
             let mut headers = alice.headers();
             insert(&mut headers, name, value);
             for method in [Method::POST, Method::GET, Method::DELETE, Method::OPTIONS] {

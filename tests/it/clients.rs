@@ -12,7 +12,13 @@ const RULES: &str = "policies:\n  - id: staff\n    name: Staff\n    roles: [staf
 
 async fn world() -> World {
     let server = ecosystem::node_server("server-everything");
-    World::start(&[], &format!("servers:\n  - {{id: everything, command: node, args: [\"{server}\"], enabled: true}}\n{RULES}")).await
+    World::start(
+        &[],
+        &format!(
+            "servers:\n  - {{id: everything, command: node, args: [\"{server}\"], enabled: true}}\n{RULES}"
+        ),
+    )
+    .await
 }
 
 /// A client program and the arguments before the plan.
@@ -32,10 +38,22 @@ fn walkers() -> Vec<Walker> {
     vec![
         walker("Python mcp 1.30", python("python-sdk-1"), "python_sdk_1.py", None, "2025-11-25"),
         walker("Python mcp 2.3", python("python-sdk-2"), "python_sdk_2.py", None, "2026-07-28"),
-        walker("Python mcp 2.3, legacy", python("python-sdk-2"), "python_sdk_2.py", Some(json!("legacy")), "2025-11-25"),
+        walker(
+            "Python mcp 2.3, legacy",
+            python("python-sdk-2"),
+            "python_sdk_2.py",
+            Some(json!("legacy")),
+            "2025-11-25",
+        ),
         walker("npm sdk 1.32", "node".into(), "typescript_sdk_1.mjs", None, "2025-11-25"),
         walker("npm client 2.4, legacy", "node".into(), "typescript_sdk_2.mjs", None, "2025-11-25"),
-        walker("npm client 2.4, auto", "node".into(), "typescript_sdk_2.mjs", Some(json!("auto")), "2026-07-28"),
+        walker(
+            "npm client 2.4, auto",
+            "node".into(),
+            "typescript_sdk_2.mjs",
+            Some(json!("auto")),
+            "2026-07-28",
+        ),
     ]
 }
 
@@ -47,7 +65,8 @@ impl Walker {
         // Node finds packages beside the script, so the script goes where they are.
         let scripts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients");
         let script = if self.script.ends_with(".mjs") {
-            let copy = ecosystem::folder().join("node").join(format!("{}-{}", std::process::id(), self.script));
+            let copy =
+                ecosystem::folder().join("node").join(format!("{}-{}", std::process::id(), self.script));
             std::fs::copy(scripts.join(self.script), &copy).expect("copied");
             copy
         } else {
@@ -77,7 +96,11 @@ fn check(walker: &Walker, saw: &Value, prefix: &str) {
     let denied = "[POLICY DENIED] Denied by policy \"Staff\": get-sum on everything";
     assert_eq!(saw["denied"], json!([true, denied]), "{name}");
     assert_eq!(saw["hidden"][0], -32602, "{name}: {}", saw["hidden"]);
-    assert!(saw["hidden"][1].as_str().is_some_and(|text| text.contains("Unknown tool")), "{name}: {}", saw["hidden"]);
+    assert!(
+        saw["hidden"][1].as_str().is_some_and(|text| text.contains("Unknown tool")),
+        "{name}: {}",
+        saw["hidden"]
+    );
     if !saw["revision"].is_null() {
         assert_eq!(saw["revision"], walker.revision, "{name}");
     }

@@ -7,7 +7,12 @@ use crate::world::{ALICE, BOB, STAFF_MAY_ALL, World};
 /// Verdict, target and outcome of each record.
 fn said(records: &[Value]) -> Vec<String> {
     let text = |record: &Value, key: &str| record[key].as_str().unwrap_or("-").to_owned();
-    records.iter().map(|record| format!("{} {} {}", text(record, "consumerId"), text(record, "tool"), text(record, "status"))).collect()
+    records
+        .iter()
+        .map(|record| {
+            format!("{} {} {}", text(record, "consumerId"), text(record, "tool"), text(record, "status"))
+        })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +69,10 @@ async fn hidden_out_of_reach_and_unknown_are_the_same_bytes() {
     std::fs::write(world.config_path(), config).expect("written");
     world.running.reload().expect("a valid file");
     let bob = world.modern("/mcp", BOB);
-    assert_eq!(bob.tools().await, ["github__echo", "github__get_issue", "github__create_refund", "github__leak"]);
+    assert_eq!(
+        bob.tools().await,
+        ["github__echo", "github__get_issue", "github__create_refund", "github__leak"]
+    );
     let names = ["github__delete_repository", "other__echo", "nobody__echo", "github__no_such_tool"];
     let mut answers = Vec::new();
     for name in names {
@@ -74,12 +82,16 @@ async fn hidden_out_of_reach_and_unknown_are_the_same_bytes() {
     for answer in &answers[1..] {
         assert_eq!(answer, &answers[0]);
     }
-    assert_eq!(answers[0].1, r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Unknown tool: NAME"}}"#);
+    assert_eq!(
+        answers[0].1,
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Unknown tool: NAME"}}"#
+    );
     assert_eq!(world.received(), Vec::<String>::new());
     assert_eq!(world.records().len(), 4, "each attempt is recorded");
     let elsewhere = bob.request("resources/read", json!({"uri": "gw+other+wiki://handbook"})).await;
     let nowhere = bob.request("resources/read", json!({"uri": "gw+nobody+wiki://handbook"})).await;
-    let same = |answer: &crate::world::Answer| String::from_utf8_lossy(&answer.body).replace("nobody", "other");
+    let same =
+        |answer: &crate::world::Answer| String::from_utf8_lossy(&answer.body).replace("nobody", "other");
     assert_eq!(same(&elsewhere), same(&nowhere));
     world.stop().await;
 }
@@ -93,7 +105,10 @@ async fn an_argument_limit_of_rego_holds_on_every_surface() {
     let over = json!({"amount": 101});
     let denied = "[POLICY DENIED] refunds end at 100";
     let aggregate = world.modern("/mcp", ALICE);
-    assert!(aggregate.tools().await.contains(&"stripe__create_refund".to_owned()), "a Rego deny leaves it listed");
+    assert!(
+        aggregate.tools().await.contains(&"stripe__create_refund".to_owned()),
+        "a Rego deny leaves it listed"
+    );
     assert_eq!(aggregate.call("stripe__create_refund", json!({"amount": 100})).await.summary(), "200 ok");
     assert_eq!(aggregate.call("stripe__create_refund", over.clone()).await.text(), denied);
     assert_eq!(world.legacy("/mcp/stripe", ALICE).await.call("create_refund", over).await.text(), denied);
@@ -121,7 +136,11 @@ async fn resources_prompts_and_completion_are_decided_too() {
     let bob = world.modern("/mcp", BOB);
     let listed = bob.request("resources/list", json!({})).await;
     assert_eq!(listed.json()["result"]["resources"], json!([]));
-    let reads = world.recorders[0].received().iter().filter(|message| message.json()["method"] == "resources/read").count();
+    let reads = world.recorders[0]
+        .received()
+        .iter()
+        .filter(|message| message.json()["method"] == "resources/read")
+        .count();
     assert_eq!(reads, 1);
     world.stop().await;
 }
@@ -130,7 +149,8 @@ async fn resources_prompts_and_completion_are_decided_too() {
 async fn a_disabled_capability_is_nobodys() {
     let world = World::start(&["github"], STAFF_MAY_ALL).await;
     let config = std::fs::read_to_string(world.config_path()).expect("readable");
-    let config = config.replace("enabled: true}\npolicies", "enabled: true, disable: [\"delete_*\"]}\npolicies");
+    let config =
+        config.replace("enabled: true}\npolicies", "enabled: true, disable: [\"delete_*\"]}\npolicies");
     std::fs::write(world.config_path(), config).expect("written");
     world.running.reload().expect("a valid file");
     let alice = world.modern("/mcp/github", ALICE);
@@ -143,7 +163,8 @@ async fn a_disabled_capability_is_nobodys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_over_the_rate_limit_is_refused_with_the_time_to_wait() {
-    let rest = format!("{STAFF_MAY_ALL}rateLimit: {{enabled: true, defaultPerMinute: 2, burstMultiplier: 1}}\n");
+    let rest =
+        format!("{STAFF_MAY_ALL}rateLimit: {{enabled: true, defaultPerMinute: 2, burstMultiplier: 1}}\n");
     let world = World::start(&["github"], &rest).await;
     let alice = world.modern("/mcp", ALICE);
     assert_eq!(alice.call("github__echo", json!({})).await.summary(), "200 ok");

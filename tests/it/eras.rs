@@ -11,7 +11,11 @@ async fn any_client_uses_any_server() {
         let world = World::start_speaking(&["github"], speaks, STAFF_MAY_ALL).await;
         let modern = world.modern("/mcp", ALICE);
         let answer = modern.call("github__echo", json!({"a": 1})).await;
-        assert_eq!((answer.text(), answer.json()["result"]["resultType"].as_str()), (r#"{"a":1}"#.to_owned(), Some("complete")), "{speaks:?}");
+        assert_eq!(
+            (answer.text(), answer.json()["result"]["resultType"].as_str()),
+            (r#"{"a":1}"#.to_owned(), Some("complete")),
+            "{speaks:?}"
+        );
         for revision in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
             let legacy = Client::legacy(world.address(), "/mcp/github", ALICE, revision).await;
             let answer = legacy.call("echo", json!({"a": 1})).await;
@@ -35,7 +39,11 @@ async fn a_session_is_its_owners_and_ends() {
     headers.remove("mcp-protocol-version");
     crate::world::http::insert(&mut headers, "mcp-session-id", alice.session());
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).to_string();
-    assert_eq!(elsewhere.raw(Method::POST, &headers, list.clone().into()).await.status, 404, "another endpoint's");
+    assert_eq!(
+        elsewhere.raw(Method::POST, &headers, list.clone().into()).await.status,
+        404,
+        "another endpoint's"
+    );
     let mut odd = alice.headers();
     crate::world::http::insert(&mut odd, "mcp-protocol-version", "1999-01-01");
     assert_eq!(alice.raw(Method::POST, &odd, list.clone().into()).await.status, 400);

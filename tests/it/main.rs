@@ -1,5 +1,7 @@
 //! The whole product in one test binary.
 
+#![allow(clippy::panic, clippy::disallowed_methods, reason = "tests may fail loudly, run programs and wait")]
+
 mod bad_input;
 mod clients;
 mod decisions;

@@ -29,7 +29,14 @@ const SERVERS: [&str; 2] = ["one", "two"];
 fn rule() -> impl Strategy<Value = Rule> {
     (
         prop::option::of(prop::sample::select(vec!["one", "two", "*", "t*"])),
-        prop::option::of(prop::sample::select(vec!["echo", "get_*", "*", "delete_repository", "*_refund", "le*"])),
+        prop::option::of(prop::sample::select(vec![
+            "echo",
+            "get_*",
+            "*",
+            "delete_repository",
+            "*_refund",
+            "le*",
+        ])),
         prop::sample::select(vec!["allow", "allow", "deny", "hide"]),
         prop::option::of(prop::sample::select(vec![("eq", "1"), ("neq", "1"), ("regex", "^[0-9]$")])),
     )
@@ -54,7 +61,13 @@ fn case() -> impl Strategy<Value = Case> {
         "hide contains \"gone\" if input.backend == \"two\"",
         "allow if { input.user == \"alice\" }\n      deny contains \"x\" if { input.tool == \"leak\" }",
     ]));
-    let argument = prop::sample::select(vec![json!({}), json!({"a": 1}), json!({"a": "1"}), json!({"a": 2}), json!({"b": 1})]);
+    let argument = prop::sample::select(vec![
+        json!({}),
+        json!({"a": 1}),
+        json!({"a": "1"}),
+        json!({"a": 2}),
+        json!({"b": 1}),
+    ]);
     let call = (
         prop::sample::select(SERVERS.to_vec()),
         prop::sample::select([&recorder::TOOLS[..], &["no_such_tool"]].concat()),
@@ -67,22 +80,36 @@ fn case() -> impl Strategy<Value = Case> {
         prop::option::of(prop::sample::select(vec!["delete_*", "echo", "*"])),
         prop::collection::vec(call, 1..4),
     )
-        .prop_map(|(policies, rego, reach, disable, calls)| Case { policies, rego, reach, disable, calls })
+        .prop_map(|(policies, rego, reach, disable, calls)| Case {
+            policies,
+            rego,
+            reach,
+            disable,
+            calls,
+        })
 }
 
 impl Case {
     fn yaml(&self, base: &str) -> String {
         let mut text = base.to_owned();
         if let Some(reach) = &self.reach {
-            text = text.replace("roles: [staff]", &format!("roles: [staff], servers: [{}]", reach.join(", ")));
+            text =
+                text.replace("roles: [staff]", &format!("roles: [staff], servers: [{}]", reach.join(", ")));
         }
         if let Some(disable) = self.disable {
-            text = text.replace("/mcp\", enabled: true}", &format!("/mcp\", enabled: true, disable: [\"{disable}\"]}}"));
+            text = text.replace(
+                "/mcp\", enabled: true}",
+                &format!("/mcp\", enabled: true, disable: [\"{disable}\"]}}"),
+            );
         }
         text += "rateLimit: {enabled: false}\npolicies:\n";
         for (at, (roles, rules)) in self.policies.iter().enumerate() {
             let roles: Vec<_> = roles.iter().map(|role| format!("\"{role}\"")).collect();
-            text += &format!("  - id: p{at}\n    name: P{at}\n    roles: [{}]\n    rules:{}\n", roles.join(", "), if rules.is_empty() { " []" } else { "" });
+            text += &format!(
+                "  - id: p{at}\n    name: P{at}\n    roles: [{}]\n    rules:{}\n",
+                roles.join(", "),
+                if rules.is_empty() { " []" } else { "" }
+            );
             for rule in rules {
                 let mut members = vec![format!("action: {}", rule.action)];
                 members.extend(rule.server.map(|server| format!("server: \"{server}\"")));
@@ -111,11 +138,11 @@ fn no_denied_call_reaches_a_server_and_lists_never_lie() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let world = runtime.block_on(World::start(&SERVERS, ""));
     let base = std::fs::read_to_string(world.config_path()).expect("readable");
-    let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    let config =
+        Config { cases: CASES, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let tried = runner.run(&case(), |case| {
-        runtime.block_on(try_case(&world, &base, &case)).map_err(TestCaseError::fail)
-    });
+    let tried = runner
+        .run(&case(), |case| runtime.block_on(try_case(&world, &base, &case)).map_err(TestCaseError::fail));
     if let Err(error) = tried {
         panic!("{error}");
     }

@@ -29,7 +29,11 @@ async fn an_edit_takes_force_and_a_mistake_does_not() {
     eventually(&world, "{}").await;
     std::fs::write(world.config_path(), format!("{config}policies: [this is no policy\n")).expect("written");
     assert!(world.running.reload().is_err());
-    assert_eq!(world.modern("/mcp", ALICE).call("github__echo", json!({})).await.text(), "{}", "the old rules hold");
+    assert_eq!(
+        world.modern("/mcp", ALICE).call("github__echo", json!({})).await.text(),
+        "{}",
+        "the old rules hold"
+    );
     std::fs::write(world.config_path(), config).expect("written");
     eventually(&world, "[POLICY DENIED] default_deny").await;
     world.stop().await;

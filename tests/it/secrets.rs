@@ -22,12 +22,23 @@ async fn a_servers_credential_reaches_it_and_is_scrubbed_from_everything_it_says
     world.running.reload().expect("a valid file");
     let alice = world.modern("/mcp", ALICE);
     let leaked = alice.call("github__leak", json!({})).await;
-    assert!(leaked.text().starts_with("I was sent Bearer ") && !leaked.text().contains(BEARER), "{}", leaked.text());
+    assert!(
+        leaked.text().starts_with("I was sent Bearer ") && !leaked.text().contains(BEARER),
+        "{}",
+        leaked.text()
+    );
     let received = world.recorders[0].received();
     let call = received.iter().find(|message| message.json()["method"] == "tools/call").expect("the call");
     let authorization: Vec<_> = call.headers.iter().filter(|(name, _)| name == "authorization").collect();
-    assert_eq!(authorization, [&("authorization".to_owned(), format!("Bearer {BEARER}"))], "its own, and not the caller's");
-    assert!(!received.iter().any(|message| format!("{message:?}").contains(ALICE)), "the caller's key stays here");
+    assert_eq!(
+        authorization,
+        [&("authorization".to_owned(), format!("Bearer {BEARER}"))],
+        "its own, and not the caller's"
+    );
+    assert!(
+        !received.iter().any(|message| format!("{message:?}").contains(ALICE)),
+        "the caller's key stays here"
+    );
     let World { folder, running, .. } = world;
     running.stop().await;
     let data = folder.path().join("data");

@@ -95,9 +95,11 @@ fn outside_crates_stay_behind_their_fences() {
 fn every_crate_keeps_the_workspace_lints_and_versions() {
     let mut wrong = Vec::new();
     for name in crates() {
-        let text = fs::read_to_string(root().join("crates").join(&name).join("Cargo.toml")).expect("a manifest");
+        let text =
+            fs::read_to_string(root().join("crates").join(&name).join("Cargo.toml")).expect("a manifest");
         let manifest: toml::Table = text.parse().expect("TOML");
-        if manifest.get("lints").and_then(|lints| lints.get("workspace")) != Some(&toml::Value::Boolean(true)) {
+        if manifest.get("lints").and_then(|lints| lints.get("workspace")) != Some(&toml::Value::Boolean(true))
+        {
             wrong.push(format!("{name}: [lints] workspace = true is missing"));
         }
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {

@@ -83,7 +83,9 @@ impl World {
     pub fn received(&self) -> Vec<String> {
         self.recorders
             .iter()
-            .flat_map(|recorder| recorder.calls().into_iter().map(move |call| format!("{} {call}", recorder.name)))
+            .flat_map(|recorder| {
+                recorder.calls().into_iter().map(move |call| format!("{} {call}", recorder.name))
+            })
             .collect()
     }
 
@@ -114,7 +116,8 @@ pub fn configuration(folder: &Path, recorders: &[Recorder], rest: &str) -> Strin
 }
 
 /// Role rules that let `staff` do everything.
-pub const STAFF_MAY_ALL: &str = "policies:\n  - {id: staff, name: Staff, roles: [staff], rules: [{action: allow}]}\n";
+pub const STAFF_MAY_ALL: &str =
+    "policies:\n  - {id: staff, name: Staff, roles: [staff], rules: [{action: allow}]}\n";
 
 /// The program itself, for what only a process can show.
 pub fn program() -> PathBuf {

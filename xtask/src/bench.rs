@@ -67,7 +67,12 @@ impl Bench {
         Ok(())
     }
 
-    fn measure(&self, programs: &std::path::Path, subject: &Subject, connections: usize) -> anyhow::Result<Value> {
+    fn measure(
+        &self,
+        programs: &std::path::Path,
+        subject: &Subject,
+        connections: usize,
+    ) -> anyhow::Result<Value> {
         let mut load = Command::new(programs.join("loadmcp"));
         load.args(["--url", &subject.url, "--tool", &subject.tool, "--protocol", &self.protocol, "--json"])
             .args(["--label", subject.name])

@@ -16,7 +16,9 @@ use crate::shell::{cargo, root, run};
 
 /// Build Doorward, start it with three real servers, show a governed call, and keep serving.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --once        # stop after the tour")]
+#[command(
+    after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --once        # stop after the tour"
+)]
 pub struct Demo {
     /// Port to listen on
     #[arg(long, default_value_t = 3100)]
@@ -39,7 +41,8 @@ impl Demo {
         println!("   {}", files.config.display());
         println!("4. Starting on http://127.0.0.1:{}", self.port);
         let mut gateway = start(&program, &files)?;
-        let toured = wait_until_ready(self.port, &mut gateway.0).and_then(|()| tour::walk(&program, &files, self.port));
+        let toured = wait_until_ready(self.port, &mut gateway.0)
+            .and_then(|()| tour::walk(&program, &files, self.port));
         toured?;
         files.print_how_to_connect(self.port);
         if self.once {
@@ -96,7 +99,8 @@ fn wait_until_ready(port: u16, gateway: &mut Child) -> anyhow::Result<()> {
 }
 
 fn target_folder() -> anyhow::Result<PathBuf> {
-    let metadata = cargo().args(["metadata", "--no-deps", "--format-version=1"]).current_dir(root()).output()?;
+    let metadata =
+        cargo().args(["metadata", "--no-deps", "--format-version=1"]).current_dir(root()).output()?;
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)?;
     Ok(metadata["target_directory"].as_str().context("cargo names no target folder")?.into())
 }

@@ -50,7 +50,9 @@ pub fn node(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
 /// Installs PyPI packages into a virtual environment, unless they are there.
 pub fn python(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     if output("python3", &["-c", "import venv, ensurepip"]).is_none() {
-        bail!("python3 with venv was not found: install Python 3.10 or newer (and python3-venv), then run this again");
+        bail!(
+            "python3 with venv was not found: install Python 3.10 or newer (and python3-venv), then run this again"
+        );
     }
     let folder = folder().join(name);
     install(&folder, packages, |folder| {
@@ -62,7 +64,11 @@ pub fn python(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
 }
 
 /// Runs `work` in a fresh folder, unless a stamp says that it was done before.
-fn install(folder: &Path, packages: &[&str], work: impl Fn(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn install(
+    folder: &Path,
+    packages: &[&str],
+    work: impl Fn(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let stamp = folder.join(".installed");
     let wanted = packages.join("\n");
     if fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {

@@ -1,5 +1,7 @@
 //! The chores of the project: `cargo xtask demo · test · check · bless · bench`.
 
+#![allow(clippy::disallowed_methods, reason = "chores run programs and wait; the bans are for the product")]
+
 mod bench;
 mod check;
 mod demo;

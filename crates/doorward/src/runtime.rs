@@ -24,6 +24,9 @@ use crate::system::{SystemClock, SystemRandom};
 use rulebook::Builder;
 pub use rulebook::{rego_source, role_policy};
 
+/// Looks up an environment variable.
+pub type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// The world that a gateway runs in.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -32,7 +35,7 @@ pub struct Surroundings {
     /// Chance.
     pub random: Arc<dyn Random>,
     /// The environment.
-    pub variables: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub variables: Lookup,
     /// The environment that children may inherit from.
     pub environment: Vec<(std::ffi::OsString, std::ffi::OsString)>,
     /// This very program, for trial compilations.
@@ -97,7 +100,8 @@ pub fn open_ledger(config: &Config, surroundings: &Surroundings) -> anyhow::Resu
 }
 
 fn event(ledger: &Ledger, surroundings: &Surroundings, kind: &str, reason: &str, detail: Option<&str>) {
-    let record = EventRecord { kind, time: surroundings.clock.now(), reason, detail, ..EventRecord::default() };
+    let record =
+        EventRecord { kind, time: surroundings.clock.now(), reason, detail, ..EventRecord::default() };
     if let Err(error) = ledger.event(&record) {
         tracing::error!(target: "doorward::ledger", %error, "an event could not be recorded");
     }
@@ -213,7 +217,8 @@ pub async fn start(config: &Path, surroundings: Surroundings) -> anyhow::Result<
         bail!("`tls` is not built yet: end TLS in a proxy and name it in `trustedProxies`");
     }
     let host = (listen.host.as_str(), port.unwrap_or(listen.port));
-    let address = host.to_socket_addrs()?.next().with_context(|| format!("`{}` is no address", listen.host))?;
+    let address =
+        host.to_socket_addrs()?.next().with_context(|| format!("`{}` is no address", listen.host))?;
     let listener = Listener::bind(address, &listen.allowed_hosts, &listen.origins).await?;
     let address = listener.listener.local_addr()?;
     let (stop, stopped) = signal::channel(false);

@@ -36,7 +36,9 @@ pub(crate) async fn ensure_all(gateway: &Arc<Gateway>, servers: Vec<ServerId>) {
 async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
     match gateway.upstreams.catalog(server).await {
         Ok(catalog) => learn(gateway, server, catalog),
-        Err(error) => tracing::warn!(target: "doorward::upstream", %server, %error, "its catalog could not be read"),
+        Err(error) => {
+            tracing::warn!(target: "doorward::upstream", %server, %error, "its catalog could not be read")
+        }
     }
 }
 

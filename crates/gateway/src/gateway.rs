@@ -11,6 +11,7 @@ use doorward_upstream::Upstreams;
 use doorward_wire::message::Message;
 use tokio::sync::mpsc;
 
+use crate::method;
 use crate::metrics::Metrics;
 use crate::pipeline::Asked;
 use crate::receive::Incoming;
@@ -18,7 +19,6 @@ use crate::reply::Reply;
 use crate::session::{SessionLimits, Sessions};
 use crate::snapshot::{Rulebook, Snapshot};
 use crate::streams::Streams;
-use crate::method;
 
 /// What does not change while the gateway runs.
 #[derive(Clone, Debug)]
@@ -125,14 +125,18 @@ impl Gateway {
     pub fn install(&self, rulebook: Rulebook) {
         self.rebuild(|old| {
             let kept = rulebook.servers.iter().map(|server| server.id.clone());
-            let catalogs = kept.filter_map(|id| Some((id.clone(), old.registry.catalog(&id)?.clone()))).collect();
+            let catalogs =
+                kept.filter_map(|id| Some((id.clone(), old.registry.catalog(&id)?.clone()))).collect();
             Snapshot::build(rulebook, catalogs)
         });
         self.announce_all();
     }
 
     /// Replaces the world by what `build` makes of the old one.
-    pub(crate) fn rebuild(&self, build: impl FnOnce(&Snapshot) -> (Snapshot, Vec<doorward_registry::Problem>)) {
+    pub(crate) fn rebuild(
+        &self,
+        build: impl FnOnce(&Snapshot) -> (Snapshot, Vec<doorward_registry::Problem>),
+    ) {
         let _one_at_a_time = self.building.lock().unwrap_or_else(PoisonError::into_inner);
         let (next, problems) = build(&self.snapshot.load());
         for problem in problems {

@@ -23,7 +23,8 @@ struct MetaTool {
     required: &'static str,
 }
 
-const API_KEY: &str = r#""apiKey":{"type":"string","description":"Key of the caller, where the transport carries none"}"#;
+const API_KEY: &str =
+    r#""apiKey":{"type":"string","description":"Key of the caller, where the transport carries none"}"#;
 
 const TOOLS: [MetaTool; 8] = [
     MetaTool {

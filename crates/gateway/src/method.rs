@@ -15,11 +15,11 @@ use doorward_wire::meta::LOG_LEVELS;
 use doorward_wire::{Era, RpcError};
 
 use crate::gateway::Gateway;
+use crate::meta;
 use crate::pipeline::{self, Asked};
 use crate::receive::Incoming;
 use crate::reply::Reply;
 use crate::surface::Surface;
-use crate::meta;
 
 pub(crate) use listen::listen;
 
@@ -30,7 +30,10 @@ pub(crate) async fn request(asked: Asked<'_>) -> Reply {
     let Some(session) = session else { return dispatch(asked).await };
     // Only sessions have a message that cancels; a modern client hangs up instead.
     let Some(cancelled) = session.begin(id) else {
-        let error = RpcError::bad_request(doorward_wire::error::INVALID_REQUEST, "a request with this id is still running");
+        let error = RpcError::bad_request(
+            doorward_wire::error::INVALID_REQUEST,
+            "a request with this id is still running",
+        );
         return Reply::error(Some(id), &error);
     };
     let reply = tokio::select! {
@@ -75,7 +78,10 @@ fn set_level(asked: &Asked<'_>) -> Reply {
             Reply::result(asked.request.id.raw(), "{}")
         }
         _ => {
-            let error = RpcError::answer(INVALID_PARAMS, format!("params.level must be one of {}", LOG_LEVELS.join(", ")));
+            let error = RpcError::answer(
+                INVALID_PARAMS,
+                format!("params.level must be one of {}", LOG_LEVELS.join(", ")),
+            );
             Reply::error(Some(asked.request.id.raw()), &error)
         }
     }

@@ -49,7 +49,6 @@ fn histogram() -> Histogram {
     Histogram::new(BOUNDS)
 }
 
-
 impl Metrics {
     /// Metrics at zero.
     pub fn new(started_seconds: f64) -> Self {
@@ -64,7 +63,11 @@ impl Metrics {
             registry: Registry::default(),
         };
         metrics.started.set(started_seconds);
-        registry.register("calls", "Decided calls by server, tool, verdict and outcome", metrics.calls.clone());
+        registry.register(
+            "calls",
+            "Decided calls by server, tool, verdict and outcome",
+            metrics.calls.clone(),
+        );
         registry.register_with_unit(
             "gateway_overhead",
             "Time a call spent in the gateway itself, without its server",
@@ -77,9 +80,18 @@ impl Metrics {
             Unit::Seconds,
             metrics.upstream.clone(),
         );
-        registry.register("refused_requests", "Requests turned away before any decision", metrics.refused.clone());
+        registry.register(
+            "refused_requests",
+            "Requests turned away before any decision",
+            metrics.refused.clone(),
+        );
         registry.register("sessions", "Open sessions of the legacy era", metrics.sessions.clone());
-        registry.register_with_unit("start_time", "When the gateway started", Unit::Seconds, metrics.started.clone());
+        registry.register_with_unit(
+            "start_time",
+            "When the gateway started",
+            Unit::Seconds,
+            metrics.started.clone(),
+        );
         Self { registry, ..metrics }
     }
 

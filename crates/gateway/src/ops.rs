@@ -13,9 +13,11 @@ pub(crate) fn answer(gateway: &Gateway, method: &Method, path: &str) -> Option<R
         "/healthz" => (StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned()),
         "/readyz" => match gateway.ledger.healthy() {
             Ok(()) => (StatusCode::OK, "text/plain; charset=utf-8", "ready\n".to_owned()),
-            Err(error) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", format!("not ready: {error}\n"))
-            }
+            Err(error) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "text/plain; charset=utf-8",
+                format!("not ready: {error}\n"),
+            ),
         },
         "/metrics" => (
             StatusCode::OK,

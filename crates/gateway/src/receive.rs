@@ -157,7 +157,8 @@ fn classify(
         }
         let version = arrival.header(&VERSION)?;
         if request.method == "initialize" {
-            let asked = request.params.and_then(|params| params.get("protocolVersion")).and_then(Value::as_str);
+            let asked =
+                request.params.and_then(|params| params.get("protocolVersion")).and_then(Value::as_str);
             return Ok((Revision::negotiate(asked.as_deref().unwrap_or_default()), None, false));
         }
         if version.and_then(Revision::parse).is_some_and(|revision| revision.era() == Era::Modern) {
@@ -183,7 +184,10 @@ fn classify(
         // Clients of the modern era send none, but some SDKs let one slip; refusing
         // it has been seen to poison their connection.
         Message::Notification(_) => Ok((Revision::V2026_07_28, None, false)),
-        _ => Err(RpcError::bad_request(INVALID_REQUEST, "an answer needs the session of the request it answers")),
+        _ => Err(RpcError::bad_request(
+            INVALID_REQUEST,
+            "an answer needs the session of the request it answers",
+        )),
     }
 }
 
@@ -199,7 +203,9 @@ fn modern(
     if over_http {
         match arrival.header(&VERSION)? {
             Some(header) if header == version => {}
-            Some(header) => return mismatch(format!("MCP-Protocol-Version is '{header}', _meta says '{version}'")),
+            Some(header) => {
+                return mismatch(format!("MCP-Protocol-Version is '{header}', _meta says '{version}'"));
+            }
             None => return mismatch("header MCP-Protocol-Version is missing".to_owned()),
         }
     }
@@ -215,14 +221,17 @@ fn modern(
     if over_http {
         match arrival.header(&METHOD)? {
             Some(header) if header == request.method => {}
-            Some(header) => return mismatch(format!("Mcp-Method is '{header}', method is '{}'", request.method)),
+            Some(header) => {
+                return mismatch(format!("Mcp-Method is '{header}', method is '{}'", request.method));
+            }
             None => return mismatch("header Mcp-Method is missing".to_owned()),
         }
         if let Some(member) = named_by(&request.method) {
             let named = request.params.and_then(|params| params.get(member)).and_then(Value::as_str);
-            let header = arrival.header(&NAME)?.map(|value| header::decode(value.as_bytes())).transpose().map_err(|error| {
-                RpcError::bad_request(HEADER_MISMATCH, format!("header Mcp-Name: {error}"))
-            })?;
+            let header =
+                arrival.header(&NAME)?.map(|value| header::decode(value.as_bytes())).transpose().map_err(
+                    |error| RpcError::bad_request(HEADER_MISMATCH, format!("header Mcp-Name: {error}")),
+                )?;
             match (&header, &named) {
                 (Some(header), Some(named)) if header == named => {}
                 (None, None) => {}
@@ -283,7 +292,9 @@ fn legacy(
         }
         Carrier::Connection(session) => {
             let session = session.lock().unwrap_or_else(PoisonError::into_inner);
-            session.clone().ok_or_else(|| RpcError::bad_request(INVALID_REQUEST, "send `initialize` first"))?
+            session
+                .clone()
+                .ok_or_else(|| RpcError::bad_request(INVALID_REQUEST, "send `initialize` first"))?
         }
     };
     let agreed = session.opening.revision;
@@ -292,7 +303,10 @@ fn legacy(
     {
         return Err(RpcError::bad_request(
             INVALID_REQUEST,
-            format!("MCP-Protocol-Version '{}' is not supported; this session speaks {agreed}", version.escape_debug()),
+            format!(
+                "MCP-Protocol-Version '{}' is not supported; this session speaks {agreed}",
+                version.escape_debug()
+            ),
         ));
     }
     Ok((agreed, session))

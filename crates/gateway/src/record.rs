@@ -65,7 +65,12 @@ fn shadow(ruling: &Ruling) -> Vec<(String, String)> {
     ruling.shadow.iter().map(|(name, decision)| (name.clone(), decision.verdict.to_string())).collect()
 }
 
-fn base<'r>(asked: &'r Asked<'_>, operation: Operation, target: &'r str, decision: &'r Decision) -> DecisionRecord<'r> {
+fn base<'r>(
+    asked: &'r Asked<'_>,
+    operation: Operation,
+    target: &'r str,
+    decision: &'r Decision,
+) -> DecisionRecord<'r> {
     let caller = asked.caller;
     DecisionRecord {
         call: asked.call,

@@ -273,7 +273,8 @@ mod tests {
         let sessions = Sessions::new(SessionLimits { total: 10, each: 10, idle: at(60) });
         let (ana, ben) = (caller("ana"), caller("ben"));
         let opened = sessions.open(opening(), Arc::clone(&ana), at(0), &Fixed::new(1)).expect("room");
-        let find = |id: &str, who: &Caller, surface: &Surface, now| sessions.find(id, who, surface, now).is_some();
+        let find =
+            |id: &str, who: &Caller, surface: &Surface, now| sessions.find(id, who, surface, now).is_some();
         assert!(find(&opened.id, &ana, &Surface::Aggregate, at(1)));
         assert!(!find(&opened.id, &ben, &Surface::Aggregate, at(1)), "another principal's");
         assert!(!find(&opened.id, &ana, &Surface::Gateway, at(1)), "another endpoint's");
@@ -292,7 +293,9 @@ mod tests {
         let second = sessions.open(opening(), Arc::clone(&ana), at(1), &random).expect("room");
         let other = sessions.open(opening(), Arc::clone(&ben), at(2), &random).expect("room");
         let third = sessions.open(opening(), Arc::clone(&ana), at(3), &random).expect("room");
-        let open = |session: &Session, who: &Caller| sessions.find(&session.id, who, &Surface::Aggregate, at(3)).is_some();
+        let open = |session: &Session, who: &Caller| {
+            sessions.find(&session.id, who, &Surface::Aggregate, at(3)).is_some()
+        };
         assert!(!open(&first, &ana), "the longest idle made room");
         assert!(open(&second, &ana) && open(&third, &ana) && open(&other, &ben));
         assert!(sessions.open(opening(), caller("cid"), at(4), &random).is_none(), "nobody else's is taken");

@@ -50,9 +50,7 @@ impl Snapshot {
         let definitions = registry
             .all()
             .iter()
-            .map(|capability| {
-                DefinitionFacts::new(&capability.fingerprint, &capability.annotations)
-            })
+            .map(|capability| DefinitionFacts::new(&capability.fingerprint, &capability.annotations))
             .collect();
         (Self { rulebook, registry, facts, definitions }, problems)
     }

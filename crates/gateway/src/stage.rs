@@ -51,14 +51,30 @@ impl<'a> Refused<'a> {
     /// A call that was refused before its target was known.
     pub(crate) fn new(asked: Asked<'a>, operation: Operation, refusal: Refusal) -> Box<Self> {
         let place = Place::default();
-        Box::new(Self { asked, operation, place, arguments: None, refusal, ruling: None, input_digest: String::new() })
+        Box::new(Self {
+            asked,
+            operation,
+            place,
+            arguments: None,
+            refusal,
+            ruling: None,
+            input_digest: String::new(),
+        })
     }
 
     /// A call that was refused once its target was known.
     pub(crate) fn resolved(resolved: Resolved<'a>, refusal: Refusal) -> Box<Self> {
         let (operation, arguments) = (resolved.operation(), resolved.arguments());
         let (asked, place) = resolved.into_asked();
-        Box::new(Self { asked, operation, place, arguments, refusal, ruling: None, input_digest: String::new() })
+        Box::new(Self {
+            asked,
+            operation,
+            place,
+            arguments,
+            refusal,
+            ruling: None,
+            input_digest: String::new(),
+        })
     }
 
     /// Adds what the client called the target it could not reach.

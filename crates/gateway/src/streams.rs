@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use doorward_model::{CapabilityKind, Caller, ServerId};
+use doorward_model::{Caller, CapabilityKind, ServerId};
 use doorward_wire::{Era, reply};
 use tokio::sync::mpsc;
 
@@ -46,7 +46,13 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// Opens a stream.
-    pub(crate) fn listen(&self, caller: Arc<Caller>, surface: Surface, wants: Wants, id: &str) -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>) {
+    pub(crate) fn listen(
+        &self,
+        caller: Arc<Caller>,
+        surface: Surface,
+        wants: Wants,
+        id: &str,
+    ) -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>) {
         let (outbox, stream) = mpsc::channel(OUTBOX);
         let listener = Listener { caller, surface, wants, id: id.to_owned(), outbox: outbox.clone() };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +67,8 @@ impl Streams {
             if !listener.wants.hears(kind) || !concerns(&listener.caller, &listener.surface) {
                 return !listener.outbox.is_closed();
             }
-            let params = format!(r#"{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{}}}}}"#, listener.id);
+            let params =
+                format!(r#"{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{}}}}}"#, listener.id);
             // A listener that does not keep up loses its stream and knows by that
             // that it has missed something.
             listener.outbox.try_send(reply::notification(changed_method(kind), Some(&params))).is_ok()
@@ -109,7 +116,9 @@ impl Gateway {
         self.streams.notify(kind, concerns);
         let message = reply::notification(changed_method(kind), None);
         for session in self.sessions.all() {
-            if session.opening.revision.era() == Era::Legacy && concerns(session.owner(), &session.opening.surface) {
+            if session.opening.revision.era() == Era::Legacy
+                && concerns(session.owner(), &session.opening.surface)
+            {
                 session.notify_changed(kind, message.clone());
             }
         }

@@ -79,7 +79,9 @@ impl Checkpoint {
         let (&kind, public) = typed.split_first()?;
         let (body, signatures) = note.split_once("\n\n")?;
         let body = format!("{body}\n");
-        let line = signatures.lines().find_map(|line| line.strip_prefix("— ")?.strip_prefix(name)?.strip_prefix(' '))?;
+        let line = signatures
+            .lines()
+            .find_map(|line| line.strip_prefix("— ")?.strip_prefix(name)?.strip_prefix(' '))?;
         let signature = STANDARD.decode(line).ok()?;
         let (hash, signature) = signature.split_at_checked(4)?;
         if kind != ED25519_NOTE || hash != key_hash(name, public) {

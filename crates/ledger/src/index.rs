@@ -72,8 +72,10 @@ impl Index {
     /// When there is none.
     pub fn open_read_only(log: &Path) -> Result<Self, LedgerError> {
         let path = log.join(FILE);
-        let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-            .map_err(|_| LedgerError::Index(format!("{} does not exist; no gateway has run here", path.display())))?;
+        let database =
+            Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|_| {
+                LedgerError::Index(format!("{} does not exist; no gateway has run here", path.display()))
+            })?;
         database.busy_timeout(Duration::from_secs(5))?;
         Ok(Self { database, follower: None })
     }

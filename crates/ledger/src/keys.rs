@@ -37,7 +37,10 @@ impl Keys {
     }
 }
 
-fn read_or_make(path: &Path, make: impl FnOnce() -> Result<Vec<u8>, LedgerError>) -> Result<Vec<u8>, LedgerError> {
+fn read_or_make(
+    path: &Path,
+    make: impl FnOnce() -> Result<Vec<u8>, LedgerError>,
+) -> Result<Vec<u8>, LedgerError> {
     match fs::read(path) {
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

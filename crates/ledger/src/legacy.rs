@@ -87,7 +87,15 @@ mod tests {
         let mut previous = GENESIS.to_owned();
         for at in 0..5 {
             let text = |text: &str| text.to_owned();
-            let fields = [format!("id-{at}"), text("t"), text("c"), text("s"), text("tool"), text("success"), previous.clone()];
+            let fields = [
+                format!("id-{at}"),
+                text("t"),
+                text("c"),
+                text("s"),
+                text("tool"),
+                text("success"),
+                previous.clone(),
+            ];
             let hash = row_hash(&fields);
             database
                 .execute(

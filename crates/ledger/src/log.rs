@@ -533,7 +533,8 @@ fn lock(options: &Options) -> Result<File, LedgerError> {
         .mode(0o600)
         .open(&path)
         .map_err(LedgerError::file("open", &path))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| LedgerError::Locked(options.folder.clone()))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| LedgerError::Locked(options.folder.clone()))?;
     Ok(file)
 }
 

@@ -102,7 +102,13 @@ pub fn inclusion_holds(leaf: Hash, index: u64, size: u64, path: &[Hash], root: &
 
 /// Whether `path` proves that the tree of `first` leaves is the beginning of the
 /// tree of `second` leaves (RFC 9162, section 2.1.4.2).
-pub fn consistency_holds(first: u64, second: u64, first_root: &Hash, second_root: &Hash, path: &[Hash]) -> bool {
+pub fn consistency_holds(
+    first: u64,
+    second: u64,
+    first_root: &Hash,
+    second_root: &Hash,
+    path: &[Hash],
+) -> bool {
     if first == 0 || first > second {
         return false;
     }
@@ -202,7 +208,10 @@ mod tests {
     fn known_answers() {
         // The hash of nothing, and of the empty leaf, as RFC 6962's own tests have them.
         let hex = |hash: Hash| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        assert_eq!(hex(Tree::default().root()), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            hex(Tree::default().root()),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
         assert_eq!(hex(leaf_hash(b"")), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
     }
 

@@ -15,8 +15,18 @@ const MOST_KEYS: usize = 64;
 
 /// Parts of key names whose values are masked.
 const SECRET: [&str; 12] = [
-    "password", "passwd", "secret", "token", "apikey", "authorization", "credential", "privatekey", "cookie",
-    "accesskey", "passphrase", "bearer",
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "apikey",
+    "authorization",
+    "credential",
+    "privatekey",
+    "cookie",
+    "accesskey",
+    "passphrase",
+    "bearer",
 ];
 
 /// Writes the `arguments` member of a decision.
@@ -57,12 +67,14 @@ pub(crate) fn write(out: &mut String, arguments: Value<'_>, call: CallId, key: &
 }
 
 fn is_secret(key: &str) -> bool {
-    let plain: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    let plain: String =
+        key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     SECRET.iter().any(|word| plain.contains(word))
 }
 
 fn has_secret(value: Value<'_>) -> bool {
-    value.members().any(|(key, member)| is_secret(&key) || has_secret(member)) || value.items().any(has_secret)
+    value.members().any(|(key, member)| is_secret(&key) || has_secret(member))
+        || value.items().any(has_secret)
 }
 
 fn mask(out: &mut String, value: Value<'_>, secret: bool) {
@@ -108,7 +120,8 @@ mod tests {
     use super::*;
 
     fn preview(arguments: &str) -> String {
-        let document = Document::parse(Bytes::copy_from_slice(arguments.as_bytes()), &Limits::default()).expect("valid");
+        let document =
+            Document::parse(Bytes::copy_from_slice(arguments.as_bytes()), &Limits::default()).expect("valid");
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
         let call = CallId::new(Timestamp::from_micros(1), &Fixed::new(1));
         let mut out = String::new();

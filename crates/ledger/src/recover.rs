@@ -81,7 +81,8 @@ impl Bookmark {
         let document = Document::parse(Bytes::from(text), &limits).ok()?;
         let root = document.root();
         let size = u64::try_from(root.get("size")?.as_i64()?).ok()?;
-        let edge = root.get("edge")?.items().map(|hash| unhex(&hash.as_str()?)).collect::<Option<Vec<_>>>()?;
+        let edge =
+            root.get("edge")?.items().map(|hash| unhex(&hash.as_str()?)).collect::<Option<Vec<_>>>()?;
         let open = root.get("open")?.items().map(|pair| {
             let mut pair = pair.items();
             let sequence = u64::try_from(pair.next()?.as_i64()?).ok()?;
@@ -140,8 +141,17 @@ fn read(
     let start = bookmark.tree.size();
     let Some(from) = segments.iter().rposition(|(first, _)| *first <= start) else {
         // Nothing written yet: the first segment begins with entry 0.
-        let end = End { tree: bookmark.tree, previous: bookmark.previous, segment: segment::path(log, 0), length: 0 };
-        return Ok((start == 0 && segments.is_empty()).then_some(Found { end, open: Open::new(), cut_bytes: 0 }));
+        let end = End {
+            tree: bookmark.tree,
+            previous: bookmark.previous,
+            segment: segment::path(log, 0),
+            length: 0,
+        };
+        return Ok((start == 0 && segments.is_empty()).then_some(Found {
+            end,
+            open: Open::new(),
+            cut_bytes: 0,
+        }));
     };
     let Bookmark { mut tree, mut previous, mut open } = bookmark;
     let mut last = (segments[from].1.clone(), 0);
@@ -165,7 +175,11 @@ fn read(
                 last.1 = line.end;
                 continue;
             }
-            let read = if line.complete { Entry::read(&line.entry, sequence, &previous) } else { Err("it is cut off") };
+            let read = if line.complete {
+                Entry::read(&line.entry, sequence, &previous)
+            } else {
+                Err("it is cut off")
+            };
             let entry = match read {
                 Ok(entry) => entry,
                 Err(_) if sequence >= checkpointed && at + 1 == segments.len() => {
@@ -186,7 +200,11 @@ fn read(
             // The bookmark is fine, but a checkpoint promises more than there is.
             return Err(damaged(&last.0, 1, "entries that a checkpoint covers are missing at the end"));
         }
-        return if start > 0 { Ok(None) } else { Err(damaged(&last.0, 1, "entries that a checkpoint covers are missing at the end")) };
+        return if start > 0 {
+            Ok(None)
+        } else {
+            Err(damaged(&last.0, 1, "entries that a checkpoint covers are missing at the end"))
+        };
     }
     let end = End { tree, previous, segment: last.0, length: last.1 };
     Ok(Some(Found { end, open, cut_bytes }))
@@ -223,7 +241,8 @@ impl Entry {
     /// Reads an entry and checks that it stands in its place.
     pub(crate) fn read(entry: &[u8], sequence: u64, previous: &Hash) -> Result<Self, &'static str> {
         let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
-        let document = Document::parse(Bytes::copy_from_slice(entry), &limits).map_err(|_| "it is no entry")?;
+        let document =
+            Document::parse(Bytes::copy_from_slice(entry), &limits).map_err(|_| "it is no entry")?;
         let root = document.root();
         if root.get("_seq").and_then(Value::as_i64) != i64::try_from(sequence).ok() {
             return Err("its sequence number is wrong");

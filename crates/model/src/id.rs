@@ -18,9 +18,7 @@ pub struct ServerId(Arc<str>);
 
 /// A text that cannot name a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` cannot be a server id: use 1 to 63 of a-z, 0-9 and `-`, starting with a letter or digit"
-)]
+#[error("`{0}` cannot be a server id: use 1 to 63 of a-z, 0-9 and `-`, starting with a letter or digit")]
 pub struct InvalidServerId(pub String);
 
 impl ServerId {

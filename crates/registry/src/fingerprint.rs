@@ -26,7 +26,8 @@ mod tests {
     #[test]
     fn only_what_a_definition_says_counts() {
         let print = |text: &str| {
-            let document = Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).expect(text);
+            let document =
+                Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).expect(text);
             fingerprint(document.root())
         };
         let one = print(r#"{"name":"a","description":"reads"}"#);

@@ -89,7 +89,11 @@ mod tests {
         assert!(short.starts_with("github__xxx"));
         assert_ne!(short, exposed_name(&github, &"x".repeat(81)), "the hash tells them apart");
         assert_ne!(exposed_name(&github, "a.b"), exposed_name(&github, "a/b"));
-        assert!(exposed_name(&github, "naïve tool").chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)));
+        assert!(
+            exposed_name(&github, "naïve tool")
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+        );
         assert_eq!(server_of("github__a__b"), Some(github));
         assert_eq!(server_of("nothing"), None);
         assert_eq!(server_of("__x"), None);
@@ -97,7 +101,9 @@ mod tests {
 
     #[test]
     fn uris_turn_back_into_themselves() {
-        for uri in ["wiki://handbook/{page}", "file:///a+b", "ui://card/1", "urn:x", "gw+nested+x:y", "", "a b+c"] {
+        for uri in
+            ["wiki://handbook/{page}", "file:///a+b", "ui://card/1", "urn:x", "gw+nested+x:y", "", "a b+c"]
+        {
             let offered = exposed_uri(&id("my-wiki"), uri);
             assert_eq!(original_uri(&offered), Some((id("my-wiki"), uri.to_owned())), "{offered}");
         }

@@ -52,7 +52,10 @@ pub enum Problem {
 
 impl Registry {
     /// Builds the picture, and says what had to be left out of it.
-    pub fn build(servers: Vec<Arc<Server>>, catalogs: HashMap<ServerId, Arc<Catalog>>) -> (Self, Vec<Problem>) {
+    pub fn build(
+        servers: Vec<Arc<Server>>,
+        catalogs: HashMap<ServerId, Arc<Catalog>>,
+    ) -> (Self, Vec<Problem>) {
         let mut registry = Self { servers, ..Self::default() };
         let mut problems = Vec::new();
         let mut contested = Vec::new();
@@ -61,7 +64,8 @@ impl Registry {
             let mut offered: Vec<Arc<Capability>> = Vec::new();
             for definition in &catalog.definitions {
                 let name = definition.name.to_string();
-                let Some(capability) = Capability::new(registry.all.len(), server, definition).map(Arc::new) else {
+                let Some(capability) = Capability::new(registry.all.len(), server, definition).map(Arc::new)
+                else {
                     problems.push(Problem::Unreadable { server: server.id.clone(), name });
                     continue;
                 };
@@ -183,8 +187,10 @@ mod tests {
 
     fn picture(offers: &[(&str, &[&str])]) -> (Registry, Vec<Problem>) {
         let servers = offers.iter().map(|(id, _)| server(id)).collect();
-        let catalogs =
-            offers.iter().map(|(id, names)| (ServerId::try_from(*id).expect("valid id"), tools(names))).collect();
+        let catalogs = offers
+            .iter()
+            .map(|(id, names)| (ServerId::try_from(*id).expect("valid id"), tools(names)))
+            .collect();
         Registry::build(servers, catalogs)
     }
 

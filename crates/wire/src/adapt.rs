@@ -90,7 +90,12 @@ mod tests {
             (Era::Legacy, false, modern, r#"{"content":[{"ttlMs":1}]}"#),
             (Era::Legacy, false, r#"{ "content":[] }"#, r#"{ "content":[] }"#),
             (Era::Modern, false, r#"{"content":[]}"#, r#"{"resultType":"complete","content":[]}"#),
-            (Era::Modern, true, r#"{"contents":[]}"#, r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","contents":[]}"#),
+            (
+                Era::Modern,
+                true,
+                r#"{"contents":[]}"#,
+                r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","contents":[]}"#,
+            ),
             (Era::Modern, true, modern, modern),
             (Era::Modern, false, "{}", r#"{"resultType":"complete"}"#),
         ];

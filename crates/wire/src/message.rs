@@ -65,9 +65,29 @@ pub enum Body<'a> {
 
 /// The keys of an envelope and of `params` that servers act on.
 const PROTOCOL_KEYS: [&str; 23] = [
-    "jsonrpc", "id", "method", "params", "result", "error", "name", "arguments", "uri", "_meta", "cursor",
-    "ref", "argument", "context", "level", "requestid", "progresstoken", "requeststate", "inputresponses",
-    "taskid", "task", "notifications", "protocolversion",
+    "jsonrpc",
+    "id",
+    "method",
+    "params",
+    "result",
+    "error",
+    "name",
+    "arguments",
+    "uri",
+    "_meta",
+    "cursor",
+    "ref",
+    "argument",
+    "context",
+    "level",
+    "requestid",
+    "progresstoken",
+    "requeststate",
+    "inputresponses",
+    "taskid",
+    "task",
+    "notifications",
+    "protocolversion",
 ];
 
 impl<'a> Message<'a> {
@@ -100,7 +120,10 @@ impl<'a> Message<'a> {
         let readable_id = id.filter(|id| id_is_valid(*id));
         let refuse = |message: &str| Err(Malformed::new(readable_id, message));
         if let Some(variant) = odd_case {
-            return Err(Malformed::new(readable_id, format!("key spelled unlike the protocol's `{variant}`")));
+            return Err(Malformed::new(
+                readable_id,
+                format!("key spelled unlike the protocol's `{variant}`"),
+            ));
         }
         if version.and_then(Value::as_str).as_deref() != Some("2.0") {
             return refuse("`jsonrpc` must be \"2.0\"");
@@ -110,7 +133,8 @@ impl<'a> Message<'a> {
         }
         match (method, result, error) {
             (Some(method), None, None) => {
-                let Some(method) = method.as_str().filter(|name| (1..=MAX_METHOD).contains(&name.len())) else {
+                let Some(method) = method.as_str().filter(|name| (1..=MAX_METHOD).contains(&name.len()))
+                else {
                     return refuse("`method` must be a string of 1 to 128 bytes");
                 };
                 if let Some(params) = params {
@@ -185,7 +209,10 @@ fn case_variant(key: &str) -> Option<&'static str> {
     if !changed {
         return None;
     }
-    let exact = matches!(key, "requestId" | "progressToken" | "requestState" | "inputResponses" | "taskId" | "protocolVersion");
+    let exact = matches!(
+        key,
+        "requestId" | "progressToken" | "requestState" | "inputResponses" | "taskId" | "protocolVersion"
+    );
     if exact { None } else { PROTOCOL_KEYS.into_iter().find(|known| *known == folded) }
 }
 
@@ -197,13 +224,19 @@ mod tests {
     use super::*;
 
     fn summary(text: &str) -> String {
-        let document = Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).expect(text);
+        let document =
+            Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).expect(text);
         match Message::read(&document) {
             Ok(Message::Request(request)) => format!("request {} {}", request.id.raw(), request.method),
             Ok(Message::Notification(notification)) => format!("notification {}", notification.method),
             Ok(Message::Response(response)) => format!("response {}", response.id.map_or("-", Value::raw)),
             Err(malformed) => {
-                format!("{} {} {}", malformed.id.map_or("-", Value::raw), malformed.error.code, malformed.error.message)
+                format!(
+                    "{} {} {}",
+                    malformed.id.map_or("-", Value::raw),
+                    malformed.error.code,
+                    malformed.error.message
+                )
             }
         }
     }
@@ -215,19 +248,43 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "request 1 ping"),
             (r#"{"jsonrpc":"2.0","id":"a","method":"tools/list","params":{}}"#, "request \"a\" tools/list"),
             (r#"{"jsonrpc":"2.0","id":1.0,"method":"ping"}"#, "request 1.0 ping"),
-            (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, "notification notifications/initialized"),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+                "notification notifications/initialized",
+            ),
             (r#"{"jsonrpc":"2.0","id":3,"result":{}}"#, "response 3"),
             (r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"?"}}"#, "response -"),
-            (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "- -32600 `id` must be a string or an integer of at most 256 bytes"),
-            (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "- -32600 `id` must be a string or an integer of at most 256 bytes"),
+            (
+                r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+                "- -32600 `id` must be a string or an integer of at most 256 bytes",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
+                "- -32600 `id` must be a string or an integer of at most 256 bytes",
+            ),
             (&long, "- -32600 `id` must be a string or an integer of at most 256 bytes"),
             (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, "1 -32600 `jsonrpc` must be \"2.0\""),
             (r#"{"id":1,"method":"ping"}"#, "1 -32600 `jsonrpc` must be \"2.0\""),
-            (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, "1 -32600 `method` must be a string of 1 to 128 bytes"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}"#, "1 -32600 `params` must be an object"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#, "1 -32600 a message has exactly one of `method`, `result` and `error`"),
-            (r#"{"jsonrpc":"2.0","id":1}"#, "1 -32600 a message has exactly one of `method`, `result` and `error`"),
-            (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, "- -32600 batches are not supported: send one message a request"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
+                "1 -32600 `method` must be a string of 1 to 128 bytes",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}"#,
+                "1 -32600 `params` must be an object",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
+                "1 -32600 a message has exactly one of `method`, `result` and `error`",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1}"#,
+                "1 -32600 a message has exactly one of `method`, `result` and `error`",
+            ),
+            (
+                r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+                "- -32600 batches are not supported: send one message a request",
+            ),
             ("7", "- -32600 a message is a JSON object"),
         ];
         for (text, expected) in cases {
@@ -240,12 +297,19 @@ mod tests {
         let cases = [
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}"#, "method"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","Name":"b"}}"#, "name"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","argument\u017f":{}}}"#, "arguments"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","argument\u017f":{}}}"#,
+                "arguments",
+            ),
             (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"ta\u017f\u212a":{}}}"#, "task"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"RequestState":""}}"#, "requeststate"),
         ];
         for (text, key) in cases {
-            assert_eq!(summary(text), format!("1 -32600 key spelled unlike the protocol's `{key}`"), "{text}");
+            assert_eq!(
+                summary(text),
+                format!("1 -32600 key spelled unlike the protocol's `{key}`"),
+                "{text}"
+            );
         }
         let fine = r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"progressToken":1,"requestState":"","arguments":{"Name":1}}}"#;
         assert_eq!(summary(fine), "request 1 x", "arguments belong to the tool");

@@ -64,7 +64,10 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":"x","error":{"code":-32602,"message":"Unknown tool: a\"b"}}"#
         );
         let without = RpcError::bad_request(-32700, "x").with_data("{}");
-        assert_eq!(error(None, &without), r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"x","data":{}}}"#);
+        assert_eq!(
+            error(None, &without),
+            r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"x","data":{}}}"#
+        );
         assert_eq!(notification("n", Some("{}")), r#"{"jsonrpc":"2.0","method":"n","params":{}}"#);
     }
 }

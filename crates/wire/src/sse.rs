@@ -207,7 +207,10 @@ mod tests {
             (b"\xef\xbb\xbfdata: a\n\n", vec![message("a")]),
             (b": keep-alive\n\n\n\n", vec![]),
             (b"data: unfinished\n", vec![]),
-            (b"event: endpoint\ndata: /m?s=1\n\n", vec![Event { name: "endpoint".into(), ..message("/m?s=1") }]),
+            (
+                b"event: endpoint\ndata: /m?s=1\n\n",
+                vec![Event { name: "endpoint".into(), ..message("/m?s=1") }],
+            ),
             (
                 b"data: \nid: 0/7\nretry: 3000\n\n",
                 vec![Event { id: Some("0/7".into()), retry: Some(Duration::from_secs(3)), ..message("") }],

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 /// The folder with everything, or an explanation of how to get it.
 pub fn folder() -> PathBuf {
     let folder = std::env::var_os("DOORWARD_ECOSYSTEM").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/ecosystem"));
+    let folder =
+        folder.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/ecosystem"));
     assert!(folder.join("node").exists(), "{} is empty: run `cargo xtask test` once", folder.display());
     folder
 }

@@ -77,7 +77,8 @@ impl Client {
             revision: revision.to_owned(),
         };
         let params = json!({"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
-        let opened = client.post(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})).await;
+        let opened =
+            client.post(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})).await;
         assert_eq!(opened.status, 200, "{opened:?}");
         let session = opened.headers.get("mcp-session-id").expect("a session").to_str().expect("ASCII");
         client.session = Some(session.to_owned());

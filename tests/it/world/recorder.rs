@@ -86,14 +86,10 @@ impl Recorder {
     pub fn calls(&self) -> Vec<String> {
         let called = |received: &Received| {
             let json = received.json();
-            (json["method"] == "tools/call").then(|| json["params"]["name"].as_str().unwrap_or("?").to_owned())
+            (json["method"] == "tools/call")
+                .then(|| json["params"]["name"].as_str().unwrap_or("?").to_owned())
         };
         self.received().iter().filter_map(called).collect()
-    }
-
-    /// Offers other tools from now on.
-    pub fn offer(&self, tools: &[&str]) {
-        *self.state.tools.lock().expect("not poisoned") = tools.iter().map(|tool| (*tool).to_owned()).collect();
     }
 
     /// Forgets what was received.
@@ -105,8 +101,12 @@ impl Recorder {
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let authorization =
-        parts.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let authorization = parts
+        .headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let headers = parts
         .headers
         .iter()
@@ -169,7 +169,9 @@ fn reply(state: &State, message: &Value, authorization: &str) -> Value {
             json!({"tools": tools.iter().map(define).collect::<Vec<_>>()})
         }
         "resources/list" => json!({"resources": [{"uri": "wiki://handbook", "name": "handbook"}]}),
-        "resources/templates/list" => json!({"resourceTemplates": [{"uriTemplate": "wiki://{page}", "name": "page"}]}),
+        "resources/templates/list" => {
+            json!({"resourceTemplates": [{"uriTemplate": "wiki://{page}", "name": "page"}]})
+        }
         "prompts/list" => json!({"prompts": [{"name": "review"}]}),
         "resources/read" => {
             json!({"contents": [{"uri": message["params"]["uri"], "text": "read"}]})

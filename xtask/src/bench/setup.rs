@@ -49,7 +49,12 @@ impl Bench {
         }
         let port = free_port()?;
         let mut floor = Command::new(programs.join("floorproxy"));
-        floor.args(["--listen", &format!("127.0.0.1:{port}"), "--upstream", &format!("127.0.0.1:{}", mocks[0])]);
+        floor.args([
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+            "--upstream",
+            &format!("127.0.0.1:{}", mocks[0]),
+        ]);
         let pid = bench.spawn(floor, &folder.join("floor.log"))?;
         wait_for(port)?;
         bench.subjects.push(Subject {

@@ -16,7 +16,9 @@ pub enum Command {
     #[command(after_help = LOG_EXAMPLES)]
     Log(Log),
     /// Count calls by status and server
-    #[command(after_help = "Examples:\n  doorward audit stats\n  doorward audit stats --from 2026-11-01 --json")]
+    #[command(
+        after_help = "Examples:\n  doorward audit stats\n  doorward audit stats --from 2026-11-01 --json"
+    )]
     Stats(Selection),
     /// Check every hash, the order and the signed checkpoints
     #[command(after_help = VERIFY_EXAMPLES)]
@@ -133,7 +135,11 @@ impl Selection {
     }
 }
 
-pub(super) fn run(command: &Command, named: Option<&Path>, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+pub(super) fn run(
+    command: &Command,
+    named: Option<&Path>,
+    world: &mut Surroundings<'_>,
+) -> anyhow::Result<Exit> {
     if let Command::Verify(Verify { legacy: Some(path), json, .. }) = command {
         return legacy(path, *json, world);
     }
@@ -141,7 +147,8 @@ pub(super) fn run(command: &Command, named: Option<&Path>, world: &mut Surroundi
     let folder = loaded.config.audit.dir;
     match command {
         Command::Log(arguments) => {
-            let filter = Filter { limit: arguments.limit, before: arguments.before, ..arguments.selection.filter() };
+            let filter =
+                Filter { limit: arguments.limit, before: arguments.before, ..arguments.selection.filter() };
             let rows = Index::open_read_only(&folder)?.query(&filter)?;
             print(&rows, arguments.selection.json, world)?;
             Ok(Exit::Done)
@@ -202,7 +209,12 @@ fn line(row: &CallRow) -> String {
     )
 }
 
-fn verified(folder: &Path, anchors: &[PathBuf], json: bool, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+fn verified(
+    folder: &Path,
+    anchors: &[PathBuf],
+    json: bool,
+    world: &mut Surroundings<'_>,
+) -> anyhow::Result<Exit> {
     let report = verify(folder, anchors)?;
     let exit = if report.is_valid() { Exit::Done } else { Exit::No };
     if json {

@@ -101,7 +101,9 @@ async fn send(url: &str, key: Option<&Secret>, tool: &str, arguments: Value) -> 
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     let name = doorward_wire::header::encode(tool).into_owned();
-    for (header, value) in [("mcp-protocol-version", REVISION), ("mcp-method", "tools/call"), ("mcp-name", &name)] {
+    for (header, value) in
+        [("mcp-protocol-version", REVISION), ("mcp-method", "tools/call"), ("mcp-name", &name)]
+    {
         headers.insert(HeaderName::from_static(header), HeaderValue::from_str(value)?);
     }
     if let Some(key) = key {

@@ -35,7 +35,11 @@ Examples:
 Missing parts of the input document take their defaults; `roles` may stand at the top.
 Exit status: 0 the call is allowed, 1 it is not.";
 
-pub(super) fn run(command: &Command, named: Option<&Path>, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+pub(super) fn run(
+    command: &Command,
+    named: Option<&Path>,
+    world: &mut Surroundings<'_>,
+) -> anyhow::Result<Exit> {
     let Command::Simulate { input, .. } = command;
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let text = read(input)?;
@@ -44,7 +48,8 @@ pub(super) fn run(command: &Command, named: Option<&Path>, world: &mut Surroundi
     let roles = loaded.config.policies.iter().map(role_policy).collect();
     let rego = loaded.config.rego_policies.iter().map(rego_source).collect();
     let program = std::env::current_exe()?;
-    let compiled = PolicySet::compile(roles, rego, &Options::default(), &|source| trial::in_a_child(&program, source));
+    let compiled =
+        PolicySet::compile(roles, rego, &Options::default(), &|source| trial::in_a_child(&program, source));
     let policy = match compiled {
         Ok((policy, _)) => policy,
         Err(errors) => {
@@ -54,7 +59,8 @@ pub(super) fn run(command: &Command, named: Option<&Path>, world: &mut Surroundi
             return Ok(Exit::No);
         }
     };
-    let ruling = simulate(&policy, document.root()).map_err(|error| anyhow!("{}: {error}", input.display()))?;
+    let ruling =
+        simulate(&policy, document.root()).map_err(|error| anyhow!("{}: {error}", input.display()))?;
     let decision = &ruling.decision;
     let answer = serde_json::json!({
         "verdict": decision.verdict,

@@ -68,7 +68,9 @@ fn surface(name: &str) -> anyhow::Result<Surface> {
     Ok(match name {
         "aggregate" => Surface::Aggregate,
         "meta" => Surface::Gateway,
-        id => Surface::Server(ServerId::try_from(id).context("--surface wants aggregate, meta or a server's id")?),
+        id => Surface::Server(
+            ServerId::try_from(id).context("--surface wants aggregate, meta or a server's id")?,
+        ),
     })
 }
 
@@ -82,7 +84,12 @@ async fn http(path: &Path, surroundings: World) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn stdio(path: &Path, surroundings: World, surface: Surface, key: Option<Secret>) -> anyhow::Result<()> {
+async fn stdio(
+    path: &Path,
+    surroundings: World,
+    surface: Surface,
+    key: Option<Secret>,
+) -> anyhow::Result<()> {
     let assembled = runtime::assemble(path, surroundings)?;
     let authenticator = Arc::clone(&assembled.gateway.snapshot().rulebook.authenticator);
     let bearer = key.as_ref().map(Secret::expose);

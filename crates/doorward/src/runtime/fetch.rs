@@ -28,7 +28,8 @@ impl Fetcher {
         // The address stands in the configuration, so its owner chose it.
         let door = self.0.door(target, Rules { reach: Reach::Anywhere, allow_insecure_http: false })?;
         let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
+        headers
+            .insert(header::ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
         let outgoing = Outgoing {
             method: Method::GET,
             path,

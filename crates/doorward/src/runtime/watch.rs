@@ -38,7 +38,8 @@ pub(super) async fn watch(
         let (gateway, builder) = (Arc::clone(&gateway), Arc::clone(&builder));
         let (path, surroundings) = (loaded.path.clone(), surroundings.clone());
         // Compiling policies takes a while and starts children.
-        let done = tokio::task::spawn_blocking(move || reload(&gateway, &path, &builder, &surroundings)).await;
+        let done =
+            tokio::task::spawn_blocking(move || reload(&gateway, &path, &builder, &surroundings)).await;
         if let Ok(Err(error)) = done {
             tracing::error!(target: "doorward::config", "the old configuration stays in force: {error:#}");
         }

@@ -55,7 +55,9 @@ impl Guard {
             return Err(Foreign::Host);
         }
         let host = match (header, authority) {
-            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => return Err(Foreign::Host),
+            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
+                return Err(Foreign::Host);
+            }
             (Some(host), _) => host,
             (None, Some(authority)) => authority,
             (None, None) => return Err(Foreign::Host),
@@ -88,7 +90,9 @@ impl Guard {
 }
 
 fn is_loopback(name: &str) -> bool {
-    name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The name of `host[:port]`, lower-cased, brackets of IPv6 removed; `None` when malformed.

@@ -45,7 +45,10 @@ pub(super) async fn answer(
         return response;
     }
     let Some(surface) = Surface::from_path(path) else {
-        return plain(StatusCode::NOT_FOUND, "nothing here; MCP is served on /mcp, /mcp/{server} and /mcp/_gateway");
+        return plain(
+            StatusCode::NOT_FOUND,
+            "nothing here; MCP is served on /mcp, /mcp/{server} and /mcp/_gateway",
+        );
     };
     let caller = match identify(&gateway.snapshot().rulebook.authenticator, request.headers()).await {
         Ok(caller) => caller,
@@ -185,10 +188,16 @@ fn negotiate(headers: &HeaderMap) -> Result<bool, Box<Response<Body>>> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json")));
+        return Err(Box::new(plain(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type must be application/json",
+        )));
     }
     if headers.contains_key(http::header::CONTENT_ENCODING) {
-        return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not accepted")));
+        return Err(Box::new(plain(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "compressed bodies are not accepted",
+        )));
     }
     if !accepts(headers, "application", "json") {
         return Err(Box::new(plain(
@@ -268,7 +277,8 @@ fn challenge() -> Response<Body> {
 }
 
 fn not_allowed() -> Response<Body> {
-    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "use POST; GET and DELETE need an Mcp-Session-Id");
+    let mut response =
+        plain(StatusCode::METHOD_NOT_ALLOWED, "use POST; GET and DELETE need an Mcp-Session-Id");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     response
 }
@@ -283,7 +293,13 @@ fn plain(status: StatusCode, text: &str) -> Response<Body> {
 
 /// Leaves an entry about a request that was turned away before any decision.
 fn note(gateway: &Gateway, kind: &'static str, reason: &'static str, peer: SocketAddr) {
-    let event = EventRecord { kind, time: gateway.clock.now(), reason, ip: Some(peer.ip()), ..EventRecord::default() };
+    let event = EventRecord {
+        kind,
+        time: gateway.clock.now(),
+        reason,
+        ip: Some(peer.ip()),
+        ..EventRecord::default()
+    };
     if let Err(error) = gateway.ledger.event(&event) {
         tracing::error!(target: "doorward::ledger", %error, "an event could not be recorded");
     }

@@ -41,11 +41,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`ServeError::Bind`].
-    pub async fn bind(
-        address: SocketAddr,
-        hosts: &[String],
-        origins: &[String],
-    ) -> Result<Self, ServeError> {
+    pub async fn bind(address: SocketAddr, hosts: &[String], origins: &[String]) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;

@@ -36,7 +36,8 @@ pub async fn serve_stdio(
 ) -> std::io::Result<()> {
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let writer = tokio::spawn(write(output, messages));
-    let mut client = Client { outbox, session: Arc::default(), calls: JoinSet::new(), streams: JoinSet::new() };
+    let mut client =
+        Client { outbox, session: Arc::default(), calls: JoinSet::new(), streams: JoinSet::new() };
     let mut framer = Framer::new(gateway.settings.max_body);
     let mut buffer = vec![0; 64 << 10];
     let mut lines = Vec::new();
@@ -51,7 +52,8 @@ pub async fn serve_stdio(
                 Line::Text(line) if line.iter().all(u8::is_ascii_whitespace) => {}
                 Line::Text(line) => client.take(&gateway, &caller, &surface, line).await,
                 Line::TooLong => {
-                    let error = RpcError::bad_request(PARSE_ERROR, "the message is larger than this gateway accepts");
+                    let error =
+                        RpcError::bad_request(PARSE_ERROR, "the message is larger than this gateway accepts");
                     client.say(Reply::error(None, &error).body).await;
                 }
             }
@@ -95,12 +97,13 @@ impl Client {
         };
         let (received, started) = (gateway.clock.now(), gateway.clock.elapsed());
         let limits = &gateway.settings.json;
-        let incoming = match receive::receive(line, arrival, caller, &gateway.sessions, limits, received, started) {
-            Ok(incoming) => incoming,
-            Err(unreadable) => {
-                return self.say(Reply::error(unreadable.id.as_deref(), &unreadable.error).body).await;
-            }
-        };
+        let incoming =
+            match receive::receive(line, arrival, caller, &gateway.sessions, limits, received, started) {
+                Ok(incoming) => incoming,
+                Err(unreadable) => {
+                    return self.say(Reply::error(unreadable.id.as_deref(), &unreadable.error).body).await;
+                }
+            };
         let method = match Message::read(&incoming.document) {
             Ok(Message::Request(request)) if request.method == "subscriptions/listen" => {
                 match Asked::new(gateway, caller, &incoming, request, None) {
@@ -152,7 +155,10 @@ impl Client {
     }
 }
 
-async fn write(mut output: impl AsyncWrite + Unpin, mut messages: mpsc::Receiver<Bytes>) -> std::io::Result<()> {
+async fn write(
+    mut output: impl AsyncWrite + Unpin,
+    mut messages: mpsc::Receiver<Bytes>,
+) -> std::io::Result<()> {
     while let Some(message) = messages.recv().await {
         output.write_all(&message).await?;
         output.write_all(b"\n").await?;

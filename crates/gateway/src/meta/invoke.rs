@@ -28,16 +28,22 @@ pub(super) async fn call(mut asked: Asked<'_>, arguments: Option<Value<'_>>) -> 
     }
     view::refresh(&mut asked).await;
     let Some((surface, name, ambiguous)) = find(&asked, &tool, text(arguments, "serverId").as_deref()) else {
-        return Ok(pretty(&json!({ "error": format!("Tool \"{tool}\" not found in any registered server") })));
+        return Ok(pretty(
+            &json!({ "error": format!("Tool \"{tool}\" not found in any registered server") }),
+        ));
     };
     let settled = run(&asked, surface, &name, args.root()).await?;
     let mut answer = match settled {
-        Settled::Result(result) => json!({ "result": serde_json::from_str::<serde_json::Value>(&result).unwrap_or_default() }),
+        Settled::Result(result) => {
+            json!({ "result": serde_json::from_str::<serde_json::Value>(&result).unwrap_or_default() })
+        }
         Settled::Denied { decision, record } => {
             json!({ "denied": true, "error": decision.reasons.first(), "record": record })
         }
         Settled::Limited { .. } => json!({ "rateLimited": true, "error": "Rate limit exceeded" }),
-        Settled::Unknown(_) => json!({ "error": format!("Tool \"{tool}\" not found in any registered server") }),
+        Settled::Unknown(_) => {
+            json!({ "error": format!("Tool \"{tool}\" not found in any registered server") })
+        }
         Settled::Failed(error) => json!({ "error": error.message }),
     };
     if ambiguous {
@@ -61,7 +67,9 @@ fn find(asked: &Asked<'_>, tool: &str, server: Option<&str>) -> Option<(Surface,
         .filter(|server| asked.snapshot.offered(&server.id, CapabilityKind::Tool, tool).is_some())
         .collect();
     let shown = view::capabilities(asked, CapabilityKind::Tool);
-    let allowed = named.iter().filter(|server| shown.iter().any(|seen| seen.server.id == server.id && *seen.name == *tool));
+    let allowed = named
+        .iter()
+        .filter(|server| shown.iter().any(|seen| seen.server.id == server.id && *seen.name == *tool));
     // A tool that is denied everywhere is still called on its first server, so that
     // the refusal says why and is recorded.
     let count = allowed.clone().count();
@@ -95,6 +103,7 @@ async fn walk(gateway: &Arc<Gateway>, asked: &Asked<'_>, incoming: &Incoming) ->
     let Ok(Message::Request(request)) = Message::read(&incoming.document) else {
         return Err("it is no request".to_owned());
     };
-    let inner = Asked::new(gateway, asked.caller, incoming, request, None).map_err(|_| "its metadata".to_owned())?;
+    let inner =
+        Asked::new(gateway, asked.caller, incoming, request, None).map_err(|_| "its metadata".to_owned())?;
     Ok(pipeline::call(inner, Operation::ToolsCall).await)
 }

@@ -44,7 +44,12 @@ pub(crate) async fn discover(mut asked: Asked<'_>) -> Reply {
 
 /// The answer for an endpoint of a server that is not there for this caller.
 pub(crate) fn no_such_server() -> RpcError {
-    RpcError { code: doorward_wire::error::INVALID_REQUEST, message: "no such server".to_owned(), data: None, status: 404 }
+    RpcError {
+        code: doorward_wire::error::INVALID_REQUEST,
+        message: "no such server".to_owned(),
+        data: None,
+        status: 404,
+    }
 }
 
 /// Describes the endpoint; `None` when its server does not exist for this caller.
@@ -58,9 +63,11 @@ pub(crate) async fn described(asked: &mut Asked<'_>) -> Option<Described> {
     };
     let info = format!(r#"{{"name":"{name}","title":"Doorward","version":{version}}}"#);
     match &surface {
-        Surface::Gateway => {
-            Some(Described { capabilities: r#"{"tools":{"listChanged":true}}"#.to_owned(), info, instructions: None })
-        }
+        Surface::Gateway => Some(Described {
+            capabilities: r#"{"tools":{"listChanged":true}}"#.to_owned(),
+            info,
+            instructions: None,
+        }),
         Surface::Aggregate => {
             let instructions = "Tools are named <server>__<tool>. Every call is decided by policy before it runs; \
                                 a refusal says why and repeating it does not help.";

@@ -16,7 +16,11 @@ use crate::session::Opening;
 /// Agrees on a revision and opens the session.
 pub(crate) async fn initialize(mut asked: Asked<'_>) -> Reply {
     let id = asked.request.id.raw();
-    let Some(params) = asked.request.params.filter(|params| params.get("protocolVersion").is_some_and(|v| v.as_str().is_some())) else {
+    let Some(params) = asked
+        .request
+        .params
+        .filter(|params| params.get("protocolVersion").is_some_and(|v| v.as_str().is_some()))
+    else {
         let error = RpcError::answer(INVALID_PARAMS, "params.protocolVersion must be a string");
         return Reply::error(Some(id), &error);
     };
@@ -32,8 +36,14 @@ pub(crate) async fn initialize(mut asked: Asked<'_>) -> Reply {
     };
     let gateway = asked.gateway;
     let owner = std::sync::Arc::clone(asked.caller);
-    let Some(session) = gateway.sessions.open(opening, owner, asked.incoming.started, &*gateway.random) else {
-        let error = RpcError { code: -32_000, message: "too many sessions; try again later".to_owned(), data: None, status: 503 };
+    let Some(session) = gateway.sessions.open(opening, owner, asked.incoming.started, &*gateway.random)
+    else {
+        let error = RpcError {
+            code: -32_000,
+            message: "too many sessions; try again later".to_owned(),
+            data: None,
+            status: 503,
+        };
         return Reply::error(Some(id), &error);
     };
     let mut result = String::from(r#"{"protocolVersion":"#);

@@ -17,7 +17,8 @@ pub(crate) struct Listening {
 /// acknowledgement leaves them out, which is how a client learns it.
 pub(crate) fn listen(asked: &Asked<'_>) -> Listening {
     let asked_for = asked.request.params.and_then(|params| params.get("notifications"));
-    let wants = |key: &str| asked_for.and_then(|wanted| wanted.get(key)).and_then(Value::as_bool) == Some(true);
+    let wants =
+        |key: &str| asked_for.and_then(|wanted| wanted.get(key)).and_then(Value::as_bool) == Some(true);
     let wants = Wants {
         tools: wants("toolsListChanged"),
         prompts: wants("promptsListChanged"),

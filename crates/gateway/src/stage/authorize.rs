@@ -39,7 +39,9 @@ pub(crate) fn authorize(resolved: Resolved<'_>) -> Result<Permitted<'_>, Box<Ref
             let mut decision = ruling.decision.clone();
             decision.verdict = Verdict::Deny;
             decision.layer = Layer::Approval;
-            decision.reasons.insert(0, "needs the approval of a human, which this version cannot ask for".to_owned());
+            decision
+                .reasons
+                .insert(0, "needs the approval of a human, which this version cannot ask for".to_owned());
             Err(resolved.into_refused(Refusal::Denied(decision)).ruled(ruling, input_digest))
         }
         Verdict::Deny => {
@@ -54,7 +56,10 @@ fn decide(resolved: &Resolved<'_>) -> (Ruling, String) {
     let snapshot = &asked.snapshot;
     let Some(server) = snapshot.server_facts(&resolved.server().id) else {
         // The server was found in this very snapshot; were it not, nothing is allowed.
-        return (Ruling::from(Decision::deny(Layer::Scope, doorward_model::decision::DEFAULT_DENY)), String::new());
+        return (
+            Ruling::from(Decision::deny(Layer::Scope, doorward_model::decision::DEFAULT_DENY)),
+            String::new(),
+        );
     };
     let context = Context {
         time: asked.incoming.received,

@@ -14,7 +14,10 @@ use http::header::AUTHORIZATION;
 ///
 /// # Errors
 /// [`Refused`]; to be answered with 401 and a challenge, the same for every reason.
-pub(crate) async fn identify(authenticator: &Authenticator, headers: &HeaderMap) -> Result<Arc<Caller>, Refused> {
+pub(crate) async fn identify(
+    authenticator: &Authenticator,
+    headers: &HeaderMap,
+) -> Result<Arc<Caller>, Refused> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let bearer = values.next().and_then(|value| value.to_str().ok()).and_then(bearer);
     // Two credentials are one too many: which of them a proxy in front looked at,

@@ -38,14 +38,19 @@ struct Named<'a> {
 }
 
 /// Finds the target.
-pub(crate) async fn resolve(mut asked: Asked<'_>, operation: Operation) -> Result<Resolved<'_>, Box<Refused<'_>>> {
+pub(crate) async fn resolve(
+    mut asked: Asked<'_>,
+    operation: Operation,
+) -> Result<Resolved<'_>, Box<Refused<'_>>> {
     let named = match named(&asked, operation) {
         Ok(named) => named,
         Err(error) => return Err(Refused::new(asked, operation, Refusal::Invalid(error))),
     };
     let Some(server) = server_of(&asked, &named) else {
         let decision = Decision::hide(Layer::Scope, "no such server in the caller's reach");
-        return Err(Refused::new(asked, operation, Refusal::Unknown(decision)).named(named.kind, named.offered));
+        return Err(
+            Refused::new(asked, operation, Refusal::Unknown(decision)).named(named.kind, named.offered)
+        );
     };
     // A caller who can be allowed nothing here must not make the gateway start or
     // ask the server: with no policy, nothing is touched at all.
@@ -76,7 +81,9 @@ fn named<'a>(asked: &Asked<'a>, operation: Operation) -> Result<Named<'a>, RpcEr
     let params = asked.request.params.ok_or_else(|| invalid("params are missing"))?;
     let text = |object: Value<'a>, key: &str| {
         let found = object.get(key).and_then(Value::as_str).filter(|text| text.len() <= 4096);
-        found.map(std::borrow::Cow::into_owned).ok_or_else(|| invalid(&format!("params.{key} must be a string")))
+        found
+            .map(std::borrow::Cow::into_owned)
+            .ok_or_else(|| invalid(&format!("params.{key} must be a string")))
     };
     let object = |key: &str| match params.get(key) {
         None => Ok(None),
@@ -84,12 +91,16 @@ fn named<'a>(asked: &Asked<'a>, operation: Operation) -> Result<Named<'a>, RpcEr
         Some(_) => Err(invalid(&format!("params.{key} must be an object"))),
     };
     Ok(match operation {
-        Operation::ToolsCall => {
-            Named { kind: CapabilityKind::Tool, offered: text(params, "name")?, arguments: object("arguments")? }
-        }
-        Operation::PromptsGet => {
-            Named { kind: CapabilityKind::Prompt, offered: text(params, "name")?, arguments: object("arguments")? }
-        }
+        Operation::ToolsCall => Named {
+            kind: CapabilityKind::Tool,
+            offered: text(params, "name")?,
+            arguments: object("arguments")?,
+        },
+        Operation::PromptsGet => Named {
+            kind: CapabilityKind::Prompt,
+            offered: text(params, "name")?,
+            arguments: object("arguments")?,
+        },
         Operation::ResourcesRead | Operation::ResourcesSubscribe => {
             Named { kind: CapabilityKind::Resource, offered: text(params, "uri")?, arguments: None }
         }

@@ -104,11 +104,13 @@ fn ended(answer: &Answer, scrub: impl Fn(Bytes) -> Bytes, operation: Operation, 
     let root = answer.message.root();
     if let Some(result) = root.get("result") {
         if adapt::completeness(result) == Completeness::Other {
-            let text = "the server asks for input before it answers, which this version of the gateway cannot relay";
+            let text =
+                "the server asks for input before it answers, which this version of the gateway cannot relay";
             return broken(text, asked, operation);
         }
         let is_error = result.get("isError").and_then(Value::as_bool) == Some(true);
-        let outcome = if is_error && operation == Operation::ToolsCall { Outcome::ToolError } else { Outcome::Success };
+        let outcome =
+            if is_error && operation == Operation::ToolsCall { Outcome::ToolError } else { Outcome::Success };
         let cacheable = operation == Operation::ResourcesRead;
         let raw = scrub(answer.message.slice(result));
         // Scrubbing replaces text inside strings, so the shape is unchanged; it is
@@ -118,18 +120,30 @@ fn ended(answer: &Answer, scrub: impl Fn(Bytes) -> Bytes, operation: Operation, 
         } else {
             match Document::parse(raw.clone(), &asked.gateway.settings.json) {
                 Ok(scrubbed) => adapt::result_for(asked.era(), scrubbed.root(), cacheable).into_owned(),
-                Err(_) => return broken("the server's answer held a secret and could not be cleaned", asked, operation),
+                Err(_) => {
+                    return broken(
+                        "the server's answer held a secret and could not be cleaned",
+                        asked,
+                        operation,
+                    );
+                }
             }
         };
         return Ended { outcome, settled: Settled::Result(adapted), error: None, recorded: Some(raw) };
     }
-    let Some(error) = root.get("error") else { return broken("the server's answer holds neither result nor error", asked, operation) };
+    let Some(error) = root.get("error") else {
+        return broken("the server's answer holds neither result nor error", asked, operation);
+    };
     let raw = scrub(answer.message.slice(error));
     let error = Document::parse(raw.clone(), &asked.gateway.settings.json).ok();
     let error = error.as_ref().map(Document::root);
     let code = error.and_then(|error| error.get("code")).and_then(Value::as_i64);
     let message = error.and_then(|error| error.get("message")).and_then(Value::as_str).unwrap_or_default();
-    let code = translated(code.and_then(|code| i32::try_from(code).ok()).unwrap_or(error::INTERNAL), asked.era(), operation);
+    let code = translated(
+        code.and_then(|code| i32::try_from(code).ok()).unwrap_or(error::INTERNAL),
+        asked.era(),
+        operation,
+    );
     let mut failure = RpcError::answer(code, message.as_ref());
     failure.data = error.and_then(|error| error.get("data")).map(|data| data.raw().to_owned());
     Ended {
@@ -146,7 +160,9 @@ fn translated(code: i32, era: Era, operation: Operation) -> i32 {
         (error::RESOURCE_NOT_FOUND, Era::Modern, _) => error::INVALID_PARAMS,
         (error::INVALID_PARAMS, Era::Legacy, Operation::ResourcesRead) => error::RESOURCE_NOT_FOUND,
         // What only makes sense between the gateway and its server.
-        (error::HEADER_MISMATCH | error::MISSING_CAPABILITY | error::UNSUPPORTED_VERSION, _, _) => error::INTERNAL,
+        (error::HEADER_MISMATCH | error::MISSING_CAPABILITY | error::UNSUPPORTED_VERSION, _, _) => {
+            error::INTERNAL
+        }
         (code, _, _) => code,
     }
 }
@@ -190,7 +206,9 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
         Refusal::Limited { decision, .. } => (decision.clone(), Outcome::RateLimited),
         Refusal::Unrecorded(error) => return Settled::Failed(unrecorded(error)),
     };
-    let recorded = record::refusal(&refused, &decision, outcome, micros(duration), |record| gateway.ledger.decide(record));
+    let recorded = record::refusal(&refused, &decision, outcome, micros(duration), |record| {
+        gateway.ledger.decide(record)
+    });
     let known = refused.place.fingerprint.is_some();
     let tool = if known { refused.place.target.as_str() } else { "" };
     let server = refused.place.server.as_ref().map(|server| &server.id);

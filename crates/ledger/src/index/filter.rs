@@ -143,7 +143,11 @@ impl Filter {
                         Some((server, name)) => {
                             values.push(server.to_owned());
                             values.push(name.to_owned());
-                            format!("({plain} OR (server = ?{} AND target {operator} ?{}))", whole + 1, whole + 2)
+                            format!(
+                                "({plain} OR (server = ?{} AND target {operator} ?{}))",
+                                whole + 1,
+                                whole + 2
+                            )
                         }
                         None => plain,
                     }

@@ -108,7 +108,8 @@ fn insert(transaction: &Transaction<'_>, sequence: u64, pending: &Pending) -> Re
     let number = |value: Value<'_>, key: &str| value.get(key).and_then(Value::as_i64);
     let ended = |key: &str| end.and_then(|end| end.get(key)).or_else(|| root.get(key));
     let domain = text("person_email").and_then(|email| Some(email.rsplit_once('@')?.1.to_lowercase()));
-    let preview = root.get("arguments").and_then(|arguments| arguments.get("preview")).and_then(Value::as_str);
+    let preview =
+        root.get("arguments").and_then(|arguments| arguments.get("preview")).and_then(Value::as_str);
     let reasons = root.get("reasons").map_or("[]", Value::raw);
     transaction
         .prepare_cached(

@@ -302,7 +302,9 @@ impl Reader<'_> {
         // Few keys are compared pair by pair, which allocates nothing more; many
         // are sorted, so that a hostile object cannot cost quadratic time.
         let twin = if keys.len() <= 12 {
-            (1..keys.len()).find(|&i| keys[..i].iter().any(|(earlier, _)| *earlier == keys[i].0)).map(|i| &keys[i])
+            (1..keys.len())
+                .find(|&i| keys[..i].iter().any(|(earlier, _)| *earlier == keys[i].0))
+                .map(|i| &keys[i])
         } else {
             keys.sort_unstable();
             keys.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| &pair[1])
@@ -449,12 +451,17 @@ pub(super) fn unescape(text: &str) -> String {
             b't' => out.push('\t'),
             b'u' => {
                 let unit = |text: &str, from: usize| {
-                    text.get(from..from + 4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0xfffd)
+                    text.get(from..from + 4)
+                        .and_then(|hex| u16::from_str_radix(hex, 16).ok())
+                        .unwrap_or(0xfffd)
                 };
                 let first = unit(rest, 0);
-                let units = if (0xd800..0xdc00).contains(&first) { [first, unit(rest, 6)] } else { [first, 0] };
+                let units =
+                    if (0xd800..0xdc00).contains(&first) { [first, unit(rest, 6)] } else { [first, 0] };
                 let used = if units[1] == 0 { 1 } else { 2 };
-                out.extend(char::decode_utf16(units[..used].iter().copied()).map(|c| c.unwrap_or('\u{fffd}')));
+                out.extend(
+                    char::decode_utf16(units[..used].iter().copied()).map(|c| c.unwrap_or('\u{fffd}')),
+                );
                 rest = rest.get(if used == 1 { 4 } else { 10 }..).unwrap_or_default();
             }
             other => out.push(char::from(other)),
@@ -587,7 +594,9 @@ mod tests {
             }
             serde_json::Value::Object(map) => {
                 ours.members().count() == map.len()
-                    && ours.members().all(|(key, value)| map.get(key.as_ref()).is_some_and(|other| same(value, other)))
+                    && ours
+                        .members()
+                        .all(|(key, value)| map.get(key.as_ref()).is_some_and(|other| same(value, other)))
             }
         }
     }

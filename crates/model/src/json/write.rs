@@ -64,7 +64,10 @@ mod tests {
 
     #[test]
     fn strings_have_one_spelling() {
-        assert_eq!(quoted("a\"b\\c/\u{7f}é\u{1}\u{1f}\n\t\r\u{8}\u{c}"), "\"a\\\"b\\\\c/\u{7f}é\\u0001\\u001f\\n\\t\\r\\b\\f\"");
+        assert_eq!(
+            quoted("a\"b\\c/\u{7f}é\u{1}\u{1f}\n\t\r\u{8}\u{c}"),
+            "\"a\\\"b\\\\c/\u{7f}é\\u0001\\u001f\\n\\t\\r\\b\\f\""
+        );
     }
 
     #[test]
