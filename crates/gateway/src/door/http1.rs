@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use doorward_ledger::EventRecord;
@@ -12,7 +13,7 @@ use doorward_wire::{Era, RpcError};
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming as HyperBody};
+use hyper::body::Incoming as HyperBody;
 use tokio::sync::mpsc;
 
 use super::{Body, CallStream, Guard, ListenStream, Pending};
@@ -81,10 +82,14 @@ async fn post(
         Err(response) => return *response,
     };
     let (parts, body) = request.into_parts();
-    let Some(body) = collect(body, gateway.settings.max_body).await else {
-        gateway.metrics.refused("too_large");
-        note(&gateway, "refused", "too_large", peer);
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this gateway accepts");
+    let body = match collect(body, gateway.settings.max_body).await {
+        Ok(body) => body,
+        Err(NoBody::TooLarge) => {
+            gateway.metrics.refused("too_large");
+            note(&gateway, "refused", "too_large", peer);
+            return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this gateway accepts");
+        }
+        Err(NoBody::Lost) => return plain(StatusCode::REQUEST_TIMEOUT, "the body broke off or took too long"),
     };
     let arrival = Arrival {
         surface,
@@ -220,20 +225,40 @@ fn accepts(headers: &HeaderMap, kind: &str, subtype: &str) -> bool {
     })
 }
 
-/// The whole body, or `None` when it is larger than `limit` or breaks off.
-async fn collect(mut body: HyperBody, limit: usize) -> Option<Bytes> {
-    if body.size_hint().lower() > limit as u64 {
-        return None;
+/// Why there is no body to work on.
+enum NoBody {
+    TooLarge,
+    /// It broke off, or took too long.
+    Lost,
+}
+
+/// How long a client may take to send a body.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// How much of a body that is too large is still read, as a multiple of the limit,
+/// so that a client that writes before it reads gets to see its answer.
+const DRAINED: usize = 4;
+
+async fn collect(body: HyperBody, limit: usize) -> Result<Bytes, NoBody> {
+    match tokio::time::timeout(BODY_WITHIN, read(body, limit)).await {
+        Ok(read) => read,
+        Err(_) => Err(NoBody::Lost),
     }
+}
+
+async fn read(mut body: HyperBody, limit: usize) -> Result<Bytes, NoBody> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
+    let mut length = 0_usize;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.ok()?.into_data() else { continue };
-        if first.len() + all.len() + data.len() > limit {
-            return None;
-        }
-        // Most bodies come in one piece, which is then not copied.
-        if first.is_empty() && all.is_empty() {
+        let Ok(data) = frame.map_err(|_| NoBody::Lost)?.into_data() else { continue };
+        length += data.len();
+        if length > limit {
+            (first, all) = (Bytes::new(), BytesMut::new());
+            if length > limit.saturating_mul(DRAINED) {
+                break;
+            }
+        } else if first.is_empty() && all.is_empty() {
+            // Most bodies come in one piece, which is then not copied.
             first = data;
         } else {
             if all.is_empty() {
@@ -242,7 +267,10 @@ async fn collect(mut body: HyperBody, limit: usize) -> Option<Bytes> {
             all.extend_from_slice(&data);
         }
     }
-    Some(if all.is_empty() { first } else { all.freeze() })
+    if length > limit {
+        return Err(NoBody::TooLarge);
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 fn respond(reply: Reply) -> Response<Body> {
