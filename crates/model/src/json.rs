@@ -151,7 +151,22 @@ impl<'a> Value<'a> {
 
     /// The member of an object with this key.
     pub fn get(self, key: &str) -> Option<Value<'a>> {
-        self.members().find(|(name, _)| name == key).map(|(_, value)| value)
+        let mut members = self.members();
+        while members.at < members.end {
+            let name = Value { document: self.document, at: members.at };
+            let value = Value { document: self.document, at: members.at + 1 };
+            members.at = value.node().next;
+            let same = if name.node().escaped {
+                name.as_str().is_some_and(|name| name == key)
+            } else {
+                let span = name.span();
+                self.document.bytes.get(span.start + 1..span.end.saturating_sub(1)) == Some(key.as_bytes())
+            };
+            if same {
+                return Some(value);
+            }
+        }
+        None
     }
 
     /// The members of an object in the order received; nothing for other kinds.

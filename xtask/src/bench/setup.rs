@@ -168,16 +168,19 @@ fn complete(folder: &Path, port: u16, mocks: &[u16]) -> anyhow::Result<PathBuf> 
 const REGO: &str = r#"package bench.people
 
 allow if {
+    is_string(input.arguments.message)
     person := data.people[input.user]
     input.backend in person.servers
     count(input.arguments.message) <= person.longest
 }
 
 deny contains "message too long" if {
+    is_string(input.arguments.message)
     count(input.arguments.message) > data.people[input.user].longest
 }
 
 deny contains "word not allowed" if {
+    is_string(input.arguments.message)
     some word in data.people[input.user].forbidden
     contains(input.arguments.message, word)
 }

@@ -1,5 +1,6 @@
 //! Taking entries from the segments into the index.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -101,16 +102,64 @@ impl Follower {
     }
 }
 
+/// The members of an entry that have a column, found in one pass.
+struct Columns<'a>([Option<Value<'a>>; NAMES.len()]);
+
+const NAMES: [&str; 22] = [
+    "call",
+    "time",
+    "person",
+    "person_email",
+    "agent",
+    "grant",
+    "consumer",
+    "client",
+    "server",
+    "target",
+    "operation",
+    "origin",
+    "verdict",
+    "reasons",
+    "layer",
+    "rule",
+    "outcome",
+    "duration_us",
+    "error",
+    "fingerprint",
+    "trace",
+    "_prev",
+];
+
+impl<'a> Columns<'a> {
+    fn of(entry: Value<'a>) -> Self {
+        let mut found = [None; NAMES.len()];
+        for (key, value) in entry.members() {
+            if let Some(at) = NAMES.iter().position(|name| *name == key) {
+                found[at] = Some(value);
+            }
+        }
+        Self(found)
+    }
+
+    fn value(&self, name: &str) -> Option<Value<'a>> {
+        NAMES.iter().position(|known| *known == name).and_then(|at| self.0[at])
+    }
+
+    fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.value(name).and_then(Value::as_str)
+    }
+}
+
 fn insert(transaction: &Transaction<'_>, sequence: u64, pending: &Pending) -> Result<(), LedgerError> {
     let root = pending.document.root();
+    let columns = Columns::of(root);
+    let text = |name: &str| columns.text(name);
     let end = pending.outcome.as_ref().map(Document::root);
-    let text = |key: &str| root.get(key).and_then(Value::as_str);
-    let number = |value: Value<'_>, key: &str| value.get(key).and_then(Value::as_i64);
-    let ended = |key: &str| end.and_then(|end| end.get(key)).or_else(|| root.get(key));
+    let ended = |name: &str| end.and_then(|end| end.get(name)).or_else(|| columns.value(name));
     let domain = text("person_email").and_then(|email| Some(email.rsplit_once('@')?.1.to_lowercase()));
     let preview =
         root.get("arguments").and_then(|arguments| arguments.get("preview")).and_then(Value::as_str);
-    let reasons = root.get("reasons").map_or("[]", Value::raw);
+    let reasons = columns.value("reasons").map_or("[]", Value::raw);
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27)",
@@ -135,9 +184,9 @@ fn insert(transaction: &Transaction<'_>, sequence: u64, pending: &Pending) -> Re
             text("rule"),
             ended("outcome").and_then(Value::as_str),
             ended("duration_us").and_then(Value::as_i64),
-            end.and_then(|end| number(end, "upstream_us")),
+            end.and_then(|end| end.get("upstream_us")).and_then(Value::as_i64),
             ended("error").and_then(Value::as_str),
-            ended("dlp").and_then(Value::as_str).unwrap_or("none".into()),
+            end.and_then(|end| end.get("dlp")).and_then(Value::as_str).unwrap_or("none".into()),
             preview,
             text("fingerprint"),
             text("trace"),
