@@ -95,6 +95,7 @@ pub(crate) fn label(info: doorward_model::json::Value<'_>) -> ClientLabel {
 
 /// Decides, relays and records one call.
 pub(crate) async fn call(asked: Asked<'_>, operation: Operation) -> Settled {
+    let asked = Box::new(asked);
     let permitted = match resolve::resolve(asked, operation).await {
         Ok(resolved) => authorize::authorize(resolved),
         Err(refused) => Err(refused),

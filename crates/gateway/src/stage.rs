@@ -38,7 +38,7 @@ pub(crate) enum Refusal {
 
 /// A refused call on its way to its record and its answer.
 pub(crate) struct Refused<'a> {
-    pub asked: Asked<'a>,
+    pub asked: Box<Asked<'a>>,
     pub operation: Operation,
     pub place: Place,
     pub arguments: Option<doorward_model::json::Value<'a>>,
@@ -49,7 +49,7 @@ pub(crate) struct Refused<'a> {
 
 impl<'a> Refused<'a> {
     /// A call that was refused before its target was known.
-    pub(crate) fn new(asked: Asked<'a>, operation: Operation, refusal: Refusal) -> Box<Self> {
+    pub(crate) fn new(asked: Box<Asked<'a>>, operation: Operation, refusal: Refusal) -> Box<Self> {
         let place = Place::default();
         Box::new(Self {
             asked,

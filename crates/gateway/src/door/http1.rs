@@ -89,7 +89,9 @@ async fn post(
             note(&gateway, "refused", "too_large", peer);
             return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this gateway accepts");
         }
-        Err(NoBody::Lost) => return plain(StatusCode::REQUEST_TIMEOUT, "the body broke off or took too long"),
+        Err(NoBody::Lost) => {
+            return plain(StatusCode::REQUEST_TIMEOUT, "the body broke off or took too long");
+        }
     };
     let arrival = Arrival {
         surface,

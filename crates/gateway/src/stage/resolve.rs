@@ -18,7 +18,8 @@ use crate::surface::Surface;
 
 /// A call whose target is known.
 pub(crate) struct Resolved<'a> {
-    asked: Asked<'a>,
+    /// On the heap, because a call moves from stage to stage by value.
+    asked: Box<Asked<'a>>,
     operation: Operation,
     kind: CapabilityKind,
     server: Arc<Server>,
@@ -39,7 +40,7 @@ struct Named<'a> {
 
 /// Finds the target.
 pub(crate) async fn resolve(
-    mut asked: Asked<'_>,
+    mut asked: Box<Asked<'_>>,
     operation: Operation,
 ) -> Result<Resolved<'_>, Box<Refused<'_>>> {
     let named = match named(&asked, operation) {
@@ -206,7 +207,7 @@ impl<'a> Resolved<'a> {
         Refused::resolved(self, refusal)
     }
 
-    pub(crate) fn into_asked(self) -> (Asked<'a>, Place) {
+    pub(crate) fn into_asked(self) -> (Box<Asked<'a>>, Place) {
         let place = Place {
             kind: Some(self.kind),
             server: Some(self.server),

@@ -64,9 +64,12 @@ impl Follower {
                 lines = Lines::open(&segment::path(&self.log, segment), 0)?;
                 continue;
             };
-            let mut hash = String::with_capacity(64);
-            push_hex(&mut hash, &leaf_hash(&line.entry));
-            let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
+            // Only decisions become rows, and only rows carry their hash.
+            let mut hash = String::new();
+            if !is_outcome(&line.entry) {
+                push_hex(&mut hash, &leaf_hash(&line.entry));
+            }
+            let limits = Limits { numbers: Numbers::Exact, index_depth: 2, ..Limits::default() };
             let document = Document::parse(Bytes::from(line.entry), &limits)
                 .map_err(|error| LedgerError::Index(format!("entry {next}: {error}")))?;
             let root = document.root();
@@ -102,39 +105,54 @@ impl Follower {
     }
 }
 
-/// The members of an entry that have a column, found in one pass.
-struct Columns<'a>([Option<Value<'a>>; NAMES.len()]);
+/// Whether an entry is an outcome, told from its beginning: keys are sorted, and
+/// the sizes that only outcomes have follow the place in the log.
+fn is_outcome(entry: &[u8]) -> bool {
+    const PLACE: usize = r#"{"_prev":"","_seq":"#.len() + 64;
+    let behind = entry.get(PLACE..).unwrap_or_default();
+    let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    behind[digits..].starts_with(b",\"bytes_in\":")
+}
 
-const NAMES: [&str; 22] = [
-    "call",
-    "time",
-    "person",
-    "person_email",
-    "agent",
-    "grant",
-    "consumer",
-    "client",
-    "server",
-    "target",
-    "operation",
-    "origin",
-    "verdict",
-    "reasons",
-    "layer",
-    "rule",
-    "outcome",
-    "duration_us",
-    "error",
-    "fingerprint",
-    "trace",
-    "_prev",
-];
+/// The members of an entry that have a column, found in one pass.
+struct Columns<'a>([Option<Value<'a>>; COLUMNS]);
+
+const COLUMNS: usize = 22;
+
+/// Where a member is kept.
+fn column(name: &str) -> Option<usize> {
+    Some(match name {
+        "call" => 0,
+        "time" => 1,
+        "person" => 2,
+        "person_email" => 3,
+        "agent" => 4,
+        "grant" => 5,
+        "consumer" => 6,
+        "client" => 7,
+        "server" => 8,
+        "target" => 9,
+        "operation" => 10,
+        "origin" => 11,
+        "verdict" => 12,
+        "reasons" => 13,
+        "layer" => 14,
+        "rule" => 15,
+        "outcome" => 16,
+        "duration_us" => 17,
+        "error" => 18,
+        "fingerprint" => 19,
+        "trace" => 20,
+        "_prev" => 21,
+        _ => return None,
+    })
+}
 
 impl<'a> Columns<'a> {
     fn of(entry: Value<'a>) -> Self {
-        let mut found = [None; NAMES.len()];
+        let mut found = [None; COLUMNS];
         for (key, value) in entry.members() {
-            if let Some(at) = NAMES.iter().position(|name| *name == key) {
+            if let Some(at) = column(&key) {
                 found[at] = Some(value);
             }
         }
@@ -142,7 +160,7 @@ impl<'a> Columns<'a> {
     }
 
     fn value(&self, name: &str) -> Option<Value<'a>> {
-        NAMES.iter().position(|known| *known == name).and_then(|at| self.0[at])
+        column(name).and_then(|at| self.0[at])
     }
 
     fn text(&self, name: &str) -> Option<Cow<'a, str>> {
