@@ -126,9 +126,13 @@ const CHECKPOINTS: &str = "checkpoints";
 const PUBLIC_KEY: &str = "ledger.pub";
 /// How often a relaxed log is synced.
 const RELAXED_SYNC: Duration = Duration::from_millis(100);
-/// How long a sync waits for company when the one before it had some: a disk takes
-/// many entries as cheaply as one, and a single caller is not made to wait.
-const GATHER: Duration = Duration::from_millis(1);
+/// How long a sync waits for company, for each entry that the one before it had: a
+/// disk takes many entries as cheaply as one, and a single caller is not made to wait.
+const GATHER_PER_ENTRY: Duration = Duration::from_micros(30);
+/// The longest it waits.
+const GATHER_AT_MOST: Duration = Duration::from_millis(3);
+/// A call leaves two entries; more than a few are more than one caller.
+const ALONE: u64 = 3;
 /// How often the index follows the log by itself.
 const INDEX_PACE: Duration = Duration::from_millis(250);
 
@@ -446,15 +450,16 @@ impl Shared {
             Durability::Strict | Durability::Durable => self.options.checkpoint_interval,
         };
         let mut signed = (self.synced.load(Ordering::Acquire), self.clock.elapsed());
-        let mut in_company = false;
+        let mut company = 0;
         loop {
             let closing = self.closing.load(Ordering::Acquire);
             if !closing && !self.wanted.load(Ordering::Acquire) {
                 thread::park_timeout(idle);
             }
-            if in_company && !closing {
+            if company > ALONE && !closing {
                 // While `wanted` stays set nobody unparks this thread, so it sleeps.
-                thread::park_timeout(GATHER);
+                let entries = u32::try_from(company).unwrap_or(u32::MAX);
+                thread::park_timeout(GATHER_PER_ENTRY.saturating_mul(entries).min(GATHER_AT_MOST));
             }
             self.wanted.store(false, Ordering::Release);
             let before = self.synced.load(Ordering::Acquire);
@@ -465,8 +470,7 @@ impl Shared {
                 tracing::error!(target: "doorward::ledger", %error, "the log could not be put on disk");
                 thread::park_timeout(RELAXED_SYNC);
             }
-            // A call leaves two entries; more than that is more than one caller.
-            in_company = self.synced.load(Ordering::Acquire).saturating_sub(before) > 3;
+            company = self.synced.load(Ordering::Acquire).saturating_sub(before);
             let now = self.clock.elapsed();
             let due = written >= signed.0 + self.options.checkpoint_entries
                 || now.saturating_sub(signed.1) >= self.options.checkpoint_interval

@@ -147,20 +147,36 @@ impl Client {
         headers
     }
 
+    /// `tools/call`, or `None` when the gateway is not there to answer it whole.
+    pub async fn try_call(&self, tool: &str, arguments: Value) -> Option<Answer> {
+        let mut params = super::call(tool, arguments);
+        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        let mut headers = self.headers();
+        insert(&mut headers, "mcp-method", "tools/call");
+        insert(&mut headers, "mcp-name", tool);
+        self.try_raw(Method::POST, &headers, message.to_string().into()).await
+    }
+
     /// Sends exactly this.
     pub async fn raw(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Answer {
-        let stream = TcpStream::connect(self.address).await.expect("the gateway listens");
+        self.try_raw(method, headers, body).await.expect("an answer")
+    }
+
+    async fn try_raw(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Option<Answer> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.path.parse().expect("a path");
         *request.headers_mut() = headers.clone();
-        let response = sender.send_request(request).await.expect("an answer");
+        let response = sender.send_request(request).await.ok()?;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        let body = body.collect().await.ok()?.to_bytes();
+        Some(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 }
 

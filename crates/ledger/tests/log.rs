@@ -1,0 +1,399 @@
+//! The log against crashes, tampering, full disks and several writers at once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use doorward_ledger::{
+    DecisionRecord, Durability, Filter, Ledger, LedgerError, Options, OutcomeRecord, Recovery, Ticket, verify,
+};
+use doorward_model::clock::Fixed;
+use doorward_model::json::{Document, Limits};
+use doorward_model::{CallId, ClientLabel, Clock, Outcome};
+use proptest::prelude::*;
+
+struct World {
+    folder: tempfile::TempDir,
+    clock: Arc<Fixed>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder"), clock: Arc::new(Fixed::new(3)) }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn options(&self) -> Options {
+        Options { durability: Durability::Relaxed, ..Options::new(self.path()) }
+    }
+
+    fn open(&self) -> (Ledger, Recovery) {
+        self.try_open().expect("the log opens")
+    }
+
+    fn try_open(&self) -> Result<(Ledger, Recovery), LedgerError> {
+        Ledger::open(self.options(), Arc::clone(&self.clock) as Arc<dyn Clock>, &*self.clock)
+    }
+
+    /// Writes so many calls, every third of which is denied, and closes the log.
+    fn fill(&self, calls: usize) {
+        let (ledger, _) = self.open();
+        for at in 0..calls {
+            call(&ledger, &self.clock, at);
+        }
+        ledger.close();
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        let mut found: Vec<_> = fs::read_dir(self.path().join("segments"))
+            .expect("segments")
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .collect();
+        found.sort();
+        found
+    }
+
+    fn verdict(&self) -> Result<(), String> {
+        let report = verify(&self.path(), &[]).expect("readable");
+        match report.faults.first() {
+            None => Ok(()),
+            Some(fault) => Err(fault.to_string()),
+        }
+    }
+}
+
+fn decide(ledger: &Ledger, clock: &Fixed, at: usize, terminal: bool) -> Result<Ticket, LedgerError> {
+    let text = format!(r#"{{"n":{at},"token":"hush"}}"#);
+    let arguments = Document::parse(Bytes::from(text), &Limits::default()).expect("valid");
+    let client = ClientLabel { name: "test".to_owned(), version: "1".to_owned() };
+    ledger.decide(&DecisionRecord {
+        call: CallId::new(clock.now(), clock),
+        received: clock.now(),
+        operation: "tools/call",
+        server: Some(if at.is_multiple_of(2) { "even" } else { "odd" }),
+        target: "echo",
+        person: Some("ana"),
+        email: Some("ana@corp.example"),
+        agent: None,
+        grant: "key-1",
+        grant_kind: "key",
+        consumer: "ana",
+        client: &client,
+        session: None,
+        ip: None,
+        origin: "mcp",
+        fingerprint: None,
+        arguments: Some(arguments.root()),
+        verdict: if terminal { "deny" } else { "allow" },
+        reasons: &[],
+        layer: "rules",
+        rule: None,
+        bundle: "sha256:0",
+        input_digest: "sha256:1",
+        evaluator: "rules",
+        shadow: &[],
+        limits: &[],
+        trace_id: None,
+        terminal: terminal.then_some((Outcome::Denied, 5, None)),
+    })
+}
+
+fn outcome(outcome: Outcome) -> OutcomeRecord<'static> {
+    OutcomeRecord {
+        outcome,
+        duration_us: 1_500,
+        upstream_us: 1_000,
+        bytes_in: 1,
+        bytes_out: 2,
+        upstream_status: Some(200),
+        error: None,
+        dlp: "none",
+        result: Some(b"{}"),
+    }
+}
+
+fn call(ledger: &Ledger, clock: &Fixed, at: usize) {
+    let denied = at % 3 == 2;
+    let ticket = decide(ledger, clock, at, denied).expect("written");
+    if !denied {
+        ledger.settle(ticket, &outcome(Outcome::Success)).expect("written");
+    }
+}
+
+#[test]
+fn what_was_written_is_verified_queried_and_continued() {
+    let world = World::new();
+    world.fill(30);
+    assert_eq!(world.verdict(), Ok(()));
+    let (ledger, recovery) = world.open();
+    assert_eq!(recovery, Recovery { entries: 50, closed: vec![], cut_bytes: 0 });
+    call(&ledger, &world.clock, 30);
+    let rows = ledger.query(&Filter { limit: 100, ..Filter::default() }).expect("rows");
+    assert_eq!(rows.len(), 31);
+    assert!(rows.windows(2).all(|pair| pair[0].seq > pair[1].seq), "newest first");
+    assert_eq!(rows.iter().filter(|row| row.outcome.as_deref() == Some("denied")).count(), 10);
+    assert!(rows.iter().all(|row| !row.args.as_deref().unwrap_or_default().contains("hush")));
+    let even = Filter { servers: vec!["even".to_owned()], limit: 100, ..Filter::default() };
+    assert_eq!(ledger.query(&even).expect("rows").len(), 16);
+    let usage = ledger.usage(&Filter::default()).expect("usage");
+    assert_eq!((usage.calls, usage.denied, usage.average_ms), (21, 10, 2));
+    assert!(ledger.verify().expect("readable").is_valid());
+}
+
+#[test]
+fn one_writer_at_a_time() {
+    let world = World::new();
+    let (ledger, _) = world.open();
+    assert!(matches!(world.try_open(), Err(LedgerError::Locked(_))));
+    drop(ledger);
+    assert!(world.try_open().is_ok());
+}
+
+#[test]
+fn any_change_of_the_past_is_found_and_named() {
+    let world = World::new();
+    world.fill(20);
+    let path = world.segments().remove(0);
+    let whole = fs::read(&path).expect("readable");
+    let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    let join = |lines: &[&[u8]]| lines.concat();
+    let mut swapped = lines.clone();
+    swapped.swap(7, 8);
+    let mut without = lines.clone();
+    without.remove(5);
+    let mut twice = lines.clone();
+    twice.insert(5, lines[5]);
+    let cases: [(&str, Vec<u8>, &str); 5] = [
+        ("reordered", join(&swapped), "entry 7"),
+        ("deleted", join(&without), "entry 5"),
+        ("inserted", join(&twice), "entry 6"),
+        ("cut", join(&lines[..lines.len() - 1]), &format!("entry {}", lines.len() - 1)),
+        ("emptied", Vec::new(), "entry 0"),
+    ];
+    for (what, bytes, named) in cases {
+        fs::write(&path, bytes).expect("written");
+        let found = world.verdict().expect_err(what);
+        assert!(found.starts_with(named), "{what}: {found}");
+    }
+    // Every byte, one after another; the entry that holds it is named, or the one
+    // beside it where the two contradict each other.
+    for at in (0..whole.len()).step_by(7) {
+        let mut altered = whole.clone();
+        altered[at] = if altered[at] == b'7' { b'8' } else { b'7' };
+        if altered == whole {
+            continue;
+        }
+        fs::write(&path, &altered).expect("written");
+        let found = world.verdict().expect_err("altered");
+        let holder = whole[..at].iter().filter(|byte| **byte == b'\n').count();
+        let near = (holder.saturating_sub(1)..=holder + 1)
+            .any(|entry| found.starts_with(&format!("entry {entry}:")));
+        assert!(near, "byte {at} of entry {holder}: {found}");
+    }
+    fs::write(&path, &whole).expect("written");
+    assert_eq!(world.verdict(), Ok(()));
+}
+
+#[test]
+fn checkpoints_that_were_altered_or_signed_by_another_are_found() {
+    let world = World::new();
+    world.fill(5);
+    let path = world.path().join("checkpoints");
+    let whole = fs::read_to_string(&path).expect("readable");
+    fs::write(&path, whole.replace("\n9\n", "\n8\n")).expect("written");
+    assert!(world.verdict().is_err(), "another size");
+    let other = World::new();
+    other.fill(5);
+    fs::copy(other.path().join("checkpoints"), &path).expect("copied");
+    assert!(world.verdict().is_err(), "another key");
+}
+
+#[test]
+fn an_anchor_elsewhere_shows_what_the_log_no_longer_has() {
+    let world = World::new();
+    let anchor = world.folder.path().join("anchor");
+    let options = Options { anchors: vec![anchor.clone()], ..world.options() };
+    let (ledger, _) =
+        Ledger::open(options, Arc::clone(&world.clock) as Arc<dyn Clock>, &*world.clock).expect("opens");
+    for at in 0..10 {
+        call(&ledger, &world.clock, at);
+    }
+    drop(ledger);
+    // Whoever owns the folder rewrites all of it: entries and checkpoints.
+    let path = world.segments().remove(0);
+    let whole = fs::read(&path).expect("readable");
+    let half: Vec<u8> = whole.split_inclusive(|byte| *byte == b'\n').take(4).flatten().copied().collect();
+    fs::write(&path, half).expect("written");
+    fs::write(world.path().join("checkpoints"), "").expect("written");
+    assert_eq!(world.verdict(), Ok(()), "alone, the log cannot know");
+    let report = verify(&world.path(), &[anchor]).expect("readable");
+    assert_eq!(report.first_bad().as_deref(), Some("4"));
+}
+
+#[test]
+fn open_decisions_are_closed_as_unknown_once() {
+    let world = World::new();
+    let copy = tempfile::tempdir().expect("a folder");
+    {
+        let (ledger, _) = world.open();
+        call(&ledger, &world.clock, 0);
+        let open = decide(&ledger, &world.clock, 1, false).expect("written");
+        call(&ledger, &world.clock, 2);
+        copy_folder(&world.path(), &copy.path().join("log"));
+        // The copy is what a killed process would have left.
+        ledger.settle(open, &outcome(Outcome::Success)).expect("written");
+    }
+    let killed = World { folder: copy, clock: Arc::clone(&world.clock) };
+    let (ledger, recovery) = killed.open();
+    assert_eq!((recovery.entries, recovery.closed), (4, vec![2]));
+    let unknown = Filter { outcomes: vec!["unknown".to_owned()], limit: 10, ..Filter::default() };
+    assert_eq!(ledger.query(&unknown).expect("rows").len(), 1);
+    drop(ledger);
+    let (_ledger, recovery) = killed.open();
+    assert_eq!(recovery.closed, Vec::<u64>::new());
+    assert_eq!(killed.verdict(), Ok(()));
+}
+
+#[test]
+fn a_torn_end_is_set_aside_wherever_it_was_torn() {
+    let world = World::new();
+    let (ledger, _) = world.open();
+    for at in 0..3 {
+        call(&ledger, &world.clock, at);
+    }
+    let ended = fs::read(world.segments().remove(0)).expect("readable");
+    let torn = decide(&ledger, &world.clock, 3, true).expect("written");
+    let whole = fs::read(world.segments().remove(0)).expect("readable");
+    drop(torn);
+    for length in (ended.len()..whole.len()).step_by(5) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let crashed = World { folder, clock: Arc::clone(&world.clock) };
+        fs::create_dir_all(crashed.path().join("segments")).expect("created");
+        fs::write(crashed.path().join("segments/00000000000000000000.log"), &whole[..length])
+            .expect("written");
+        let (ledger, recovery) = crashed.open();
+        assert_eq!((recovery.entries, recovery.cut_bytes), (5, (length - ended.len()) as u64));
+        call(&ledger, &crashed.clock, 9);
+        drop(ledger);
+        assert_eq!(crashed.verdict(), Ok(()), "cut at {length}");
+    }
+    drop(ledger);
+}
+
+#[test]
+fn damage_before_a_checkpoint_is_not_continued() {
+    let world = World::new();
+    world.fill(6);
+    let path = world.segments().remove(0);
+    let whole = fs::read(&path).expect("readable");
+    fs::write(&path, &whole[..whole.len() - 10]).expect("written");
+    assert!(matches!(world.try_open(), Err(LedgerError::Damaged { .. })));
+}
+
+#[test]
+fn segments_turn_over_and_the_log_goes_on() {
+    let world = World::new();
+    let options = Options { segment_bytes: 4_000, ..world.options() };
+    let open = || Ledger::open(options.clone(), Arc::clone(&world.clock) as Arc<dyn Clock>, &*world.clock);
+    for round in 0..3 {
+        let (ledger, _) = open().expect("opens");
+        for at in 0..20 {
+            call(&ledger, &world.clock, at);
+        }
+        let rows = ledger.query(&Filter { limit: 1_000, ..Filter::default() }).expect("rows");
+        assert_eq!(rows.len(), 20 * (round + 1));
+    }
+    assert!(world.segments().len() > 5);
+    assert_eq!(world.verdict(), Ok(()));
+    // Without its index, the log answers the same.
+    fs::remove_file(world.path().join("index.db")).expect("removed");
+    let (ledger, _) = open().expect("opens");
+    assert_eq!(ledger.query(&Filter { limit: 1_000, ..Filter::default() }).expect("rows").len(), 60);
+}
+
+#[test]
+fn many_threads_leave_one_unbroken_log() {
+    let world = World::new();
+    let (ledger, _) = world.open();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (ledger, clock) = (ledger.clone(), &world.clock);
+            scope.spawn(move || {
+                for at in 0..200 {
+                    call(&ledger, clock, thread * 1_000 + at);
+                }
+            });
+        }
+    });
+    assert_eq!(ledger.stats(&Filter::default()).expect("stats").total, 1_600);
+    let report = ledger.verify().expect("readable");
+    assert!(report.is_valid(), "{:?}", report.faults);
+    assert!(report.covered == report.entries);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_refuses_loses_nothing_and_comes_back() {
+    let world = World::new();
+    // A segment of zero bytes begins with every entry, and where it would begin
+    // there is a folder in the way: as unwritable as a full disk.
+    let options = Options { segment_bytes: 1, ..world.options() };
+    let (ledger, _) =
+        Ledger::open(options, Arc::clone(&world.clock) as Arc<dyn Clock>, &*world.clock).expect("opens");
+    call(&ledger, &world.clock, 0);
+    let obstacle = world.path().join("segments/00000000000000000002.log");
+    fs::create_dir(&obstacle).expect("created");
+    for at in 1..4 {
+        assert!(decide(&ledger, &world.clock, at, false).is_err());
+        assert!(ledger.healthy().is_err());
+    }
+    fs::remove_dir(&obstacle).expect("removed");
+    assert!(ledger.healthy().is_ok(), "it comes back by itself");
+    call(&ledger, &world.clock, 4);
+    let rows = ledger.query(&Filter { limit: 100, ..Filter::default() }).expect("rows");
+    assert_eq!(rows.len(), 2, "what was refused is not in the log");
+    drop(ledger);
+    assert_eq!(world.verdict(), Ok(()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_filter_finds_what_a_scan_finds(calls in 1_usize..60, server in prop::option::of(prop::sample::select(vec!["even", "odd", "o*"])), denied: bool) {
+        let world = World::new();
+        let (ledger, _) = world.open();
+        for at in 0..calls {
+            call(&ledger, &world.clock, at);
+        }
+        let filter = Filter {
+            servers: server.map(str::to_owned).into_iter().collect(),
+            status: denied.then_some(doorward_ledger::Status::Denied),
+            limit: 1_000,
+            ..Filter::default()
+        };
+        let found = ledger.query(&filter).expect("rows").len();
+        let fits = |at: &usize| {
+            let odd = at % 2 == 1;
+            let on_server = match server { None => true, Some("even") => !odd, Some(_) => odd };
+            on_server && (!denied || at % 3 == 2)
+        };
+        prop_assert_eq!(found, (0..calls).filter(fits).count());
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("created");
+    for entry in fs::read_dir(from).expect("readable").filter_map(Result::ok) {
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else if entry.file_name() != "lock" {
+            fs::copy(&path, &target).expect("copied");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Killed at random moments under load, the gateway has recorded every call that it
+//! answered and every call that a server received.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::Duration;
+
+use doorward_ledger::{Filter, Index, verify};
+use serde_json::json;
+use tokio::process::{Child, Command};
+
+use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration, program};
+
+/// How often the gateway is killed.
+const KILLS: u64 = 20;
+/// Clients that call without pause.
+const CLIENTS: usize = 6;
+
+async fn start(config: &std::path::Path, port: u16) -> Child {
+    let child = Command::new(program())
+        .arg("--config")
+        .arg(config)
+        .args(["serve", "--port", &port.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the gateway starts");
+    for _ in 0..500 {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            return child;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the gateway does not listen on port {port}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_answered_or_received_is_missing_after_kill_9() {
+    let recorder = Recorder::start("github", Speaks::Modern).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("gateway.yaml");
+    let rest = format!("rateLimit: {{enabled: false}}\n{STAFF_MAY_ALL}");
+    std::fs::write(&config, configuration(folder.path(), std::slice::from_ref(&recorder), &rest))
+        .expect("written");
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let address = ([127, 0, 0, 1], port).into();
+    let mut answered = BTreeSet::new();
+    for kill in 0..KILLS {
+        let mut gateway = start(&config, port).await;
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                tokio::spawn(async move {
+                    let modern = Client::modern(address, "/mcp", ALICE);
+                    let mut answered = Vec::new();
+                    for call in 0.. {
+                        let mark = format!("{kill}-{client}-{call}");
+                        match modern.try_call("github__echo", json!({ "mark": mark })).await {
+                            Some(answer) if answer.status == 200 => answered.push(mark),
+                            Some(_) => {}
+                            None => break,
+                        }
+                    }
+                    answered
+                })
+            })
+            .collect();
+        // Spread over the first moments of a loaded run; a prime keeps it uneven.
+        tokio::time::sleep(Duration::from_millis(40 + (kill * 37) % 211)).await;
+        gateway.kill().await.expect("killed");
+        for client in clients {
+            answered.extend(client.await.expect("the client ends"));
+        }
+    }
+    // One more start puts right what the last kill left.
+    let mut last = start(&config, port).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let log = folder.path().join("data/audit");
+    let report = verify(&log, &[]).expect("readable");
+    assert!(report.is_valid(), "{:?}", report.faults);
+    let rows = Index::open_read_only(&log)
+        .and_then(|index| index.query(&Filter { limit: 1_000_000, ..Filter::default() }))
+        .expect("rows");
+    last.kill().await.expect("killed");
+    let recorded: BTreeSet<String> = rows
+        .iter()
+        .filter_map(|row| {
+            let args: serde_json::Value = serde_json::from_str(row.args.as_deref()?).ok()?;
+            Some(args["mark"].as_str()?.to_owned())
+        })
+        .collect();
+    let received: BTreeSet<String> = recorder
+        .received()
+        .iter()
+        .filter_map(|message| Some(message.json()["params"]["arguments"]["mark"].as_str()?.to_owned()))
+        .collect();
+    assert!(answered.len() > 200, "only {} calls were answered", answered.len());
+    assert_eq!(
+        answered.difference(&recorded).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "answered, not recorded"
+    );
+    assert_eq!(
+        received.difference(&recorded).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "received, not recorded"
+    );
+    assert!(rows.iter().all(|row| row.outcome.is_some()), "every decision has its end");
+}
