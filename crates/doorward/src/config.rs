@@ -213,6 +213,7 @@ fn build(file: GatewayFile, dialect: Dialect, context: &mut Context<'_>) -> Conf
     let listen = listen::build(&file, context);
     let data_dir = context.place(file.data_dir.as_deref().unwrap_or("doorward-data"));
     let servers = servers::build(file.servers, context);
+    absent::of_servers(&servers, &mut context.findings);
     let auth = auth::build(file.auth, listen.is_loopback(), context);
     let policies = policies::build(file.policies, context);
     let rego_policies = rego::build(file.rego_policies, context);

@@ -2,6 +2,7 @@
 
 mod fetch;
 mod rulebook;
+mod tls;
 pub mod trial;
 mod watch;
 
@@ -9,8 +10,8 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, bail};
-use doorward_gateway::door::{self, Listener};
+use anyhow::Context as _;
+use doorward_gateway::door::{self, Listener, Peers};
 use doorward_gateway::{Gateway, Parts, Settings};
 use doorward_ledger::{EventRecord, Ledger};
 use doorward_model::{Clock, Random};
@@ -18,7 +19,7 @@ use doorward_upstream::Upstreams;
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
 
-use crate::config::audit::Durability;
+use crate::config::audit::{Capture, Durability};
 use crate::config::{Config, Lint, Loaded};
 use crate::system::{SystemClock, SystemRandom};
 use rulebook::Builder;
@@ -83,6 +84,12 @@ pub fn open_ledger(config: &Config, surroundings: &Surroundings) -> anyhow::Resu
     if let Some(origin) = &audit.origin {
         options.origin.clone_from(origin);
     }
+    options.capture = match audit.capture {
+        Capture::None => doorward_ledger::Capture::None,
+        Capture::Keys => doorward_ledger::Capture::Keys,
+        // Whole payloads are not kept yet; the configuration has said so.
+        Capture::Preview | Capture::Full => doorward_ledger::Capture::Preview,
+    };
     options.checkpoint_entries = audit.checkpoint_entries;
     options.checkpoint_interval = audit.checkpoint_interval;
     options.anchors.clone_from(&audit.anchors);
@@ -213,13 +220,16 @@ pub async fn start(config: &Path, surroundings: Surroundings) -> anyhow::Result<
     let port = surroundings.port;
     let assembled = assemble(config, surroundings)?;
     let listen = assembled.loaded.config.listen.clone();
-    if listen.tls.is_some() {
-        bail!("`tls` is not built yet: end TLS in a proxy and name it in `trustedProxies`");
-    }
     let host = (listen.host.as_str(), port.unwrap_or(listen.port));
     let address =
         host.to_socket_addrs()?.next().with_context(|| format!("`{}` is no address", listen.host))?;
-    let listener = Listener::bind(address, &listen.allowed_hosts, &listen.origins).await?;
+    let mut listener = Listener::bind(address, &listen.allowed_hosts, &listen.origins).await?;
+    listener.tls = listen.tls.as_ref().map(tls::load).transpose()?;
+    let (proxies, filter) = (listen.trusted_proxies, listen.ip_filter);
+    listener.peers = Peers::new(
+        move |address| proxies.iter().any(|network| network.contains(address)),
+        move |address| filter.as_ref().is_none_or(|filter| filter.admits(address)),
+    );
     let address = listener.listener.local_addr()?;
     let (stop, stopped) = signal::channel(false);
     let wait = |mut stopped: signal::Receiver<bool>| async move {

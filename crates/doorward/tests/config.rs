@@ -400,7 +400,7 @@ auth:
   keys:
     - {id: k, key: abc, person: ana@corp.example, agent: claude, roles: [r], servers: [api], scopes: [audit.read], expiresAt: '2027-01-01', rateLimit: 5, enabled: true}
 servers:
-  - {id: api, url: 'https://a/mcp', protocol: modern, review: strict, credential: {kind: bearer, token: '${TOKEN}'}, numbers: exact, idleTimeout: 5000, enabled: true, capture: none}
+  - {id: api, url: 'https://a/mcp', protocol: modern, credential: {kind: bearer, token: '${TOKEN}'}, idleTimeout: 5000, enabled: true}
   - {id: old, url: 'https://b/sse', transport: sse, credential: {kind: headers, headers: {X-Key: '${TOKEN}'}}, disable: ['delete_*'], enabled: false}
   - {id: child, command: c, env: {A: 'x$${y}'}, credential: {kind: env, env: {B: '${TOKEN}'}}, cwd: w, maxMemory: 1000, enabled: true}
 policies: [{id: p, roles: [r], rules: [{server: '', tool: t, action: allow, conditions: [{param: a, operator: not_in, value: [1, '1', '${X}']}]}]}]
@@ -419,7 +419,6 @@ audit: {durability: strict, anchors: [a.txt], dir: log}
     assert_eq!(key.servers.as_ref().map(|ids| ids.len()), Some(1));
     let Credential::Bearer(token) = &config.servers[0].credential else { panic!("a token") };
     assert_eq!(token.expose(), "t0k3n");
-    assert!(config.servers[0].exact_numbers);
     assert_eq!(config.servers[0].idle_timeout, Some(Duration::from_secs(5)));
     assert_eq!(config.servers[1].transport.as_str(), "sse");
     let Transport::Stdio { env, .. } = &config.servers[2].transport else { panic!("a child") };

@@ -3,10 +3,12 @@
 mod body;
 mod guard;
 mod http1;
+mod peer;
 mod serve;
 mod stdio;
 
 pub(crate) use body::{Body, CallStream, ListenStream, Pending};
 pub use guard::Guard;
+pub use peer::Peers;
 pub use serve::{Listener, ServeError, serve};
 pub use stdio::serve_stdio;

@@ -10,6 +10,7 @@ use aws_lc_rs::hmac;
 use doorward_model::json::push_string;
 use doorward_model::{CallId, Timestamp};
 
+use crate::log::Capture;
 use crate::merkle::Hash;
 use crate::preview;
 use crate::record::{DecisionRecord, EventRecord, OutcomeRecord};
@@ -67,12 +68,12 @@ fn cut(text: &str) -> &str {
 }
 
 /// Writes a decision, without the part that depends on its place.
-pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hmac::Key) {
+pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hmac::Key, capture: Capture) {
     let mut object = Object(out);
     object.maybe("agent", record.agent);
     if let Some(arguments) = record.arguments {
         object.key("arguments");
-        preview::write(object.0, arguments, record.call, salt);
+        preview::write(object.0, arguments, record.call, salt, capture);
     }
     object.text("bundle", record.bundle);
     object.show("call", &record.call);

@@ -28,7 +28,7 @@ pub use checkpoint::Checkpoint;
 pub use error::LedgerError;
 pub use index::{CallRow, Filter, Index, Stats, Status, UnknownStatus, Usage};
 pub use legacy::{LegacyReport, verify_legacy};
-pub use log::{Durability, Ledger, Options, Ticket};
+pub use log::{Capture, Durability, Ledger, Options, Ticket};
 pub use merkle::{Hash, Tree, consistency_holds, inclusion_holds, leaf_hash};
 pub use record::{DecisionRecord, EventRecord, OutcomeRecord};
 pub use recover::Recovery;

@@ -36,6 +36,18 @@ pub enum Durability {
     Relaxed,
 }
 
+/// What a record keeps of arguments, beside their salted digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Capture {
+    /// Nothing.
+    None,
+    /// The names of the outermost members.
+    Keys,
+    /// Those, and a short text with secret-looking values masked.
+    #[default]
+    Preview,
+}
+
 /// How the log is kept.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -45,6 +57,8 @@ pub struct Options {
     pub keys: PathBuf,
     /// See [`Durability`].
     pub durability: Durability,
+    /// See [`Capture`].
+    pub capture: Capture,
     /// The name that checkpoints are signed under.
     pub origin: String,
     /// A checkpoint at least every so many entries.
@@ -65,6 +79,7 @@ impl Options {
             keys: folder.join("keys"),
             folder,
             durability: Durability::default(),
+            capture: Capture::default(),
             origin: "doorward".to_owned(),
             checkpoint_entries: 10_000,
             checkpoint_interval: Duration::from_secs(1),
@@ -197,7 +212,7 @@ impl Ledger {
     pub fn decide(&self, record: &DecisionRecord<'_>) -> Result<Ticket, LedgerError> {
         let shared = &self.0.shared;
         let mut rest = String::with_capacity(1_024);
-        canonical::decision(&mut rest, record, &shared.keys.salt);
+        canonical::decision(&mut rest, record, &shared.keys.salt, shared.options.capture);
         let call = record.call;
         let place = if record.terminal.is_some() {
             shared.writer.place(&rest)

@@ -7,6 +7,7 @@ use doorward_model::CallId;
 use doorward_model::json::{Kind, Value, canonical, number_text, push_string};
 
 use crate::canonical::push_hex;
+use crate::log::Capture;
 
 /// Longest preview, in characters.
 const LONGEST: usize = 1_024;
@@ -33,7 +34,7 @@ const SECRET: [&str; 12] = [
 ///
 /// The salt of a record is an HMAC of its call id, so that it can be revealed for
 /// one record alone without being stored with each.
-pub(crate) fn write(out: &mut String, arguments: Value<'_>, call: CallId, key: &hmac::Key) {
+pub(crate) fn write(out: &mut String, arguments: Value<'_>, call: CallId, key: &hmac::Key, capture: Capture) {
     let text = canonical(arguments);
     let salt = hmac::sign(key, call.as_bytes());
     let mut context = Context::new(&SHA256);
@@ -41,6 +42,10 @@ pub(crate) fn write(out: &mut String, arguments: Value<'_>, call: CallId, key: &
     context.update(text.as_bytes());
     out.push_str("{\"digest\":\"sha256:");
     push_hex(out, context.finish().as_ref());
+    if capture == Capture::None {
+        out.push_str("\"}");
+        return;
+    }
     out.push_str("\",\"keys\":[");
     let mut keys: Vec<_> = arguments.members().map(|(key, _)| key).collect();
     keys.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
@@ -49,6 +54,10 @@ pub(crate) fn write(out: &mut String, arguments: Value<'_>, call: CallId, key: &
             out.push(',');
         }
         push_string(out, key.get(..64).unwrap_or(key));
+    }
+    if capture == Capture::Keys {
+        out.push_str("]}");
+        return;
     }
     out.push_str("],\"preview\":");
     let masked = if has_secret(arguments) {
@@ -125,7 +134,7 @@ mod tests {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
         let call = CallId::new(Timestamp::from_micros(1), &Fixed::new(1));
         let mut out = String::new();
-        write(&mut out, document.root(), call, &key);
+        write(&mut out, document.root(), call, &key, Capture::Preview);
         out
     }
 
@@ -136,6 +145,21 @@ mod tests {
         for secret in ["k1", "k2", "k3"] {
             assert!(!text.contains(secret), "{text}");
         }
+    }
+
+    #[test]
+    fn less_is_kept_where_less_is_asked_for() {
+        let document =
+            Document::parse(Bytes::from_static(b"{\"a\":\"v\"}"), &Limits::default()).expect("valid");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+        let call = CallId::new(Timestamp::from_micros(1), &Fixed::new(1));
+        let kept = |capture| {
+            let mut out = String::new();
+            write(&mut out, document.root(), call, &key, capture);
+            (out.contains("\"a\""), out.contains('v'), out.starts_with("{\"digest\":") && out.ends_with('}'))
+        };
+        assert_eq!(kept(Capture::None), (false, false, true));
+        assert_eq!(kept(Capture::Keys), (true, false, true));
     }
 
     #[test]
@@ -152,7 +176,8 @@ mod tests {
         let random = Fixed::new(1);
         let digest = || {
             let mut out = String::new();
-            write(&mut out, document.root(), CallId::new(Timestamp::from_micros(1), &random), &key);
+            let call = CallId::new(Timestamp::from_micros(1), &random);
+            write(&mut out, document.root(), call, &key, Capture::Preview);
             out
         };
         assert_ne!(digest(), digest());

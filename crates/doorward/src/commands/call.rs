@@ -58,7 +58,8 @@ pub(super) fn run(
         "0.0.0.0" | "::" => "127.0.0.1",
         host => host,
     };
-    let url = format!("http://{host}:{}/mcp/{}", loaded.config.listen.port, arguments.server);
+    let scheme = if loaded.config.listen.tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{host}:{}/mcp/{}", loaded.config.listen.port, arguments.server);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = match runtime.block_on(send(&url, key.as_ref(), &arguments.tool, given)) {
         Ok(answer) => answer,

@@ -3,7 +3,9 @@
 //! A key is never passed over in silence. Where ignoring it could let something happen
 //! that it was meant to prevent, or move data elsewhere than it says, it is an error.
 
+use super::audit::Capture;
 use super::lint::{Findings, Severity, did_you_mean};
+use super::servers::{Review, Server};
 use super::typed::Unknown;
 
 /// Path (list positions left out), how bad it is to go without, and what to say.
@@ -42,6 +44,24 @@ const NOT_YET: [(&str, Severity, &str); 21] = [
     ("servers.guardrails", Severity::Error, "guardrails are not supported yet: nothing would be checked"),
     ("limits.cost", Severity::Error, "costs are not supported yet: every call counts as one"),
 ];
+
+/// Says of servers what is asked of them that is not built.
+pub(crate) fn of_servers(servers: &[Server], findings: &mut Findings) {
+    for (index, server) in servers.iter().enumerate() {
+        let mut error = |key: &str, message: &str| {
+            findings.error("not-supported", format!("servers[{index}].{key}"), message);
+        };
+        if server.exact_numbers {
+            error("numbers", "`numbers: exact` is not supported yet: integers beyond ±(2^53−1) are refused");
+        }
+        if server.review == Review::Strict {
+            error("review", "`review: strict` is not supported yet: definitions are not reviewed");
+        }
+        if matches!(server.capture, Some(Capture::None | Capture::Keys)) {
+            error("capture", "a server cannot be recorded less than the others yet: set `audit.capture`");
+        }
+    }
+}
 
 /// Says of every key that nothing asked for what it was perhaps meant to be.
 pub(crate) fn report(unknown: &[Unknown], findings: &mut Findings) {

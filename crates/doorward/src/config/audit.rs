@@ -103,6 +103,12 @@ pub(crate) fn build(
         Dialect::Theirs => Capture::Full,
         Dialect::Ours => Capture::default(),
     };
+    let capture = file.capture.unwrap_or(capture);
+    if capture == Capture::Full {
+        // Theirs ask for it by default; ours would have to say so.
+        let message = "whole arguments and results are not kept yet: records hold a digest and a preview";
+        context.findings.warn("not-supported", "audit.capture", message);
+    }
     let placed = |text: &Option<String>, usual: &str, context: &Context<'_>| match text {
         Some(text) => context.place(text),
         None => data_dir.join(usual),
@@ -111,7 +117,7 @@ pub(crate) fn build(
         dir: placed(&file.dir, "audit", context),
         key_dir: placed(&file.key_dir, "keys", context),
         durability: file.durability,
-        capture: file.capture.unwrap_or(capture),
+        capture,
         anchors: file.anchors.iter().map(|anchor| context.place(anchor)).collect(),
         origin: file.origin.filter(|origin| !origin.is_empty()),
         checkpoint_entries: file.checkpoint_entries.filter(|entries| *entries > 0).unwrap_or(10_000),
@@ -141,7 +147,8 @@ fn complain(file: &AuditFile, context: &mut Context<'_>) {
         context.findings.warn(
             "no-effect",
             "audit.path",
-            "nothing is written to this database: records are kept under `dataDir`",
+            "nothing is written to this database: records are kept under `dataDir`; \
+             `doorward audit verify --legacy FILE` checks an old one",
         );
     }
     if file.hash_chain == Some(false) {

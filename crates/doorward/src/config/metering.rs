@@ -48,6 +48,11 @@ pub(crate) fn build(file: Option<MeteringFile>, context: &mut Context<'_>) -> Me
             "nothing has to be flushed: usage is counted from the records",
         );
     }
+    if file.enabled == Some(false) || file.dimensions.as_ref().is_some_and(|dimensions| dimensions.len() < 3)
+    {
+        let message = "usage is counted from the records, whole, in any case";
+        context.findings.warn("no-effect", "metering", message);
+    }
     Metering {
         enabled: file.enabled.unwrap_or(true),
         dimensions: file

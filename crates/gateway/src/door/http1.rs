@@ -16,7 +16,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming as HyperBody;
 use tokio::sync::mpsc;
 
-use super::{Body, CallStream, Guard, ListenStream, Pending};
+use super::serve::Front;
+use super::{Body, CallStream, ListenStream, Pending};
 use crate::gateway::Gateway;
 use crate::receive::{self, Arrival, Carrier, SESSION};
 use crate::reply::Reply;
@@ -31,12 +32,18 @@ const NOTIFICATIONS: usize = 32;
 /// Answers one request.
 pub(super) async fn answer(
     gateway: Arc<Gateway>,
-    guard: &Guard,
+    front: &Front,
     peer: SocketAddr,
     request: Request<HyperBody>,
 ) -> Response<Body> {
+    let peer = SocketAddr::new(front.peers.client(peer.ip(), request.headers()), peer.port());
+    if !front.peers.admits(peer.ip()) {
+        gateway.metrics.refused("address");
+        note(&gateway, "refused", "address", peer);
+        return plain(StatusCode::FORBIDDEN, "this address is not let in");
+    }
     let authority = request.uri().authority().map(|authority| authority.as_str());
-    if let Err(foreign) = guard.check(request.headers(), authority) {
+    if let Err(foreign) = front.guard.check(request.headers(), authority) {
         gateway.metrics.refused("foreign");
         note(&gateway, "refused", "foreign", peer);
         return plain(StatusCode::FORBIDDEN, &foreign.to_string());

@@ -8,11 +8,14 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
-use super::{Guard, http1 as request};
+use super::{Guard, Peers, http1 as request};
 use crate::gateway::Gateway;
 
 /// A bound address.
@@ -21,6 +24,10 @@ pub struct Listener {
     pub listener: TcpListener,
     /// Which hosts and origins may speak.
     pub guard: Guard,
+    /// Which addresses may.
+    pub peers: Peers,
+    /// Certificate and key, where TLS ends here.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// Why the gateway cannot listen.
@@ -45,7 +52,7 @@ impl Listener {
         let failed = |source| ServeError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, guard: Guard::new(bound, hosts, origins) })
+        Ok(Self { listener, guard: Guard::new(bound, hosts, origins), peers: Peers::default(), tls: None })
     }
 }
 
@@ -58,8 +65,9 @@ const MAX_HEAD: usize = 64 << 10;
 
 /// Serves until `stop` completes, then lets calls under way finish.
 pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<Output = ()>) {
-    let Listener { listener, guard } = listener;
-    let guard = Arc::new(guard);
+    let Listener { listener, guard, peers, tls } = listener;
+    let front = Arc::new(Front { guard, peers });
+    let tls = tls.map(TlsAcceptor::from);
     let room = Arc::new(Semaphore::new(gateway.settings.connections));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
@@ -74,7 +82,9 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
             accepted = accept(&listener, &room) => accepted,
         };
         match accepted {
-            Ok((stream, peer, permit)) => connect(&gateway, &guard, &graceful, stream, peer, permit),
+            Ok((stream, peer, permit)) => {
+                connect(&gateway, &front, tls.as_ref(), &graceful, stream, peer, permit)
+            }
             Err(error) => {
                 // Out of descriptors, most likely: wait for some to come back.
                 tracing::warn!(target: "doorward::serve", %error, "a connection could not be accepted");
@@ -99,18 +109,46 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
+/// What every request passes first.
+pub(super) struct Front {
+    pub guard: Guard,
+    pub peers: Peers,
+}
+
 fn connect(
     gateway: &Arc<Gateway>,
-    guard: &Arc<Guard>,
+    front: &Arc<Front>,
+    tls: Option<&TlsAcceptor>,
     graceful: &GracefulShutdown,
     stream: TcpStream,
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
 ) {
-    let (gateway, guard) = (Arc::clone(gateway), Arc::clone(guard));
+    let (gateway, front) = (Arc::clone(gateway), Arc::clone(front));
+    let watcher = graceful.watcher();
+    let Some(tls) = tls.cloned() else {
+        tokio::spawn(serve_connection(gateway, front, watcher, stream, peer, permit));
+        return;
+    };
+    tokio::spawn(async move {
+        // Whoever cannot finish a handshake in time is no client.
+        if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+            serve_connection(gateway, front, watcher, stream, peer, permit).await;
+        }
+    });
+}
+
+async fn serve_connection(
+    gateway: Arc<Gateway>,
+    front: Arc<Front>,
+    watcher: Watcher,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
     let service = service_fn(move |incoming| {
-        let (gateway, guard) = (Arc::clone(&gateway), Arc::clone(&guard));
-        async move { Ok::<_, Infallible>(request::answer(gateway, &guard, peer, incoming).await) }
+        let (gateway, front) = (Arc::clone(&gateway), Arc::clone(&front));
+        async move { Ok::<_, Infallible>(request::answer(gateway, &front, peer, incoming).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -118,10 +156,7 @@ fn connect(
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        // A connection that breaks is the client's business.
-        let _ = connection.await;
-        drop(permit);
-    });
+    // A connection that breaks is the client's business.
+    let _ = watcher.watch(connection).await;
+    drop(permit);
 }

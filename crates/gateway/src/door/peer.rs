@@ -1,0 +1,78 @@
+//! Who is at the other end of a connection, and whether they may speak at all.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+/// A question about an address.
+type Asks = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// What is known of addresses: which are proxies of ours, and which are let in.
+#[derive(Clone)]
+pub struct Peers {
+    trusted: Asks,
+    admitted: Asks,
+}
+
+impl Default for Peers {
+    /// No proxies; everybody is let in.
+    fn default() -> Self {
+        Self { trusted: Arc::new(|_| false), admitted: Arc::new(|_| true) }
+    }
+}
+
+impl Peers {
+    /// * `trusted`: whether an address is a proxy whose `X-Forwarded-For` is believed.
+    /// * `admitted`: whether clients from an address are let in.
+    pub fn new(
+        trusted: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
+        admitted: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { trusted: Arc::new(trusted), admitted: Arc::new(admitted) }
+    }
+
+    /// The client's address: the peer's, or, behind proxies of ours, the last one in
+    /// `X-Forwarded-For` that none of them is. What stands before it, the client wrote.
+    pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !(self.trusted)(peer) {
+            return peer;
+        }
+        let hops = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<IpAddr> =
+            hops.flat_map(|value| value.split(',')).map_while(|hop| hop.trim().parse().ok()).collect();
+        hops.into_iter().rev().find(|hop| !(self.trusted)(*hop)).unwrap_or(peer)
+    }
+
+    /// Whether clients from this address are let in.
+    pub(crate) fn admits(&self, client: IpAddr) -> bool {
+        (self.admitted)(client.to_canonical())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_our_own_proxies_say_who_the_client_is() {
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let peers = Peers::new(move |ip| ip == address("10.0.0.1") || ip == address("10.0.0.2"), |_| true);
+        let cases = [
+            // peer        X-Forwarded-For             client
+            ("192.0.2.9", "203.0.113.5", "192.0.2.9"),
+            ("10.0.0.1", "203.0.113.5", "203.0.113.5"),
+            ("10.0.0.1", "198.51.100.1, 203.0.113.5, 10.0.0.2", "203.0.113.5"),
+            ("10.0.0.1", "10.0.0.2", "10.0.0.1"),
+            ("10.0.0.1", "nonsense", "10.0.0.1"),
+            ("10.0.0.1", "", "10.0.0.1"),
+        ];
+        for (peer, forwarded, client) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", HeaderValue::from_static(forwarded));
+            assert_eq!(peers.client(address(peer), &headers), address(client), "{peer}: {forwarded}");
+        }
+    }
+}
