@@ -26,6 +26,8 @@ use crate::surface::Surface;
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(crate) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+/// The one method that opens a stream without an end.
+const LISTEN: &str = "subscriptions/listen";
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// Where a message came from, as the transport knows it.
@@ -89,6 +91,8 @@ pub struct Incoming {
     pub started: Duration,
     /// Whether notifications may precede the answer.
     pub streams: bool,
+    /// Whether it opens a stream that has no end of its own: `subscriptions/listen`.
+    pub listens: bool,
 }
 
 impl Incoming {
@@ -124,7 +128,7 @@ pub fn receive(
         id: None,
         error: RpcError::bad_request(PARSE_ERROR, format!("Parse error: {error}")),
     })?;
-    let (revision, session, streams) = {
+    let (revision, session, streams, listens) = {
         let message = Message::read(&document).map_err(|malformed| Unreadable {
             id: malformed.id.map(|id| id.raw().to_owned()),
             error: malformed.error,
@@ -133,11 +137,14 @@ pub fn receive(
             Message::Request(request) => Some(request.id.raw()),
             _ => None,
         };
-        classify(&message, &arrival, caller, sessions, started)
-            .map_err(|error| Unreadable { id: id.map(str::to_owned), error })?
+        let (revision, session, streams) = classify(&message, &arrival, caller, sessions, started)
+            .map_err(|error| Unreadable { id: id.map(str::to_owned), error })?;
+        let modern = revision.era() == Era::Modern;
+        let listens = matches!(&message, Message::Request(request) if modern && request.method == LISTEN);
+        (revision, session, streams, listens)
     };
     let streams = streams && arrival.can_stream;
-    Ok(Incoming { document, arrival, revision, session, received, started, streams })
+    Ok(Incoming { document, arrival, revision, session, received, started, streams, listens })
 }
 
 type Classified = (Revision, Option<Arc<Session>>, bool);

@@ -76,8 +76,9 @@ fn surface(name: &str) -> anyhow::Result<Surface> {
 
 async fn http(path: &Path, surroundings: World) -> anyhow::Result<()> {
     let running = runtime::start(path, surroundings).await?;
+    let scheme = if running.loaded().config.listen.tls.is_some() { "https" } else { "http" };
     let servers = running.loaded().config.servers.iter().filter(|server| server.enabled).count();
-    tracing::info!(target: "doorward::serve", servers, "listening on http://{}/mcp", running.address());
+    tracing::info!(target: "doorward::serve", servers, "listening on {}://{}/mcp", scheme, running.address());
     told_to_stop().await?;
     tracing::info!(target: "doorward::serve", "stopping; calls under way may finish");
     running.stop().await;

@@ -117,22 +117,18 @@ async fn post(
                 return respond(Reply::error(unreadable.id.as_deref(), &unreadable.error));
             }
         };
-    if incoming.era() == Era::Modern
+    if incoming.listens
         && let Ok(Message::Request(message)) = Message::read(&incoming.document)
-        && message.method == "subscriptions/listen"
     {
         return subscribe(&gateway, &caller, &incoming, message, can_stream);
     }
-    let (notify, mut notifications) = mpsc::channel(NOTIFICATIONS);
-    let streams = incoming.streams;
     let outlives_client = incoming.era() == Era::Legacy;
-    let work = gateway.answer(caller, incoming, streams.then_some(notify));
-    if !streams {
-        drop(notifications);
-        let mut pending = Pending::new(Box::pin(work), outlives_client);
+    if !incoming.streams {
+        let mut pending = Pending::new(Box::pin(gateway.answer(caller, incoming, None)), outlives_client);
         return respond(std::future::poll_fn(|cx| pending.poll(cx)).await);
     }
-    let mut pending = Pending::new(Box::pin(work), outlives_client);
+    let (notify, mut notifications) = mpsc::channel(NOTIFICATIONS);
+    let mut pending = Pending::new(Box::pin(gateway.answer(caller, incoming, Some(notify))), outlives_client);
     tokio::select! {
         biased;
         Some(first) = notifications.recv() => event_stream(Body::Call(Box::new(CallStream::new(pending, notifications, first)))),

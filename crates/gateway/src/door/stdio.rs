@@ -105,7 +105,7 @@ impl Client {
                 }
             };
         let method = match Message::read(&incoming.document) {
-            Ok(Message::Request(request)) if request.method == "subscriptions/listen" => {
+            Ok(Message::Request(request)) if incoming.listens => {
                 match Asked::new(gateway, caller, &incoming, request, None) {
                     Ok(asked) => self.relay(method::listen(&asked).stream),
                     Err(reply) => self.say(reply.body).await,

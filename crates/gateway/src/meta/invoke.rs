@@ -95,6 +95,7 @@ async fn run(asked: &Asked<'_>, surface: Surface, name: &str, args: Value<'_>) -
         received: asked.incoming.received,
         started: asked.incoming.started,
         streams: false,
+        listens: false,
     };
     Box::pin(walk(asked.gateway, asked, &incoming)).await.map_err(unreadable)
 }
