@@ -6,16 +6,16 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 
-use crate::connect::Sender;
 use crate::door::Shared;
 use crate::error::EgressError;
+use crate::link::Link;
 
 /// How long, and for how many bytes, the rest of an unwanted body is awaited so
 /// that its connection can be used again.
@@ -26,13 +26,13 @@ pub struct Body {
     incoming: Incoming,
     door: Arc<Shared>,
     /// The connection; taken when it goes back to the door.
-    sender: Option<Sender>,
+    link: Option<Link>,
     keep_for: Duration,
 }
 
 impl Body {
-    pub(crate) fn new(incoming: Incoming, sender: Sender, door: Arc<Shared>, keep_for: Duration) -> Self {
-        Self { incoming, door, sender: Some(sender), keep_for }
+    pub(crate) fn new(incoming: Incoming, link: Link, door: Arc<Shared>, keep_for: Duration) -> Self {
+        Self { incoming, door, link: Some(link), keep_for }
     }
 
     /// The next piece; `None` at the end.
@@ -41,7 +41,7 @@ impl Body {
     /// [`EgressError::Cut`]
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, EgressError> {
         loop {
-            let frame = std::future::poll_fn(|cx| Pin::new(&mut self.incoming).poll_frame(cx)).await;
+            let frame = std::future::poll_fn(|cx| self.poll_frame(cx)).await;
             match self.accept(frame)? {
                 Piece::Data(data) => return Ok(Some(data)),
                 Piece::Nothing => {}
@@ -84,7 +84,7 @@ impl Body {
     /// Lets go of a body whose rest nobody needs. The connection is kept if the
     /// rest turns out to be short, else closed.
     pub async fn release(mut self) {
-        let frame = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut self.incoming).poll_frame(cx))).await;
+        let frame = std::future::poll_fn(|cx| Poll::Ready(self.poll_frame(cx))).await;
         if let Poll::Ready(frame) = frame
             && !matches!(self.accept(frame), Ok(Piece::Data(_) | Piece::Nothing))
         {
@@ -104,6 +104,17 @@ impl Body {
         });
     }
 
+    /// What has arrived, or, once the connection has moved, what arrives with that.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        if let Some(link) = &mut self.link {
+            link.advance(cx);
+        }
+        Pin::new(&mut self.incoming).poll_frame(cx)
+    }
+
     fn accept(&mut self, frame: Option<Result<Frame<Bytes>, hyper::Error>>) -> Result<Piece, EgressError> {
         match frame {
             Some(Ok(frame)) => Ok(match frame.into_data() {
@@ -111,12 +122,12 @@ impl Body {
                 _ => Piece::Nothing,
             }),
             Some(Err(cause)) => {
-                self.sender = None;
+                self.link = None;
                 Err(EgressError::Cut { host: self.door.host(), cause: Arc::new(cause) })
             }
             None => {
-                if let Some(sender) = self.sender.take() {
-                    self.door.keep(sender, self.keep_for);
+                if let Some(link) = self.link.take() {
+                    self.door.keep(link, self.keep_for);
                 }
                 Ok(Piece::End)
             }

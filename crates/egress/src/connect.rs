@@ -7,18 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use crate::error::EgressError;
+use crate::link::Link;
 use crate::reach::Rules;
 use crate::target::Target;
-
-/// The sending half of one connection.
-pub(crate) type Sender = SendRequest<Full<Bytes>>;
 
 /// How long one address of several may keep the next one waiting.
 const ATTEMPT: Duration = Duration::from_secs(3);
@@ -29,7 +27,7 @@ pub(crate) async fn open(
     rules: Rules,
     tls: Option<&Arc<ClientConfig>>,
     limit: Duration,
-) -> Result<Sender, EgressError> {
+) -> Result<Link, EgressError> {
     let host: Arc<str> = target.host().into();
     match tokio::time::timeout(limit, dial(target, &host, rules, tls)).await {
         Ok(outcome) => outcome,
@@ -42,7 +40,7 @@ async fn dial(
     host: &Arc<str>,
     rules: Rules,
     tls: Option<&Arc<ClientConfig>>,
-) -> Result<Sender, EgressError> {
+) -> Result<Link, EgressError> {
     let addresses = resolve(target, host).await?;
     // One address that must not be dialled spoils the name: an honest one has none.
     if let Some(address) = addresses.iter().map(SocketAddr::ip).find(|ip| !rules.admit(*ip, target.is_tls()))
@@ -98,16 +96,15 @@ async fn reach_one(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     })
 }
 
-async fn shake_hands<T>(stream: T, host: &Arc<str>) -> Result<Sender, EgressError>
+async fn shake_hands<T>(stream: T, host: &Arc<str>) -> Result<Link, EgressError>
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
     let broken = |cause| EgressError::Broken { host: Arc::clone(host), cause: Arc::new(cause) };
-    let (mut sender, connection) =
-        http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // Ends when the sender is dropped or the other side hangs up; either way
-    // whoever waits for an answer learns of it through the sender.
-    tokio::spawn(connection);
-    sender.ready().await.map_err(broken)?;
-    Ok(sender)
+    let shaken = http1::Builder::new().handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await;
+    let (sender, connection) = shaken.map_err(broken)?;
+    // How it ended, whoever waits for an answer learns through the sender.
+    Ok(Link::new(sender, async {
+        let _ = connection.await;
+    }))
 }

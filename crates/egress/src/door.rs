@@ -20,8 +20,9 @@ use rustls::ClientConfig;
 use doorward_model::Clock;
 
 use crate::body::Body;
-use crate::connect::{self, Sender};
+use crate::connect;
 use crate::error::EgressError;
+use crate::link::Link;
 use crate::pool::Pool;
 use crate::reach::Rules;
 use crate::target::Target;
@@ -123,16 +124,17 @@ impl Door {
         mut request: http::Request<Full<Bytes>>,
         replay: Replay,
     ) -> Result<Response, EgressError> {
-        while let Some(mut sender) = self.shared.pool.take(self.shared.clock.elapsed()) {
+        while let Some(mut link) = self.shared.pool.take(self.shared.clock.elapsed()) {
             // A connection is given back when its answer has been read; a moment
             // may pass until it has noticed so itself.
-            if !sender.is_ready() && sender.ready().await.is_err() {
+            if !link.is_ready().await {
                 continue;
             }
             // Cloning shares the body; the copy is dropped unused but in a rare case.
             let again = (replay == Replay::Harmless).then(|| copy(&request));
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.answer(response, sender)),
+            let answer = link.sender().try_send_request(request);
+            match link.wait(answer).await {
+                Ok(response) => return Ok(self.answer(response, link)),
                 Err(mut failed) => match failed.take_message().or(again) {
                     Some(returned) => request = returned,
                     None => return Err(self.broken(failed.into_error())),
@@ -140,18 +142,23 @@ impl Door {
             }
         }
         let shared = &self.shared;
-        let mut sender =
+        let mut link =
             connect::open(&shared.target, shared.rules, shared.tls.as_ref(), shared.connect_timeout).await?;
-        match sender.send_request(request).await {
-            Ok(response) => Ok(self.answer(response, sender)),
+        if !link.is_ready().await {
+            let cause = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+            return Err(EgressError::Connect { host: shared.host(), cause: Arc::new(cause) });
+        }
+        let answer = link.sender().send_request(request);
+        match link.wait(answer).await {
+            Ok(response) => Ok(self.answer(response, link)),
             Err(cause) => Err(self.broken(cause)),
         }
     }
 
-    fn answer(&self, response: http::Response<hyper::body::Incoming>, sender: Sender) -> Response {
+    fn answer(&self, response: http::Response<hyper::body::Incoming>, link: Link) -> Response {
         let (parts, incoming) = response.into_parts();
         let keep_for = keep_alive(&parts.headers, self.shared.idle_timeout);
-        let body = Body::new(incoming, sender, Arc::clone(&self.shared), keep_for);
+        let body = Body::new(incoming, link, Arc::clone(&self.shared), keep_for);
         Response { status: parts.status, headers: parts.headers, body }
     }
 
@@ -165,8 +172,8 @@ impl Shared {
         self.target.host().into()
     }
 
-    pub(crate) fn keep(&self, sender: Sender, keep_for: Duration) {
-        self.pool.keep(sender, self.clock.elapsed() + keep_for);
+    pub(crate) fn keep(&self, link: Link, keep_for: Duration) {
+        self.pool.keep(link, self.clock.elapsed() + keep_for);
     }
 }
 

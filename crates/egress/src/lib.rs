@@ -10,6 +10,7 @@ mod client;
 mod connect;
 mod door;
 mod error;
+mod link;
 mod pool;
 mod reach;
 mod target;

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::connect::Sender;
+use crate::link::Link;
 
 /// Idle connections, the most recently used one last.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    sender: Sender,
+    link: Link,
     /// When the connection is too old to be trusted, on the client's clock.
     until: Duration,
 }
@@ -25,30 +25,30 @@ impl Pool {
     }
 
     /// The most recently used connection that is neither closed nor too old.
-    pub(crate) fn take(&self, now: Duration) -> Option<Sender> {
+    pub(crate) fn take(&self, now: Duration) -> Option<Link> {
         let mut idle = self.lock();
-        while let Some(last) = idle.pop() {
-            if last.until > now && !last.sender.is_closed() {
-                return Some(last.sender);
+        while let Some(mut last) = idle.pop() {
+            if last.until > now && !last.link.has_ended() {
+                return Some(last.link);
             }
         }
         None
     }
 
     /// Keeps a connection until `until`, unless enough are kept already.
-    pub(crate) fn keep(&self, sender: Sender, until: Duration) {
-        if sender.is_closed() {
+    pub(crate) fn keep(&self, mut link: Link, until: Duration) {
+        if link.has_ended() {
             return;
         }
         let mut idle = self.lock();
         if idle.len() < self.capacity {
-            idle.push(Idle { sender, until });
+            idle.push(Idle { link, until });
         }
     }
 
     /// Closes what is closed, or too old.
     pub(crate) fn prune(&self, now: Duration) {
-        self.lock().retain(|idle| idle.until > now && !idle.sender.is_closed());
+        self.lock().retain_mut(|idle| idle.until > now && !idle.link.has_ended());
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
