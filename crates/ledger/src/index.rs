@@ -16,9 +16,13 @@ pub use filter::{Filter, Status, UnknownStatus};
 pub use row::{CallRow, Stats, Usage};
 
 use crate::error::LedgerError;
+use crate::segment;
 use follow::Follower;
 
 const FILE: &str = "index.db";
+/// How long a reader waits for the index to follow the log: a second in all.
+const CATCH_UP_LOOKS: usize = 50;
+const CATCH_UP_PACE: Duration = Duration::from_millis(20);
 /// Goes up when the table changes; an index of another version is built anew.
 const VERSION: i64 = 1;
 
@@ -78,6 +82,25 @@ impl Index {
             })?;
         database.busy_timeout(Duration::from_secs(5))?;
         Ok(Self { database, follower: None })
+    }
+
+    /// The same, once the gateway that writes the log has taken in what was written
+    /// before this was asked; it follows within a moment. Where no gateway runs, the
+    /// index stays as the last one left it.
+    ///
+    /// # Errors
+    /// When there is no index.
+    pub fn open_caught_up(log: &Path) -> Result<Self, LedgerError> {
+        let index = Self::open_read_only(log)?;
+        let written = segment::count(log)?;
+        for _ in 0..CATCH_UP_LOOKS {
+            let next: u64 = index.database.query_row("SELECT next FROM position", [], |row| row.get(0))?;
+            if next >= written {
+                break;
+            }
+            std::thread::sleep(CATCH_UP_PACE);
+        }
+        Ok(index)
     }
 
     /// Takes in everything up to the entry with this number.

@@ -39,6 +39,17 @@ pub(crate) fn list(log: &Path) -> Result<Vec<(u64, PathBuf)>, LedgerError> {
     Ok(found)
 }
 
+/// How many entries the log has, whole lines counted.
+pub(crate) fn count(log: &Path) -> Result<u64, LedgerError> {
+    let Some((first, path)) = list(log)?.pop() else { return Ok(0) };
+    let mut lines = Lines::open(&path, 0)?;
+    let mut count = first;
+    while lines.next()?.is_some_and(|line| line.complete) {
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// One line of a segment.
 pub(crate) struct Line {
     /// The entry, without its line end.

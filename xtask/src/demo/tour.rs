@@ -47,7 +47,8 @@ pub fn walk(program: &Path, files: &Files, port: u16) -> anyhow::Result<()> {
     ensure!(!files.notes.join("x.txt").exists(), "a denied call must not reach its server");
     println!("\nThe records (doorward audit log):");
     doorward(program, files, &["audit", "log", "--limit", "7"])?;
-    println!("\nThe proof (doorward audit verify):");
+    println!("\nThe proof (doorward audit verify), once the first checkpoint is signed:");
+    std::thread::sleep(std::time::Duration::from_millis(1_300));
     doorward(program, files, &["audit", "verify"])
 }
 

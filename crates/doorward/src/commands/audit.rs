@@ -149,12 +149,12 @@ pub(super) fn run(
         Command::Log(arguments) => {
             let filter =
                 Filter { limit: arguments.limit, before: arguments.before, ..arguments.selection.filter() };
-            let rows = Index::open_read_only(&folder)?.query(&filter)?;
+            let rows = Index::open_caught_up(&folder)?.query(&filter)?;
             print(&rows, arguments.selection.json, world)?;
             Ok(Exit::Done)
         }
         Command::Stats(selection) => {
-            let stats = Index::open_read_only(&folder)?.stats(&selection.filter())?;
+            let stats = Index::open_caught_up(&folder)?.stats(&selection.filter())?;
             if selection.json {
                 writeln!(world.out, "{}", serde_json::to_string_pretty(&stats.to_json())?)?;
                 return Ok(Exit::Done);

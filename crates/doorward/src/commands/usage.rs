@@ -24,7 +24,7 @@ pub(super) fn run(
 ) -> anyhow::Result<Exit> {
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let filter = Filter { consumer: arguments.consumer.clone(), ..Filter::default() };
-    let usage = Index::open_read_only(&loaded.config.audit.dir)?.usage(&filter)?;
+    let usage = Index::open_caught_up(&loaded.config.audit.dir)?.usage(&filter)?;
     if arguments.json {
         writeln!(world.out, "{}", serde_json::to_string_pretty(&usage.to_json())?)?;
         return Ok(Exit::Done);
