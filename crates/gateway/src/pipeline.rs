@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorward_model::{CallId, Caller, ClientLabel, Operation};
+use doorward_policy::Context;
 use doorward_wire::Era;
 use doorward_wire::message::Request;
 use doorward_wire::meta::{LOG_LEVELS, Meta};
@@ -77,6 +78,16 @@ impl<'a> Asked<'a> {
         };
         let snapshot = gateway.snapshot();
         Ok(Self { gateway, snapshot, caller, incoming, request, meta, call, trace, client, notify })
+    }
+
+    /// Where and when, as policies see it.
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context {
+            time: self.incoming.received,
+            ip: self.incoming.arrival.ip,
+            origin: self.incoming.arrival.origin,
+            client: &self.client,
+        }
     }
 
     pub(crate) fn era(&self) -> Era {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use doorward_model::{CapabilityKind, Operation, ServerId};
-use doorward_policy::{Arguments, Context, Inquiry};
+use doorward_policy::{Arguments, Inquiry};
 use doorward_registry::{Capability, Server};
 
 use crate::catalogs;
@@ -70,12 +70,7 @@ pub(crate) fn capabilities(asked: &Asked<'_>, kind: CapabilityKind) -> Vec<Arc<C
 fn is_shown(asked: &Asked<'_>, capability: &Capability) -> bool {
     let snapshot = &asked.snapshot;
     let Some(server) = snapshot.server_facts(&capability.server.id) else { return false };
-    let context = Context {
-        time: asked.incoming.received,
-        ip: asked.incoming.arrival.ip,
-        origin: asked.incoming.arrival.origin,
-        client: &asked.client,
-    };
+    let context = asked.context();
     let inquiry = Inquiry {
         operation: operation(capability.kind),
         server,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_model::Clock;
+use doorward_model::{Clock, glob};
 
 use crate::buckets::Buckets;
 use crate::key::Subject;
@@ -83,8 +83,9 @@ impl Limiter {
 
 impl Limit {
     fn claim(&self, subject: &Subject<'_>) -> Option<Claim<'_>> {
-        let matches =
-            |glob: &Option<String>, text: &str| glob.as_deref().is_none_or(|glob| matches(glob, text));
+        let matches = |wanted: &Option<String>, text: &str| {
+            wanted.as_deref().is_none_or(|pattern| glob::matches(pattern, text))
+        };
         let speaks =
             matches(&self.config.server, subject.server.as_str()) && matches(&self.config.tool, subject.tool);
         speaks.then(|| Claim {
@@ -108,20 +109,4 @@ impl Claim<'_> {
 /// The clock's time in nanoseconds; it lasts for 584 years.
 pub(crate) fn nanos(clock: &dyn Clock) -> u64 {
     u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Whether a pattern, in which `*` stands for any text, matches all of `text`. The
-/// parts between stars must appear in order, and the earliest place is always right.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return text == pattern };
-    let Some(mut text) = text.strip_prefix(start) else { return false };
-    let mut parts = rest.split('*').peekable();
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return text.ends_with(part);
-        }
-        let Some(at) = text.find(part) else { return false };
-        text = &text[at + part.len()..];
-    }
-    true
 }

@@ -7,6 +7,7 @@ pub mod caller;
 pub mod catalog;
 pub mod clock;
 pub mod decision;
+pub mod glob;
 pub mod id;
 pub mod json;
 pub mod operation;

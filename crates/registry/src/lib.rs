@@ -7,7 +7,6 @@
 
 pub mod capability;
 pub mod fingerprint;
-pub mod glob;
 pub mod name;
 mod picture;
 pub mod server;

@@ -1,8 +1,6 @@
 //! A server as its registration describes it.
 
-use doorward_model::{CapabilityKind, ServerId};
-
-use crate::glob;
+use doorward_model::{CapabilityKind, ServerId, glob};
 
 /// One registered server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //! year later. When nobody has anything to say, the answer is no.
 
 use doorward_model::{Decision, Layer, Verdict};
-use doorward_policy::{Arguments, Context, Inquiry, Ruling};
+use doorward_policy::{Arguments, Inquiry, Ruling};
 
 use crate::stage::resolve::Resolved;
 use crate::stage::{Refusal, Refused};
@@ -61,12 +61,7 @@ fn decide(resolved: &Resolved<'_>) -> (Ruling, String) {
             String::new(),
         );
     };
-    let context = Context {
-        time: asked.incoming.received,
-        ip: asked.incoming.arrival.ip,
-        origin: asked.incoming.arrival.origin,
-        client: &asked.client,
-    };
+    let context = asked.context();
     let inquiry = Inquiry {
         operation: resolved.operation(),
         server,

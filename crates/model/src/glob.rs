@@ -1,33 +1,31 @@
-//! Globs over capability names: `*` any run of characters, `?` exactly one.
+//! Globs over names: `*` any run of characters, `?` exactly one.
 
-/// Whether `pattern` matches all of `text`. Linear in both but for the last `*`;
-/// no pattern is slower than the product of the lengths.
+/// Whether `pattern` matches all of `text`. No pattern takes longer than the product
+/// of the lengths, and nothing is allocated.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     // Where to go on when the characters behind the last `*` turn out not to fit.
     let mut retry: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
+    while let Some(c) = text[t..].chars().next() {
+        match pattern[p..].chars().next() {
             Some('*') => {
                 retry = Some((p, t));
                 p += 1;
             }
-            Some(&c) if c == '?' || c == text[t] => {
-                p += 1;
-                t += 1;
+            Some(wanted) if wanted == '?' || wanted == c => {
+                p += wanted.len_utf8();
+                t += c.len_utf8();
             }
-            _ => match retry {
-                Some((star, from)) => {
-                    retry = Some((star, from + 1));
-                    p = star + 1;
-                    t = from + 1;
-                }
-                None => return false,
-            },
+            _ => {
+                let Some((star, from)) = retry else { return false };
+                let Some(skipped) = text[from..].chars().next() else { return false };
+                p = star + 1;
+                t = from + skipped.len_utf8();
+                retry = Some((star, t));
+            }
         }
     }
-    pattern[p..].iter().all(|c| *c == '*')
+    pattern[p..].bytes().all(|c| c == b'*')
 }
 
 #[cfg(test)]
