@@ -142,3 +142,30 @@ async fn sdk_clients_walk_the_gateway_over_stdio() {
         drop(folder);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inspector_lists_and_calls() {
+    let world = world().await;
+    let inspector = ecosystem::folder()
+        .join("node/node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js");
+    let inspect = async |arguments: &[&str]| {
+        let output = Command::new(ecosystem::folder().join("node22/node_modules/node/bin/node"))
+            .arg(&inspector)
+            .args(["--cli", &format!("http://{}/mcp", world.address()), "--transport", "http"])
+            .args(["--header", &format!("Authorization: Bearer {ALICE}")])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .expect("the inspector starts");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        serde_json::from_str::<Value>(&text)
+            .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    };
+    let listed = inspect(&["--method", "tools/list"]).await;
+    let names: Vec<_> = listed["tools"].as_array().expect("tools").iter().map(|tool| &tool["name"]).collect();
+    assert!(names.contains(&&json!("everything__echo")) && !names.contains(&&json!("everything__get-env")));
+    let call = ["--method", "tools/call", "--tool-name", "everything__echo", "--tool-arg", "message=hi"];
+    assert_eq!(inspect(&call).await["content"][0]["text"], "Echo: hi");
+    world.stop().await;
+}

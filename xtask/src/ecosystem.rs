@@ -20,6 +20,8 @@ pub const NODE_CLIENTS: &[&str] = &[
     "@modelcontextprotocol/client@2.4.0",
     "@modelcontextprotocol/inspector@2.12.0",
 ];
+/// A newer Node.js, for clients that need it, as a program inside an npm package.
+pub const NODE_22: &[&str] = &["node@22.23.3"];
 /// The PyPI server of the demo.
 pub const PYTHON_SERVER: &[&str] = &["mcp-server-time==2026.10.19"];
 /// The Python SDK, last of its first line and its second.
