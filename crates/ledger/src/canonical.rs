@@ -10,13 +10,15 @@ use aws_lc_rs::hmac;
 use doorward_model::json::push_string;
 use doorward_model::{CallId, Timestamp};
 
-use crate::log::Capture;
 use crate::merkle::Hash;
+use crate::options::Capture;
 use crate::preview;
 use crate::record::{DecisionRecord, EventRecord, OutcomeRecord};
 
 /// Longest text taken over from outside, in characters.
 const LONGEST: usize = 1_024;
+/// Of lists, no more than this many items are taken over.
+const MOST: usize = 32;
 
 /// An object being written; the caller keeps the keys in order.
 struct Object<'a>(&'a mut String);
@@ -58,10 +60,15 @@ impl Object<'_> {
 }
 
 fn cut(text: &str) -> &str {
-    if text.len() <= LONGEST {
+    first(text, LONGEST)
+}
+
+/// The first so many characters of a text.
+pub(crate) fn first(text: &str, characters: usize) -> &str {
+    if text.len() <= characters {
         return text;
     }
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().nth(characters) {
         Some((at, _)) => &text[..at],
         None => text,
     }
@@ -113,7 +120,7 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
     object.maybe("person_email", record.email);
     object.key("reasons");
     object.0.push('[');
-    for (at, reason) in record.reasons.iter().enumerate() {
+    for (at, reason) in record.reasons.iter().take(MOST).enumerate() {
         if at > 0 {
             object.0.push(',');
         }
@@ -124,11 +131,11 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
     object.maybe("server", record.server);
     if let Some(session) = record.session {
         // Enough to tell sessions apart, too little to be one.
-        object.text("session", session.get(..8).unwrap_or(session));
+        object.text("session", first(session, 8));
     }
     if !record.shadow.is_empty() {
         object.key("shadow");
-        pairs(object.0, record.shadow, |out, verdict| push_string(out, verdict));
+        pairs(object.0, record.shadow, |out, verdict| push_string(out, cut(verdict)));
     }
     object.text("target", record.target);
     object.show("time", &record.received);
@@ -138,7 +145,7 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
 
 /// An object of pairs, sorted by key.
 fn pairs<T>(out: &mut String, pairs: &[(String, T)], write: impl Fn(&mut String, &T)) {
-    let mut sorted: Vec<_> = pairs.iter().collect();
+    let mut sorted: Vec<_> = pairs.iter().take(MOST).map(|(key, value)| (cut(key), value)).collect();
     sorted.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
     out.push('{');
     for (at, (key, value)) in sorted.into_iter().enumerate() {
@@ -153,7 +160,15 @@ fn pairs<T>(out: &mut String, pairs: &[(String, T)], write: impl Fn(&mut String,
 }
 
 /// Writes an outcome of the decision with this sequence number.
-pub(crate) fn outcome(out: &mut String, of: u64, call: CallId, time: Timestamp, record: &OutcomeRecord<'_>) {
+///
+/// `kept` says whether the result was kept as well, apart from the log.
+pub(crate) fn outcome(
+    out: &mut String,
+    (of, call): (u64, CallId),
+    time: Timestamp,
+    record: &OutcomeRecord<'_>,
+    kept: bool,
+) {
     let mut object = Object(out);
     object.number("bytes_in", record.bytes_in);
     object.number("bytes_out", record.bytes_out);
@@ -172,6 +187,10 @@ pub(crate) fn outcome(out: &mut String, of: u64, call: CallId, time: Timestamp, 
         object.0.push_str("\"sha256:");
         push_hex(object.0, hash.as_ref());
         object.0.push('"');
+        if kept {
+            object.key("result_kept");
+            object.0.push_str("true");
+        }
     }
     object.show("time", &time);
     if let Some(status) = record.upstream_status {

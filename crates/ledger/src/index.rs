@@ -16,6 +16,7 @@ pub use filter::{Filter, Status, UnknownStatus};
 pub use row::{CallRow, Stats, Usage};
 
 use crate::error::LedgerError;
+use crate::merkle::Hash;
 use crate::segment;
 use follow::Follower;
 
@@ -24,7 +25,7 @@ const FILE: &str = "index.db";
 const CATCH_UP_LOOKS: usize = 50;
 const CATCH_UP_PACE: Duration = Duration::from_millis(20);
 /// Goes up when the table changes; an index of another version is built anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE calls(
@@ -37,8 +38,11 @@ CREATE TABLE calls(
 );
 CREATE INDEX calls_by_consumer ON calls(consumer, seq);
 CREATE INDEX calls_by_target ON calls(server, target, seq);
-CREATE TABLE position(one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL);
-INSERT INTO position VALUES (1, 0, 0, 0);
+CREATE TABLE position(
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    next INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL, head TEXT NOT NULL
+);
+INSERT INTO position VALUES (1, 0, 0, 0, '0000000000000000000000000000000000000000000000000000000000000000');
 ";
 
 /// The index of one log.
@@ -48,26 +52,43 @@ pub struct Index {
 }
 
 impl Index {
-    /// Opens the index for writing, or begins a new one.
-    pub(crate) fn open(log: &Path) -> Result<Self, LedgerError> {
+    /// Opens the index for writing. One that cannot be read, is of another version, or
+    /// tells of another log than this one with its `entries` and the hash of the last,
+    /// is thrown away and begun anew: after a power cut it may be ahead of the log.
+    pub(crate) fn open(log: &Path, entries: u64, last: &Hash) -> Result<Self, LedgerError> {
         let path = log.join(FILE);
-        let database = Connection::open(&path)?;
-        if database.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? != VERSION {
-            drop(database);
-            for suffix in ["", "-wal", "-shm"] {
-                let mut name = path.clone().into_os_string();
-                name.push(suffix);
-                // What is not there need not be removed.
-                let _ = std::fs::remove_file(name);
+        match Self::resume(log, &path, entries, last) {
+            Ok(Some(index)) => return Ok(index),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(target: "doorward::ledger", %error, "the index cannot be used and is built anew");
             }
-            let database = Connection::open(&path)?;
-            prepare(&database)?;
-            database.execute_batch(SCHEMA)?;
-            database.pragma_update(None, "user_version", VERSION)?;
-            return Ok(Self { follower: Some(Follower::new(log, &database)?), database });
+        }
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = path.clone().into_os_string();
+            name.push(suffix);
+            // What is not there need not be removed.
+            let _ = std::fs::remove_file(name);
+        }
+        let database = Connection::open(&path)?;
+        prepare(&database)?;
+        database.execute_batch(SCHEMA)?;
+        database.pragma_update(None, "user_version", VERSION)?;
+        Ok(Self { follower: Some(Follower::new(log, &database)?), database })
+    }
+
+    fn resume(log: &Path, path: &Path, entries: u64, last: &Hash) -> Result<Option<Self>, LedgerError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let database = Connection::open(path)?;
+        if database.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? != VERSION {
+            return Ok(None);
         }
         prepare(&database)?;
-        Ok(Self { follower: Some(Follower::new(log, &database)?), database })
+        let follower = Follower::new(log, &database)?;
+        let fits = follower.fits(entries, last)?;
+        Ok(fits.then_some(Self { database, follower: Some(follower) }))
     }
 
     /// Opens the index of a log that another process may be writing.

@@ -8,6 +8,8 @@ use crate::error::LedgerError;
 
 /// The longest line that is read; no gateway writes a longer one.
 const LONGEST_LINE: usize = 1 << 20;
+/// The longest entry that is written, but for its place in the log.
+pub(crate) const LONGEST_ENTRY: usize = LONGEST_LINE - 256;
 
 /// The folder of the segments.
 pub(crate) fn folder(log: &Path) -> PathBuf {

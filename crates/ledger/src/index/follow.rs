@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use crate::canonical::push_hex;
 use crate::error::LedgerError;
-use crate::merkle::leaf_hash;
+use crate::merkle::{Hash, leaf_hash};
 use crate::segment::{self, Lines};
 
 /// Entries in one transaction.
@@ -22,6 +22,8 @@ pub(super) struct Follower {
     next: u64,
     segment: u64,
     offset: u64,
+    /// The hash of the entry before `next`, hexadecimal.
+    head: String,
 }
 
 /// A decision on its way into the table, with its outcome if that came along.
@@ -33,11 +35,26 @@ struct Pending {
 
 impl Follower {
     pub(super) fn new(log: &Path, database: &Connection) -> Result<Self, LedgerError> {
-        let (next, segment, offset) =
-            database.query_row("SELECT next, segment, offset FROM position", [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })?;
-        Ok(Self { log: log.to_path_buf(), next, segment, offset })
+        let sql = "SELECT next, segment, offset, head FROM position";
+        let (next, segment, offset, head) =
+            database.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        Ok(Self { log: log.to_path_buf(), next, segment, offset, head })
+    }
+
+    /// Whether the entries taken in are the first of a log that has so many, the last
+    /// of which has this hash.
+    pub(super) fn fits(&self, entries: u64, last: &Hash) -> Result<bool, LedgerError> {
+        if self.next >= entries {
+            let mut hash = String::new();
+            push_hex(&mut hash, last);
+            return Ok(self.next == entries && self.head == hash);
+        }
+        let mut line = Lines::open(&segment::path(&self.log, self.segment), self.offset)?.next()?;
+        if line.is_none() {
+            line = Lines::open(&segment::path(&self.log, self.next), 0)?.next()?;
+        }
+        let prefix = format!("{{\"_prev\":\"{}\",\"_seq\":{},", self.head, self.next);
+        Ok(line.is_some_and(|line| line.entry.starts_with(prefix.as_bytes())))
     }
 
     /// Takes in the entries before `written`.
@@ -53,6 +70,7 @@ impl Follower {
         // Most calls end within the batch they began in; those cost one row and no update.
         let mut decisions: BTreeMap<u64, Pending> = BTreeMap::new();
         let mut late: Vec<(u64, Document)> = Vec::new();
+        let mut head = String::new();
         let mut lines = Lines::open(&segment::path(&self.log, segment), offset)?;
         while next < until {
             let Some(line) = lines.next()?.filter(|line| line.complete) else {
@@ -64,10 +82,15 @@ impl Follower {
                 lines = Lines::open(&segment::path(&self.log, segment), 0)?;
                 continue;
             };
-            // Only decisions become rows, and only rows carry their hash.
+            // Only decisions become rows, and only rows carry their hash; beside them,
+            // the last entry is remembered by its own.
+            let last = next + 1 == until;
             let mut hash = String::new();
-            if !is_outcome(&line.entry) {
+            if last || !is_outcome(&line.entry) {
                 push_hex(&mut hash, &leaf_hash(&line.entry));
+            }
+            if last {
+                head.clone_from(&hash);
             }
             let limits = Limits { numbers: Numbers::Exact, index_depth: 2, ..Limits::default() };
             let document = Document::parse(Bytes::from(line.entry), &limits)
@@ -97,10 +120,10 @@ impl Follower {
             update(&transaction, *of, outcome)?;
         }
         transaction
-            .prepare_cached("UPDATE position SET next = ?1, segment = ?2, offset = ?3")?
-            .execute(params![next, segment, offset])?;
+            .prepare_cached("UPDATE position SET next = ?1, segment = ?2, offset = ?3, head = ?4")?
+            .execute(params![next, segment, offset, head])?;
         transaction.commit()?;
-        (self.next, self.segment, self.offset) = (next, segment, offset);
+        (self.next, self.segment, self.offset, self.head) = (next, segment, offset, head);
         Ok(())
     }
 }

@@ -35,7 +35,10 @@ pub struct CallRow {
     pub upstream_us: Option<u64>,
     pub error: Option<String>,
     pub dlp: String,
+    /// The preview; once revealed, what was kept of the arguments.
     pub args: Option<String>,
+    /// Once revealed, what was kept of the result.
+    pub response: Option<String>,
     pub fingerprint: Option<String>,
     pub trace: Option<String>,
     pub prev: String,
@@ -68,6 +71,7 @@ impl CallRow {
             error: row.get(19)?,
             dlp: row.get(20)?,
             args: row.get(21)?,
+            response: None,
             fingerprint: row.get(22)?,
             trace: row.get(23)?,
             prev: row.get(24)?,
@@ -95,7 +99,7 @@ impl CallRow {
             "serverId": self.server.as_deref().unwrap_or("unknown"),
             "tool": self.target,
             "args": self.args.as_deref().unwrap_or("{}"),
-            "response": "",
+            "response": self.response.as_deref().unwrap_or(""),
             "latencyMs": self.latency_ms(),
             "status": self.status().as_str(),
             "error": self.error.as_ref().or(self.reasons.first()),
