@@ -12,6 +12,8 @@
 mod anchors;
 mod canonical;
 mod checkpoint;
+mod ends;
+mod entry;
 mod error;
 mod index;
 mod keys;
@@ -19,7 +21,6 @@ mod legacy;
 mod log;
 mod merkle;
 mod notes;
-mod open_calls;
 mod options;
 mod payload;
 mod preview;

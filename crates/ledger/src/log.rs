@@ -16,23 +16,17 @@ use crate::options::{Capture, Durability, Options};
 use crate::payload::{Part, Payload};
 use crate::record::{DecisionRecord, EventRecord, OutcomeRecord};
 use crate::recover::Recovery;
-use crate::shared::Shared;
+use crate::shared::{Shared, UnderWay};
 use crate::verify::{self, Report};
+use crate::writer::Place;
 
-/// A decision that stands in the log and waits for its outcome.
-#[derive(Debug)]
+/// A decision that has its place in the log and waits for its outcome.
 #[must_use = "a decision without outcome is closed as `unknown` at the next start"]
 pub struct Ticket {
-    sequence: u64,
+    place: Place,
     call: CallId,
     keep_result: bool,
-}
-
-impl Ticket {
-    /// The sequence number of the decision.
-    pub fn sequence(&self) -> u64 {
-        self.sequence
-    }
+    _under_way: Option<UnderWay>,
 }
 
 /// The log. Cheap to clone; the last clone to go closes it.
@@ -69,11 +63,12 @@ impl Ledger {
         Ok((Self(Arc::new(Handle { shared, threads })), recovery))
     }
 
-    /// Writes a decision. When this returns, a killed process loses nothing of it.
+    /// Gives a decision its place in the log. Nothing may follow from it before
+    /// [`before_dispatch`](Self::before_dispatch), or, for a refusal,
+    /// [`before_answer`](Self::before_answer) has returned.
     ///
     /// # Errors
-    /// When it could not be written; then nothing of it is in the log, and the call
-    /// must not go on.
+    /// When it is no entry that the log takes; then the call must not go on.
     pub fn decide(&self, record: &DecisionRecord<'_>) -> Result<Ticket, LedgerError> {
         let shared = &self.0.shared;
         let capture = shared.options.capture_of(record.server);
@@ -85,17 +80,22 @@ impl Ledger {
             // First, so that the log never speaks of what was not kept.
             shared.keep(record.call, Part::Arguments, || canonical_text(arguments).into())?;
         }
-        let sequence = shared.decide(record.call, &rest, record.terminal.is_none())?;
-        Ok(Ticket { sequence, call: record.call, keep_result: capture == Capture::Full })
+        let waits = record.terminal.is_none();
+        let place = shared.decide(&rest, waits.then_some(record.call))?;
+        let under_way = waits.then(|| shared.under_way());
+        let keep_result = capture == Capture::Full;
+        Ok(Ticket { place, call: record.call, keep_result, _under_way: under_way })
     }
 
-    /// Waits until the call may be dispatched.
+    /// Waits until the call may be dispatched. When this returns, a killed process
+    /// loses nothing of the decision.
     ///
     /// # Errors
-    /// When the disk does not take what was written.
+    /// When it could not be written; then the call must not go on.
     pub async fn before_dispatch(&self, ticket: &Ticket) -> Result<(), LedgerError> {
+        self.0.shared.written(&ticket.place).await?;
         match self.0.shared.options.durability {
-            Durability::Strict => self.0.shared.on_disk(ticket.sequence).await,
+            Durability::Strict => self.0.shared.on_disk(ticket.place.sequence).await,
             Durability::Durable | Durability::Relaxed => Ok(()),
         }
     }
@@ -105,18 +105,21 @@ impl Ledger {
     /// # Errors
     /// When the disk does not take what was written.
     pub async fn before_answer(&self, ticket: &Ticket) -> Result<(), LedgerError> {
+        if ticket.place.result().is_none() {
+            self.0.shared.written(&ticket.place).await?;
+        }
         match self.0.shared.options.durability {
-            Durability::Strict | Durability::Durable => self.0.shared.on_disk(ticket.sequence).await,
+            Durability::Strict | Durability::Durable => self.0.shared.on_disk(ticket.place.sequence).await,
             Durability::Relaxed => Ok(()),
         }
     }
 
-    /// Writes how a call ended.
+    /// Records how a call ended. The outcome is written within milliseconds, or as soon
+    /// as the log can be written again; should the process be killed before that, the
+    /// next start closes the decision as `unknown`.
     ///
     /// # Errors
-    /// When it could not be written. It is then kept in memory and written as soon as
-    /// the log can be written again; should the process end before that, the next
-    /// start closes the decision as `unknown`.
+    /// When the result was to be kept and could not be.
     pub fn settle(&self, ticket: Ticket, record: &OutcomeRecord<'_>) -> Result<(), LedgerError> {
         let shared = &self.0.shared;
         let result = record.result.filter(|_| ticket.keep_result);
@@ -127,7 +130,7 @@ impl Ledger {
             None => Ok(false),
         };
         // A result that could not be kept must not cost the call its end.
-        shared.settle((ticket.sequence, ticket.call), record, matches!(kept, Ok(true)))?;
+        shared.settle(ticket.place, ticket.call, record, matches!(kept, Ok(true)))?;
         kept.map(|_| ())
     }
 
@@ -203,7 +206,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Returns once everything written so far can be queried.
+    /// Writes everything that waits in memory.
+    ///
+    /// # Errors
+    /// When it cannot be written; then it goes on waiting.
+    pub fn flush(&self) -> Result<(), LedgerError> {
+        self.0.shared.flush()
+    }
+
+    /// Returns once everything recorded so far can be queried.
     ///
     /// # Errors
     /// When the index cannot be written.
@@ -217,6 +228,7 @@ impl Ledger {
     /// When files cannot be read; a log that does not hold is a [`Report`], not an error.
     pub fn verify(&self) -> Result<Report, LedgerError> {
         let shared = &self.0.shared;
+        shared.flush()?;
         shared.checkpoint()?;
         verify::verify(&shared.options.folder, &shared.options.anchors)
     }

@@ -44,7 +44,6 @@ pub(crate) struct Bookmark {
 
 pub(crate) struct Found {
     pub end: End,
-    pub open: Open,
     pub cut_bytes: u64,
 }
 
@@ -153,12 +152,9 @@ fn read(
             previous: bookmark.previous,
             segment: segment::path(log, 0),
             length: 0,
-        };
-        return Ok((start == 0 && segments.is_empty()).then_some(Found {
-            end,
             open: Open::new(),
-            cut_bytes: 0,
-        }));
+        };
+        return Ok((start == 0 && segments.is_empty()).then_some(Found { end, cut_bytes: 0 }));
     };
     let Bookmark { mut tree, mut previous, mut open } = bookmark;
     let mut last = (segments[from].1.clone(), 0);
@@ -212,8 +208,8 @@ fn read(
     if tree.size() < checkpointed {
         return Err(damaged(&last.0, 1, "entries that a checkpoint covers are missing at the end"));
     }
-    let end = End { tree, previous, segment: last.0, length: last.1 };
-    Ok(Some(Found { end, open, cut_bytes }))
+    let end = End { tree, previous, segment: last.0, length: last.1, open };
+    Ok(Some(Found { end, cut_bytes }))
 }
 
 fn damaged(path: &Path, line: u64, reason: &str) -> LedgerError {

@@ -86,7 +86,7 @@ impl Lines {
             if chunk.is_empty() || entry.len() > LONGEST_LINE {
                 break;
             }
-            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let end = memchr::memchr(b'\n', chunk);
             let taken = end.map_or(chunk.len(), |end| end + 1);
             entry.extend_from_slice(&chunk[..taken]);
             self.reader.consume(taken);

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use tokio::sync::Notify;
 use crate::anchors::Anchors;
 use crate::canonical;
 use crate::checkpoint::{self, Checkpoint};
+use crate::ends::{End, Ends};
 use crate::error::LedgerError;
 use crate::index::Index;
 use crate::keys::Keys;
 use crate::notes;
-use crate::open_calls::OpenCalls;
 use crate::options::{Durability, Options};
 use crate::payload::{Part, Payloads};
 use crate::record::{EventRecord, OutcomeRecord};
-use crate::recover::{self, Bookmark, Recovery};
+use crate::recover::{self, Open, Recovery};
 use crate::writer::{Place, Writer};
 
 /// An open log.
@@ -35,13 +35,21 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     writer: Writer,
     anchors: Anchors,
-    open: Mutex<OpenCalls>,
+    ends: Ends,
+    /// Calls that were decided and have not ended, and those of them, and of the
+    /// refused ones, that wait for the disk.
+    in_flight: AtomicUsize,
+    waiting: AtomicUsize,
+    /// How many waited when the last sync was done.
+    waited: AtomicUsize,
     /// Entries that are on disk.
     synced: AtomicU64,
     sync_failed: Mutex<Option<LedgerError>>,
     progress: Notify,
     /// Somebody wants a sync that has not begun.
     wanted: AtomicBool,
+    /// Outcomes wait to be written.
+    ended: AtomicBool,
     closing: AtomicBool,
     sync_thread: Mutex<Option<thread::Thread>>,
     /// Held while a checkpoint is made, so that they stand in order.
@@ -54,12 +62,15 @@ const PUBLIC_KEY: &str = "ledger.pub";
 /// How often a relaxed log is synced.
 const RELAXED_SYNC: Duration = Duration::from_millis(100);
 /// How long a sync waits for company, for each entry that the one before it had: a
-/// disk takes many entries as cheaply as one, and a single caller is not made to wait.
-const GATHER_PER_ENTRY: Duration = Duration::from_micros(30);
+/// disk takes many entries as cheaply as one. Once as many calls wait for the disk as
+/// last time, or all that are under way, there is no company to wait for.
+const GATHER_PER_ENTRY: Duration = Duration::from_micros(50);
 /// The longest it waits.
 const GATHER_AT_MOST: Duration = Duration::from_millis(3);
 /// A call leaves two entries; more than a few are more than one caller.
 const ALONE: u64 = 3;
+/// How long outcomes wait for company.
+const ENDS_PACE: Duration = Duration::from_millis(5);
 /// How often the index follows the log by itself.
 const INDEX_PACE: Duration = Duration::from_millis(250);
 
@@ -88,6 +99,7 @@ impl Shared {
         let promised = signed.into_iter().map(|checkpoint| (checkpoint.size, checkpoint.root)).collect();
         let found = recover::recover(&folder, &promised)?;
         let (entries, head) = (found.end.tree.size(), found.end.previous);
+        let open = found.end.open.clone();
         let writer = Writer::new(&folder, options.segment_bytes, found.end, File::sync_data)?;
         let shared = Arc::new(Self {
             keys,
@@ -95,11 +107,15 @@ impl Shared {
             clock,
             writer,
             anchors: Anchors::new(&options.anchors, &verifier),
-            open: Mutex::new(OpenCalls::new(found.open)),
+            ends: Ends::default(),
+            in_flight: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            waited: AtomicUsize::new(0),
             synced: AtomicU64::new(entries),
             sync_failed: Mutex::new(None),
             progress: Notify::new(),
             wanted: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             sync_thread: Mutex::new(None),
             signing: Mutex::new(()),
@@ -107,69 +123,72 @@ impl Shared {
             options,
             _lock: lock,
         });
-        let recovery = shared.close_open_decisions(entries, found.cut_bytes)?;
+        shared.close_open_decisions(&open)?;
+        let recovery = Recovery { entries, closed: open.into_keys().collect(), cut_bytes: found.cut_bytes };
         Ok((shared, recovery))
     }
 
-    /// Writes a decision and says where it stands; `waits` for an outcome, or not.
-    pub(crate) fn decide(&self, call: CallId, rest: &str, waits: bool) -> Result<u64, LedgerError> {
-        let place = if waits {
-            // Under one lock, so that no bookmark sees the decision without its wait.
-            let mut open = lock(&self.open);
-            let place = self.writer.place(rest)?;
-            open.insert(place.sequence, call);
-            place
-        } else {
-            self.writer.place(rest)?
-        };
-        if let Err(error) = self.writer.write(&place) {
-            lock(&self.open).remove(place.sequence, call);
-            return Err(error);
-        }
-        self.want_sync();
-        Ok(place.sequence)
+    /// Gives a decision its place; `waits` for an outcome, or not.
+    pub(crate) fn decide(&self, rest: &str, waits: Option<CallId>) -> Result<Place, LedgerError> {
+        self.writer.place(rest, waits)
     }
 
-    /// Writes the outcome of a decision, now or when the log can be written again.
+    /// A call is under way until what this returns is dropped.
+    pub(crate) fn under_way(self: &Arc<Self>) -> UnderWay {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+
+    /// Waits until the entry in this place is in the file.
+    ///
+    /// Where other calls are under way, those that are ready to go on get their places
+    /// first, so that one write takes all of them.
+    pub(crate) async fn written(&self, place: &Place) -> Result<(), LedgerError> {
+        if place.result().is_none() && self.in_flight.load(Ordering::Relaxed) > 1 {
+            tokio::task::yield_now().await;
+        }
+        self.writer.write(place)?;
+        self.want_sync();
+        Ok(())
+    }
+
+    /// Takes the outcome of a decision; it is written soon.
     pub(crate) fn settle(
         &self,
-        decision: (u64, CallId),
+        of: Place,
+        call: CallId,
         record: &OutcomeRecord<'_>,
         kept: bool,
     ) -> Result<(), LedgerError> {
         let mut rest = String::with_capacity(384);
-        canonical::outcome(&mut rest, decision, self.clock.now(), record, kept);
-        self.write_outcome(decision, rest)
+        canonical::outcome(&mut rest, (of.sequence, call), self.clock.now(), record, kept);
+        self.ends.push(End { of, rest });
+        if self.closing.load(Ordering::Acquire) {
+            return self.write_ends();
+        }
+        // A relaxed log has a pace of its own.
+        if self.options.durability != Durability::Relaxed && !self.ended.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+        Ok(())
     }
 
-    fn write_outcome(&self, (of, call): (u64, CallId), rest: String) -> Result<(), LedgerError> {
-        let placed = {
-            let mut open = lock(&self.open);
-            self.writer.place(&rest).inspect(|place| open.settling(of, place))
-        };
-        let written = placed.and_then(|place| self.writer.write(&place));
-        let mut open = lock(&self.open);
-        match &written {
-            Ok(()) => open.remove(of, call),
-            Err(_) => open.not_written(of, rest),
-        }
-        written
+    /// Writes everything that waits in memory.
+    pub(crate) fn flush(&self) -> Result<(), LedgerError> {
+        self.write_ends()?;
+        self.writer.flush()
     }
 
-    /// Writes outcomes that could not be written before.
-    fn write_late_outcomes(&self) -> Result<(), LedgerError> {
-        loop {
-            let late = lock(&self.open).take_unwritten();
-            let Some((of, call, rest)) = late else { return Ok(()) };
-            self.write_outcome((of, call), rest)?;
-        }
+    fn write_ends(&self) -> Result<(), LedgerError> {
+        let _one = lock(&self.ends.writing);
+        self.ends.write(&self.writer)
     }
 
     /// Writes something that is no call.
     pub(crate) fn event(&self, record: &EventRecord<'_>) -> Result<(), LedgerError> {
         let mut rest = String::with_capacity(256);
         canonical::event(&mut rest, record);
-        let place: Place = self.writer.place(&rest)?;
+        let place = self.writer.place(&rest, None)?;
         self.writer.write(&place)?;
         self.want_sync();
         Ok(())
@@ -191,7 +210,7 @@ impl Shared {
             let now = self.clock.now();
             let reason = "the log can be written again";
             self.event(&EventRecord { kind: "recovered", time: now, reason, ..EventRecord::default() })?;
-            self.write_late_outcomes()?;
+            self.write_ends()?;
             return self.sync_once();
         }
         let failed = lock(&self.sync_failed).is_some();
@@ -200,6 +219,13 @@ impl Shared {
 
     /// Waits until the entry with this number is on disk.
     pub(crate) async fn on_disk(&self, sequence: u64) -> Result<(), LedgerError> {
+        if self.synced.load(Ordering::Acquire) > sequence {
+            return Ok(());
+        }
+        let waiting = Waiting::enter(self);
+        if waiting.is_last() {
+            self.wake();
+        }
         loop {
             if self.synced.load(Ordering::Acquire) > sequence {
                 return Ok(());
@@ -223,6 +249,7 @@ impl Shared {
 
     /// Takes into the index what was written so far.
     pub(crate) fn follow(&self) -> Result<(), LedgerError> {
+        self.flush()?;
         let written = self.writer.written();
         lock(&self.index).follow(written)
     }
@@ -236,22 +263,21 @@ impl Shared {
     /// entries that is.
     pub(crate) fn checkpoint(&self) -> Result<u64, LedgerError> {
         let _one = lock(&self.signing);
-        let (tree, previous, open) = {
-            let open = lock(&self.open);
-            let (tree, previous) = self.writer.tree();
-            let waiting = open.at(tree.size());
-            (tree, previous, waiting)
+        let bookmark = {
+            // Between two outcomes, not in the middle of them.
+            let _none = lock(&self.ends.writing);
+            self.writer.bookmark()
         };
         if let Some(payloads) = &self.payloads {
             payloads.sync()?;
         }
         self.sync_once()?;
-        let size = tree.size();
-        let checkpoint = Checkpoint::new(&self.options.origin, size, tree.root(), self.clock.now());
+        let size = bookmark.tree.size();
+        let checkpoint = Checkpoint::new(&self.options.origin, size, bookmark.tree.root(), self.clock.now());
         let note = checkpoint.sign(&self.keys.signing) + "\n";
         notes::append(&notes::own(&self.options.folder), &note)?;
         self.anchors.offer(&note);
-        Bookmark { tree, previous, open }.save(&self.options.folder)?;
+        bookmark.save(&self.options.folder)?;
         Ok(size)
     }
 
@@ -266,15 +292,19 @@ impl Shared {
         let mut company = 0;
         loop {
             let closing = self.closing.load(Ordering::Acquire);
-            if !closing && !self.wanted.load(Ordering::Acquire) {
-                thread::park_timeout(idle);
+            if !closing {
+                self.rest(idle, company);
             }
-            if company > ALONE && !closing {
-                // While `wanted` stays set nobody unparks this thread, so it sleeps.
-                let entries = u32::try_from(company).unwrap_or(u32::MAX);
-                thread::park_timeout(GATHER_PER_ENTRY.saturating_mul(entries).min(GATHER_AT_MOST));
+            // What is asked for from here on is the next round's.
+            let only_ends = self.ended.swap(false, Ordering::AcqRel);
+            let only_ends = !self.wanted.swap(false, Ordering::AcqRel) && only_ends && !closing;
+            if let Err(error) = self.write_ends() {
+                // They are tried again the next time.
+                tracing::debug!(target: "doorward::ledger", %error, "outcomes wait for the log");
             }
-            self.wanted.store(false, Ordering::Release);
+            if only_ends {
+                continue;
+            }
             company = self.sync_what_is_new();
             let now = self.clock.elapsed();
             let written = self.writer.written();
@@ -299,6 +329,22 @@ impl Shared {
         }
     }
 
+    /// Sleeps until there is something to do, and a little longer for company.
+    fn rest(&self, idle: Duration, company: u64) {
+        let is_wanted = || self.wanted.load(Ordering::Acquire);
+        if !is_wanted() && !self.ended.load(Ordering::Acquire) {
+            thread::park_timeout(idle);
+        }
+        if !is_wanted() && self.ended.load(Ordering::Acquire) {
+            thread::park_timeout(ENDS_PACE);
+        }
+        if is_wanted() && company > ALONE {
+            // Nobody wakes it but the last call that can come to wait for the disk.
+            let entries = u32::try_from(company).unwrap_or(u32::MAX);
+            thread::park_timeout(GATHER_PER_ENTRY.saturating_mul(entries).min(GATHER_AT_MOST));
+        }
+    }
+
     /// The work of the second thread.
     pub(crate) fn index_loop(self: &Arc<Self>) {
         loop {
@@ -316,10 +362,6 @@ impl Shared {
     /// Puts on disk what is not there yet; says how many entries that were.
     fn sync_what_is_new(&self) -> u64 {
         let before = self.synced.load(Ordering::Acquire);
-        if let Err(error) = self.write_late_outcomes() {
-            // They are tried again the next time.
-            tracing::debug!(target: "doorward::ledger", %error, "outcomes wait for the log");
-        }
         let failed = lock(&self.sync_failed).is_some();
         if (self.writer.written() > before || failed)
             && let Err(error) = self.sync_once()
@@ -336,22 +378,25 @@ impl Shared {
         let result = result.map(|written| {
             self.synced.fetch_max(written, Ordering::AcqRel);
         });
+        self.waited.store(self.waiting.load(Ordering::Acquire), Ordering::Release);
         self.progress.notify_waiters();
         result
     }
 
     fn want_sync(&self) {
-        if self.options.durability == Durability::Relaxed || self.wanted.swap(true, Ordering::AcqRel) {
-            return;
+        if self.options.durability != Durability::Relaxed && !self.wanted.swap(true, Ordering::AcqRel) {
+            self.wake();
         }
+    }
+
+    fn wake(&self) {
         if let Some(thread) = &*lock(&self.sync_thread) {
             thread.unpark();
         }
     }
 
-    fn close_open_decisions(&self, entries: u64, cut_bytes: u64) -> Result<Recovery, LedgerError> {
-        let open = lock(&self.open).all();
-        for (sequence, call) in &open {
+    fn close_open_decisions(&self, open: &Open) -> Result<(), LedgerError> {
+        for (sequence, call) in open {
             let record = OutcomeRecord {
                 outcome: Outcome::Unknown,
                 duration_us: 0,
@@ -363,9 +408,39 @@ impl Shared {
                 dlp: "none",
                 result: None,
             };
-            self.settle((*sequence, *call), &record, false)?;
+            self.settle(Place::of_old(*sequence), *call, &record, false)?;
         }
-        Ok(Recovery { entries, closed: open.into_keys().collect(), cut_bytes })
+        self.flush()
+    }
+}
+
+/// A call that was decided and has not ended.
+pub(crate) struct UnderWay(Arc<Shared>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A call that waits for the disk.
+struct Waiting<'a>(&'a Shared, usize);
+
+impl<'a> Waiting<'a> {
+    fn enter(shared: &'a Shared) -> Self {
+        Self(shared, shared.waiting.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Whether nobody else is expected to share a sync.
+    fn is_last(&self) -> bool {
+        let expected = self.0.waited.load(Ordering::Acquire);
+        self.1 >= self.0.in_flight.load(Ordering::Acquire).min(expected)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

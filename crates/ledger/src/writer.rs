@@ -14,9 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use doorward_model::CallId;
+
 use crate::canonical;
 use crate::error::LedgerError;
 use crate::merkle::{Hash, Tree, leaf_hash};
+use crate::recover::{Bookmark, Open};
 use crate::segment::{self, Lines};
 
 /// A place in the log that may not be written yet.
@@ -27,9 +30,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Whether the entry is in the file. Once it is, it stays.
-    pub(crate) fn is_written(&self) -> bool {
-        self.batch.result().is_some_and(|result| result.is_ok())
+    /// The place of an entry that an earlier process wrote.
+    pub(crate) fn of_old(sequence: u64) -> Self {
+        Self { sequence, batch: Arc::new(Batch(AtomicU8::new(WRITTEN))) }
+    }
+
+    /// Whether the entry is in the file: once it is, or is known not to be, that stays.
+    /// `None` while it waits.
+    pub(crate) fn result(&self) -> Option<Result<(), LedgerError>> {
+        self.batch.result()
     }
 }
 
@@ -60,6 +69,9 @@ struct Head {
     previous: Hash,
     pending: Vec<u8>,
     batch: Arc<Batch>,
+    /// Decisions that wait for their outcome. They stand here because an entry and
+    /// what is known of it must change together.
+    open: Open,
 }
 
 /// What is in the file.
@@ -87,6 +99,8 @@ pub(crate) struct End {
     /// The current segment and its length.
     pub segment: PathBuf,
     pub length: u64,
+    /// Decisions without outcome.
+    pub open: Open,
 }
 
 /// Puts what was written to a file on disk: `File::sync_data`, but for tests.
@@ -134,6 +148,7 @@ impl Writer {
                 previous: end.previous,
                 pending: Vec::with_capacity(1 << 14),
                 batch: Arc::default(),
+                open: end.open,
             }),
             tail: Mutex::new(Tail {
                 file,
@@ -152,11 +167,12 @@ impl Writer {
         })
     }
 
-    /// Gives an entry its place.
+    /// Gives an entry its place. A decision that `waits` for its outcome is remembered
+    /// until [`ended`](Self::ended).
     ///
     /// # Errors
     /// [`LedgerError::TooLarge`] for an entry that no reader would take back.
-    pub(crate) fn place(&self, rest: &str) -> Result<Place, LedgerError> {
+    pub(crate) fn place(&self, rest: &str, waits: Option<CallId>) -> Result<Place, LedgerError> {
         if rest.len() > segment::LONGEST_ENTRY {
             return Err(LedgerError::TooLarge(rest.len()));
         }
@@ -169,6 +185,9 @@ impl Writer {
         head.pending.push(b'\n');
         head.tree.push(hash);
         head.previous = hash;
+        if let Some(call) = waits {
+            head.open.insert(sequence, call);
+        }
         Ok(Place { sequence, batch: Arc::clone(&head.batch) })
     }
 
@@ -186,6 +205,20 @@ impl Writer {
         match place.batch.result() {
             Some(result) => result,
             None => self.write_pending(&mut tail),
+        }
+    }
+
+    /// Writes whatever has a place.
+    pub(crate) fn flush(&self) -> Result<(), LedgerError> {
+        let mut tail = lock(&self.tail);
+        if lock(&self.head).pending.is_empty() { Ok(()) } else { self.write_pending(&mut tail) }
+    }
+
+    /// Forgets decisions whose outcome is in the file.
+    pub(crate) fn ended(&self, decisions: impl IntoIterator<Item = u64>) {
+        let mut head = lock(&self.head);
+        for sequence in decisions {
+            head.open.remove(&sequence);
         }
     }
 
@@ -213,6 +246,7 @@ impl Writer {
                 head.pending.clear();
                 head.tree = tail.tree.clone();
                 head.previous = tail.previous;
+                head.open.split_off(&tail.tree.size());
                 batch.end(FAILED);
                 std::mem::take(&mut head.batch).end(FAILED);
                 tracing::error!(target: "doorward::ledger", %error, "the log cannot be written; calls are refused");
@@ -319,10 +353,12 @@ impl Writer {
         self.written.load(Ordering::Acquire)
     }
 
-    /// The tree over all entries in the file.
-    pub(crate) fn tree(&self) -> (Tree, Hash) {
+    /// Everything that is to be known of the entries in the file.
+    pub(crate) fn bookmark(&self) -> Bookmark {
         let tail = lock(&self.tail);
-        (tail.tree.clone(), tail.previous)
+        let mut open = lock(&self.head).open.clone();
+        open.split_off(&tail.tree.size());
+        Bookmark { tree: tail.tree.clone(), previous: tail.previous, open }
     }
 
     /// Whether the last write or sync failed.
@@ -377,13 +413,13 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             fs::create_dir(segment::folder(folder.path())).expect("created");
             let segment = segment::path(folder.path(), 0);
-            let end = End { tree: Tree::default(), previous: [0; 32], segment, length: 0 };
+            let end = End { tree: Tree::default(), previous: [0; 32], segment, length: 0, open: Open::new() };
             let writer = Writer::new(folder.path(), segment_bytes, end, failing_sync).expect("opens");
             Self { folder, writer }
         }
 
         fn append(&self, text: &str) -> Result<(), LedgerError> {
-            self.writer.write(&self.writer.place(&format!("\"x\":\"{text}\""))?)
+            self.writer.write(&self.writer.place(&format!("\"x\":\"{text}\""), None)?)
         }
 
         /// Every entry in the files, told by its text, and the root over them.
@@ -414,7 +450,10 @@ mod tests {
         assert_eq!(world.writer.sync().ok(), Some(1), "what was there is written anew");
         assert!(!world.writer.is_failing());
         world.append("c").expect("written");
-        assert_eq!(world.entries(), (vec!["a".to_owned(), "c".to_owned()], world.writer.tree().0.root()));
+        assert_eq!(
+            world.entries(),
+            (vec!["a".to_owned(), "c".to_owned()], world.writer.bookmark().tree.root())
+        );
     }
 
     #[test]
@@ -440,21 +479,24 @@ mod tests {
         assert!(world.append("b").is_err(), "and so does writing it anew");
         world.append("b").expect("written");
         assert_eq!(segment::list(world.folder.path()).expect("readable").len(), 2);
-        assert_eq!(world.entries(), (vec!["a".to_owned(), "b".to_owned()], world.writer.tree().0.root()));
+        assert_eq!(
+            world.entries(),
+            (vec!["a".to_owned(), "b".to_owned()], world.writer.bookmark().tree.root())
+        );
     }
 
     #[test]
     fn a_place_in_a_failed_batch_is_never_called_written() {
         let world = World::new(1);
         world.append("a").expect("written");
-        let early = world.writer.place("\"x\":\"early\"").expect("placed");
-        let late = world.writer.place("\"x\":\"late\"").expect("placed");
+        let early = world.writer.place("\"x\":\"early\"", None).expect("placed");
+        let late = world.writer.place("\"x\":\"late\"", None).expect("placed");
         FAILURES.set(1);
         assert!(world.writer.write(&early).is_err());
         // Another entry takes the number that `late` had, and is written.
         world.append("b").expect("written");
         assert!(world.writer.write(&late).is_err());
-        assert!(!late.is_written());
+        assert!(late.result().is_some_and(|result| result.is_err()));
         assert_eq!(world.entries().0, ["a", "b"]);
     }
 

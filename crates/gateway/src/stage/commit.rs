@@ -1,6 +1,6 @@
 //! Stage 7 of 8: the decision is recorded, before anything leaves the gateway.
 
-use doorward_ledger::{Ledger, Ticket};
+use doorward_ledger::{Ledger, LedgerError, Ticket};
 use doorward_model::Outcome;
 
 use crate::record;
@@ -22,6 +22,14 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Waits until the decision stands in the log.
+    async fn written(&self) -> Result<(), LedgerError> {
+        match &self.ticket {
+            Some(ticket) => self.ledger.before_dispatch(ticket).await,
+            None => Ok(()),
+        }
+    }
+
     /// Takes the ticket to settle it.
     pub(crate) fn take(&mut self) -> Option<Ticket> {
         self.ticket.take()
@@ -48,10 +56,11 @@ pub(crate) async fn commit(admitted: Admitted<'_>) -> Result<Ready<'_>, Box<Refu
         Ok(ticket) => ticket,
         Err(error) => return Err(permitted.into_refused(Refusal::Unrecorded(error))),
     };
-    if let Err(error) = ledger.before_dispatch(&ticket).await {
-        return Err(permitted.into_refused(Refusal::Unrecorded(error)));
+    let entry = Entry { ledger, ticket: Some(ticket) };
+    match entry.written().await {
+        Ok(()) => Ok(Ready { permitted, entry }),
+        Err(error) => Err(permitted.into_refused(Refusal::Unrecorded(error))),
     }
-    Ok(Ready { permitted, entry: Entry { ledger, ticket: Some(ticket) } })
 }
 
 impl<'a> Ready<'a> {

@@ -4,11 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use doorward_model::json::{Document, Limits, Numbers, Value};
 use rusqlite::{Connection, Transaction, params};
 
 use crate::canonical::push_hex;
+use crate::entry::{Members, Raw};
 use crate::error::LedgerError;
 use crate::merkle::{Hash, leaf_hash};
 use crate::segment::{self, Lines};
@@ -28,9 +27,9 @@ pub(super) struct Follower {
 
 /// A decision on its way into the table, with its outcome if that came along.
 struct Pending {
-    document: Document,
+    entry: Vec<u8>,
     hash: String,
-    outcome: Option<Document>,
+    outcome: Option<Vec<u8>>,
 }
 
 impl Follower {
@@ -69,7 +68,7 @@ impl Follower {
         let (mut next, mut segment, mut offset) = (self.next, self.segment, self.offset);
         // Most calls end within the batch they began in; those cost one row and no update.
         let mut decisions: BTreeMap<u64, Pending> = BTreeMap::new();
-        let mut late: Vec<(u64, Document)> = Vec::new();
+        let mut late: Vec<(u64, Vec<u8>)> = Vec::new();
         let mut head = String::new();
         let mut lines = Lines::open(&segment::path(&self.log, segment), offset)?;
         while next < until {
@@ -92,22 +91,21 @@ impl Follower {
             if last {
                 head.clone_from(&hash);
             }
-            let limits = Limits { numbers: Numbers::Exact, index_depth: 2, ..Limits::default() };
-            let document = Document::parse(Bytes::from(line.entry), &limits)
-                .map_err(|error| LedgerError::Index(format!("entry {next}: {error}")))?;
-            let root = document.root();
-            match root.get("kind").and_then(Value::as_str).as_deref() {
+            let entry = line.entry;
+            let columns = Columns::of(&entry);
+            match columns.text("kind").as_deref() {
                 Some("decision") => {
-                    decisions.insert(next, Pending { document, hash, outcome: None });
+                    decisions.insert(next, Pending { entry, hash, outcome: None });
                 }
                 Some("outcome") => {
-                    let of = root.get("of").and_then(Value::as_i64).and_then(|of| u64::try_from(of).ok());
+                    let of = columns.number("of").and_then(|of| u64::try_from(of).ok());
                     match of.and_then(|of| decisions.get_mut(&of)) {
-                        Some(decision) => decision.outcome = Some(document),
-                        None => late.extend(of.map(|of| (of, document))),
+                        Some(decision) => decision.outcome = Some(entry),
+                        None => late.extend(of.map(|of| (of, entry))),
                     }
                 }
-                _ => {}
+                Some(_) => {}
+                None => return Err(LedgerError::Index(format!("entry {next} cannot be read"))),
             }
             next += 1;
             offset = line.end;
@@ -137,70 +135,71 @@ fn is_outcome(entry: &[u8]) -> bool {
     behind[digits..].starts_with(b",\"bytes_in\":")
 }
 
-/// The members of an entry that have a column, found in one pass.
-struct Columns<'a>([Option<Value<'a>>; COLUMNS]);
+/// The members of an entry that the index looks at, found in one pass.
+struct Columns<'a>([Option<Raw<'a>>; NAMES.len()]);
 
-const COLUMNS: usize = 22;
-
-/// Where a member is kept.
-fn column(name: &str) -> Option<usize> {
-    Some(match name {
-        "call" => 0,
-        "time" => 1,
-        "person" => 2,
-        "person_email" => 3,
-        "agent" => 4,
-        "grant" => 5,
-        "consumer" => 6,
-        "client" => 7,
-        "server" => 8,
-        "target" => 9,
-        "operation" => 10,
-        "origin" => 11,
-        "verdict" => 12,
-        "reasons" => 13,
-        "layer" => 14,
-        "rule" => 15,
-        "outcome" => 16,
-        "duration_us" => 17,
-        "error" => 18,
-        "fingerprint" => 19,
-        "trace" => 20,
-        "_prev" => 21,
-        _ => return None,
-    })
-}
+const NAMES: [&str; 27] = [
+    "_prev",
+    "agent",
+    "arguments",
+    "call",
+    "client",
+    "consumer",
+    "dlp",
+    "duration_us",
+    "error",
+    "fingerprint",
+    "grant",
+    "kind",
+    "layer",
+    "of",
+    "operation",
+    "origin",
+    "outcome",
+    "person",
+    "person_email",
+    "reasons",
+    "rule",
+    "server",
+    "target",
+    "time",
+    "trace",
+    "upstream_us",
+    "verdict",
+];
 
 impl<'a> Columns<'a> {
-    fn of(entry: Value<'a>) -> Self {
-        let mut found = [None; COLUMNS];
-        for (key, value) in entry.members() {
-            if let Some(at) = column(&key) {
+    fn of(entry: &'a [u8]) -> Self {
+        let mut found = [None; NAMES.len()];
+        for (key, value) in Members::of(entry) {
+            if let Ok(at) = NAMES.binary_search_by(|name| name.as_bytes().cmp(key)) {
                 found[at] = Some(value);
             }
         }
         Self(found)
     }
 
-    fn value(&self, name: &str) -> Option<Value<'a>> {
-        column(name).and_then(|at| self.0[at])
+    fn value(&self, name: &str) -> Option<Raw<'a>> {
+        NAMES.binary_search(&name).ok().and_then(|at| self.0[at])
     }
 
     fn text(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.value(name).and_then(Value::as_str)
+        self.value(name).and_then(Raw::text)
+    }
+
+    fn number(&self, name: &str) -> Option<i64> {
+        self.value(name).and_then(Raw::number)
     }
 }
 
 fn insert(transaction: &Transaction<'_>, sequence: u64, pending: &Pending) -> Result<(), LedgerError> {
-    let root = pending.document.root();
-    let columns = Columns::of(root);
+    let columns = Columns::of(&pending.entry);
     let text = |name: &str| columns.text(name);
-    let end = pending.outcome.as_ref().map(Document::root);
-    let ended = |name: &str| end.and_then(|end| end.get(name)).or_else(|| columns.value(name));
+    let end = pending.outcome.as_deref().map(Columns::of);
+    let ended = |name: &str| end.as_ref().and_then(|end| end.value(name)).or_else(|| columns.value(name));
     let domain = text("person_email").and_then(|email| Some(email.rsplit_once('@')?.1.to_lowercase()));
-    let preview =
-        root.get("arguments").and_then(|arguments| arguments.get("preview")).and_then(Value::as_str);
-    let reasons = columns.value("reasons").map_or("[]", Value::raw);
+    let preview = columns.value("arguments").and_then(|it| it.get("preview")).and_then(Raw::text);
+    let reasons = columns.value("reasons").map_or("[]".into(), Raw::json);
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27)",
@@ -223,11 +222,11 @@ fn insert(transaction: &Transaction<'_>, sequence: u64, pending: &Pending) -> Re
             reasons,
             text("layer"),
             text("rule"),
-            ended("outcome").and_then(Value::as_str),
-            ended("duration_us").and_then(Value::as_i64),
-            end.and_then(|end| end.get("upstream_us")).and_then(Value::as_i64),
-            ended("error").and_then(Value::as_str),
-            end.and_then(|end| end.get("dlp")).and_then(Value::as_str).unwrap_or("none".into()),
+            ended("outcome").and_then(Raw::text),
+            ended("duration_us").and_then(Raw::number),
+            end.as_ref().and_then(|end| end.number("upstream_us")),
+            ended("error").and_then(Raw::text),
+            end.as_ref().and_then(|end| end.text("dlp")).unwrap_or("none".into()),
             preview,
             text("fingerprint"),
             text("trace"),
@@ -237,21 +236,19 @@ fn insert(transaction: &Transaction<'_>, sequence: u64, pending: &Pending) -> Re
     Ok(())
 }
 
-fn update(transaction: &Transaction<'_>, of: u64, outcome: &Document) -> Result<(), LedgerError> {
-    let root = outcome.root();
-    let text = |key: &str| root.get(key).and_then(Value::as_str);
-    let number = |key: &str| root.get(key).and_then(Value::as_i64);
+fn update(transaction: &Transaction<'_>, of: u64, outcome: &[u8]) -> Result<(), LedgerError> {
+    let columns = Columns::of(outcome);
     transaction
         .prepare_cached(
             "UPDATE calls SET outcome = ?2, duration_us = ?3, upstream_us = ?4, error = ?5, dlp = ?6 WHERE seq = ?1",
         )?
         .execute(params![
             of,
-            text("outcome"),
-            number("duration_us"),
-            number("upstream_us"),
-            text("error"),
-            text("dlp").unwrap_or("none".into()),
+            columns.text("outcome"),
+            columns.number("duration_us"),
+            columns.number("upstream_us"),
+            columns.text("error"),
+            columns.text("dlp").unwrap_or("none".into()),
         ])?;
     Ok(())
 }
