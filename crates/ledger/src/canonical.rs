@@ -53,6 +53,14 @@ impl Object<'_> {
         write!(self.0, "{number}").expect("writing to a string");
     }
 
+    /// Text that needs no escapes.
+    fn plain(&mut self, key: &str, ascii: &[u8]) {
+        self.key(key);
+        self.0.push('"');
+        self.0.push_str(std::str::from_utf8(ascii).unwrap_or_default());
+        self.0.push('"');
+    }
+
     fn show(&mut self, key: &str, value: &impl std::fmt::Display) {
         self.key(key);
         write!(self.0, "\"{value}\"").expect("writing to a string");
@@ -83,7 +91,7 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
         preview::write(object.0, arguments, record.call, salt, capture);
     }
     object.text("bundle", record.bundle);
-    object.show("call", &record.call);
+    object.plain("call", &record.call.to_ascii());
     if !record.client.name.is_empty() {
         object.text("client", &record.client.name);
         object.text("client_version", &record.client.version);
@@ -138,7 +146,7 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
         pairs(object.0, record.shadow, |out, verdict| push_string(out, cut(verdict)));
     }
     object.text("target", record.target);
-    object.show("time", &record.received);
+    object.plain("time", &record.received.to_ascii());
     object.maybe("trace", record.trace_id);
     object.text("verdict", record.verdict);
 }
@@ -172,7 +180,7 @@ pub(crate) fn outcome(
     let mut object = Object(out);
     object.number("bytes_in", record.bytes_in);
     object.number("bytes_out", record.bytes_out);
-    object.show("call", &call);
+    object.plain("call", &call.to_ascii());
     object.text("dlp", record.dlp);
     object.number("duration_us", record.duration_us);
     if let Some(error) = record.error {
@@ -192,7 +200,7 @@ pub(crate) fn outcome(
             object.0.push_str("true");
         }
     }
-    object.show("time", &time);
+    object.plain("time", &time.to_ascii());
     if let Some(status) = record.upstream_status {
         object.number("upstream_status", u64::from(status));
     }
@@ -211,7 +219,7 @@ pub(crate) fn event(out: &mut String, record: &EventRecord<'_>) {
     }
     object.text("kind", "event");
     object.text("reason", record.reason);
-    object.show("time", &record.time);
+    object.plain("time", &record.time.to_ascii());
 }
 
 /// Appends the whole entry to `line`: its place, then `rest`.

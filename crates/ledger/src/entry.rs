@@ -37,37 +37,57 @@ impl<'a> Iterator for Members<'a> {
             return None;
         }
         self.at = end_of(self.entry, value)?;
-        Some((&self.entry[key..end], Raw(&self.entry[value..self.at])))
+        Some((&self.entry[key..end], Raw { entry: self.entry, start: value, end: self.at }))
     }
 }
 
 /// A value as written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Raw<'a>(&'a [u8]);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Raw<'a> {
+    entry: &'a [u8],
+    start: usize,
+    end: usize,
+}
 
 impl<'a> Raw<'a> {
+    /// The value that stands there in an entry; `None` for an empty span.
+    pub(crate) fn at(entry: &'a [u8], (start, end): (u32, u32)) -> Option<Self> {
+        let (start, end) = (start as usize, end as usize);
+        (start < end && end <= entry.len()).then_some(Self { entry, start, end })
+    }
+
+    /// Where the value stands in its entry. An entry beyond four gigabytes has no values.
+    pub(crate) fn span(self) -> (u32, u32) {
+        let narrow = |at: usize| u32::try_from(at).unwrap_or(0);
+        (narrow(self.start), narrow(self.end))
+    }
+
+    fn bytes(self) -> &'a [u8] {
+        &self.entry[self.start..self.end]
+    }
+
     /// JSON text.
     pub(crate) fn json(self) -> Cow<'a, str> {
-        String::from_utf8_lossy(self.0)
+        String::from_utf8_lossy(self.bytes())
     }
 
     /// The text of a string; `None` for anything else.
     pub(crate) fn text(self) -> Option<Cow<'a, str>> {
-        let inner = self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        let inner = self.bytes().strip_prefix(b"\"")?.strip_suffix(b"\"")?;
         match memchr(b'\\', inner) {
             None => Some(String::from_utf8_lossy(inner)),
-            Some(_) => serde_json::from_slice(self.0).ok().map(Cow::Owned),
+            Some(_) => serde_json::from_slice(self.bytes()).ok().map(Cow::Owned),
         }
     }
 
     /// A whole number; `None` for anything else.
     pub(crate) fn number(self) -> Option<i64> {
-        std::str::from_utf8(self.0).ok()?.parse().ok()
+        std::str::from_utf8(self.bytes()).ok()?.parse().ok()
     }
 
     /// A member of an object.
     pub(crate) fn get(self, key: &str) -> Option<Raw<'a>> {
-        Members::of(self.0).find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
+        Members::of(self.bytes()).find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
     }
 }
 

@@ -193,5 +193,9 @@ fn prepare(database: &Connection) -> Result<(), LedgerError> {
     database.pragma_update(None, "journal_mode", "WAL")?;
     // A projection may lose its last moments to a power cut; it takes them in again.
     database.pragma_update(None, "synchronous", "OFF")?;
+    // A batch stays in memory until it is committed, and many fit into the log before
+    // they are moved to their place.
+    database.pragma_update(None, "cache_size", -8_000)?;
+    database.pragma_update(None, "wal_autocheckpoint", 8_000)?;
     Ok(())
 }

@@ -40,8 +40,6 @@ pub(crate) struct Shared {
     /// refused ones, that wait for the disk.
     in_flight: AtomicUsize,
     waiting: AtomicUsize,
-    /// How many waited when the last sync was done.
-    waited: AtomicUsize,
     /// Entries that are on disk.
     synced: AtomicU64,
     sync_failed: Mutex<Option<LedgerError>>,
@@ -62,8 +60,8 @@ const PUBLIC_KEY: &str = "ledger.pub";
 /// How often a relaxed log is synced.
 const RELAXED_SYNC: Duration = Duration::from_millis(100);
 /// How long a sync waits for company, for each entry that the one before it had: a
-/// disk takes many entries as cheaply as one. Once as many calls wait for the disk as
-/// last time, or all that are under way, there is no company to wait for.
+/// disk takes many entries as cheaply as one. Once every call under way waits for the
+/// disk, there is no company to wait for.
 const GATHER_PER_ENTRY: Duration = Duration::from_micros(50);
 /// The longest it waits.
 const GATHER_AT_MOST: Duration = Duration::from_millis(3);
@@ -110,7 +108,6 @@ impl Shared {
             ends: Ends::default(),
             in_flight: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            waited: AtomicUsize::new(0),
             synced: AtomicU64::new(entries),
             sync_failed: Mutex::new(None),
             progress: Notify::new(),
@@ -378,7 +375,6 @@ impl Shared {
         let result = result.map(|written| {
             self.synced.fetch_max(written, Ordering::AcqRel);
         });
-        self.waited.store(self.waiting.load(Ordering::Acquire), Ordering::Release);
         self.progress.notify_waiters();
         result
     }
@@ -433,8 +429,7 @@ impl<'a> Waiting<'a> {
 
     /// Whether nobody else is expected to share a sync.
     fn is_last(&self) -> bool {
-        let expected = self.0.waited.load(Ordering::Acquire);
-        self.1 >= self.0.in_flight.load(Ordering::Acquire).min(expected)
+        self.1 >= self.0.in_flight.load(Ordering::Acquire)
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Statement, Transaction, params};
 
 use crate::canonical::push_hex;
 use crate::entry::{Members, Raw};
@@ -13,7 +13,7 @@ use crate::merkle::{Hash, leaf_hash};
 use crate::segment::{self, Lines};
 
 /// Entries in one transaction.
-const BATCH: u64 = 20_000;
+const BATCH: u64 = 4_000;
 
 /// Where the index has got to.
 pub(super) struct Follower {
@@ -27,9 +27,9 @@ pub(super) struct Follower {
 
 /// A decision on its way into the table, with its outcome if that came along.
 struct Pending {
-    entry: Vec<u8>,
+    decision: Row,
     hash: String,
-    outcome: Option<Vec<u8>>,
+    outcome: Option<Row>,
 }
 
 impl Follower {
@@ -68,7 +68,9 @@ impl Follower {
         let (mut next, mut segment, mut offset) = (self.next, self.segment, self.offset);
         // Most calls end within the batch they began in; those cost one row and no update.
         let mut decisions: BTreeMap<u64, Pending> = BTreeMap::new();
-        let mut late: Vec<(u64, Vec<u8>)> = Vec::new();
+        let mut late: Vec<(u64, Row)> = Vec::new();
+        // The decision just read, whose hash the next entry names.
+        let mut unnamed: Option<u64> = None;
         let mut head = String::new();
         let mut lines = Lines::open(&segment::path(&self.log, segment), offset)?;
         while next < until {
@@ -81,27 +83,23 @@ impl Follower {
                 lines = Lines::open(&segment::path(&self.log, segment), 0)?;
                 continue;
             };
-            // Only decisions become rows, and only rows carry their hash; beside them,
-            // the last entry is remembered by its own.
-            let last = next + 1 == until;
-            let mut hash = String::new();
-            if last || !is_outcome(&line.entry) {
-                push_hex(&mut hash, &leaf_hash(&line.entry));
+            if next + 1 == until {
+                push_hex(&mut head, &leaf_hash(&line.entry));
             }
-            if last {
-                head.clone_from(&hash);
+            let row = Row::of(line.entry);
+            if let Some(decision) = unnamed.take().and_then(|of| decisions.get_mut(&of)) {
+                decision.hash = row.text(Column::Previous).unwrap_or_default().into_owned();
             }
-            let entry = line.entry;
-            let columns = Columns::of(&entry);
-            match columns.text("kind").as_deref() {
+            match row.text(Column::Kind).as_deref() {
                 Some("decision") => {
-                    decisions.insert(next, Pending { entry, hash, outcome: None });
+                    decisions.insert(next, Pending { decision: row, hash: String::new(), outcome: None });
+                    unnamed = Some(next);
                 }
                 Some("outcome") => {
-                    let of = columns.number("of").and_then(|of| u64::try_from(of).ok());
+                    let of = row.number(Column::Of).and_then(|of| u64::try_from(of).ok());
                     match of.and_then(|of| decisions.get_mut(&of)) {
-                        Some(decision) => decision.outcome = Some(entry),
-                        None => late.extend(of.map(|of| (of, entry))),
+                        Some(decision) => decision.outcome = Some(row),
+                        None => late.extend(of.map(|of| (of, row))),
                     }
                 }
                 Some(_) => {}
@@ -110,10 +108,15 @@ impl Follower {
             next += 1;
             offset = line.end;
         }
-        let transaction = database.transaction()?;
-        for (sequence, pending) in &decisions {
-            insert(&transaction, *sequence, pending)?;
+        if let Some(decision) = unnamed.and_then(|of| decisions.get_mut(&of)) {
+            decision.hash.clone_from(&head);
         }
+        let transaction = database.transaction()?;
+        let mut statement = transaction.prepare_cached(INSERT)?;
+        for (sequence, pending) in &decisions {
+            insert(&mut statement, *sequence, pending)?;
+        }
+        drop(statement);
         for (of, outcome) in &late {
             update(&transaction, *of, outcome)?;
         }
@@ -126,18 +129,39 @@ impl Follower {
     }
 }
 
-/// Whether an entry is an outcome, told from its beginning: keys are sorted, and
-/// the sizes that only outcomes have follow the place in the log.
-fn is_outcome(entry: &[u8]) -> bool {
-    const PLACE: usize = r#"{"_prev":"","_seq":"#.len() + 64;
-    let behind = entry.get(PLACE..).unwrap_or_default();
-    let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    behind[digits..].starts_with(b",\"bytes_in\":")
+/// The members of entries that the index looks at, in the order in which they stand.
+#[derive(Clone, Copy)]
+enum Column {
+    Previous,
+    Agent,
+    Arguments,
+    Call,
+    Client,
+    Consumer,
+    Dlp,
+    Duration,
+    Error,
+    Fingerprint,
+    Grant,
+    Kind,
+    Layer,
+    Of,
+    Operation,
+    Origin,
+    Outcome,
+    Person,
+    Email,
+    Reasons,
+    Rule,
+    Server,
+    Target,
+    Time,
+    Trace,
+    Upstream,
+    Verdict,
 }
 
-/// The members of an entry that the index looks at, found in one pass.
-struct Columns<'a>([Option<Raw<'a>>; NAMES.len()]);
-
+/// What the members are called.
 const NAMES: [&str; 27] = [
     "_prev",
     "agent",
@@ -168,87 +192,93 @@ const NAMES: [&str; 27] = [
     "verdict",
 ];
 
-impl<'a> Columns<'a> {
-    fn of(entry: &'a [u8]) -> Self {
-        let mut found = [None; NAMES.len()];
-        for (key, value) in Members::of(entry) {
-            if let Ok(at) = NAMES.binary_search_by(|name| name.as_bytes().cmp(key)) {
-                found[at] = Some(value);
+/// An entry, and where in it the members are that have a column.
+struct Row {
+    entry: Vec<u8>,
+    at: [(u32, u32); NAMES.len()],
+}
+
+impl Row {
+    fn of(entry: Vec<u8>) -> Self {
+        let mut at = [(0, 0); NAMES.len()];
+        let mut names = NAMES.iter().enumerate().peekable();
+        for (key, value) in Members::of(&entry) {
+            // Both lists are sorted, so one pass over both finds what they share.
+            while names.next_if(|(_, name)| name.as_bytes() < key).is_some() {}
+            if let Some((column, _)) = names.next_if(|(_, name)| name.as_bytes() == key) {
+                at[column] = value.span();
             }
         }
-        Self(found)
+        Self { entry, at }
     }
 
-    fn value(&self, name: &str) -> Option<Raw<'a>> {
-        NAMES.binary_search(&name).ok().and_then(|at| self.0[at])
+    fn value(&self, column: Column) -> Option<Raw<'_>> {
+        Raw::at(&self.entry, self.at[column as usize])
     }
 
-    fn text(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.value(name).and_then(Raw::text)
+    fn text(&self, column: Column) -> Option<Cow<'_, str>> {
+        self.value(column).and_then(Raw::text)
     }
 
-    fn number(&self, name: &str) -> Option<i64> {
-        self.value(name).and_then(Raw::number)
+    fn number(&self, column: Column) -> Option<i64> {
+        self.value(column).and_then(Raw::number)
     }
 }
 
-fn insert(transaction: &Transaction<'_>, sequence: u64, pending: &Pending) -> Result<(), LedgerError> {
-    let columns = Columns::of(&pending.entry);
-    let text = |name: &str| columns.text(name);
-    let end = pending.outcome.as_deref().map(Columns::of);
-    let ended = |name: &str| end.as_ref().and_then(|end| end.value(name)).or_else(|| columns.value(name));
-    let domain = text("person_email").and_then(|email| Some(email.rsplit_once('@')?.1.to_lowercase()));
-    let preview = columns.value("arguments").and_then(|it| it.get("preview")).and_then(Raw::text);
-    let reasons = columns.value("reasons").map_or("[]".into(), Raw::json);
-    transaction
-        .prepare_cached(
-            "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27)",
-        )?
-        .execute(params![
-            sequence,
-            text("call"),
-            text("time"),
-            text("person"),
-            domain,
-            text("agent"),
-            text("grant"),
-            text("consumer"),
-            text("client"),
-            text("server"),
-            text("target"),
-            text("operation"),
-            text("origin"),
-            text("verdict"),
-            reasons,
-            text("layer"),
-            text("rule"),
-            ended("outcome").and_then(Raw::text),
-            ended("duration_us").and_then(Raw::number),
-            end.as_ref().and_then(|end| end.number("upstream_us")),
-            ended("error").and_then(Raw::text),
-            end.as_ref().and_then(|end| end.text("dlp")).unwrap_or("none".into()),
-            preview,
-            text("fingerprint"),
-            text("trace"),
-            text("_prev"),
-            pending.hash,
-        ])?;
+const INSERT: &str = "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27)";
+
+fn insert(statement: &mut Statement<'_>, sequence: u64, pending: &Pending) -> Result<(), LedgerError> {
+    let row = &pending.decision;
+    let text = |column| row.text(column);
+    let end = pending.outcome.as_ref();
+    let ended = |column| end.and_then(|end| end.value(column)).or_else(|| row.value(column));
+    let domain = text(Column::Email).and_then(|email| Some(email.rsplit_once('@')?.1.to_lowercase()));
+    let preview = row.value(Column::Arguments).and_then(|it| it.get("preview")).and_then(Raw::text);
+    let reasons = row.value(Column::Reasons).map_or("[]".into(), Raw::json);
+    statement.execute(params![
+        sequence,
+        text(Column::Call),
+        text(Column::Time),
+        text(Column::Person),
+        domain,
+        text(Column::Agent),
+        text(Column::Grant),
+        text(Column::Consumer),
+        text(Column::Client),
+        text(Column::Server),
+        text(Column::Target),
+        text(Column::Operation),
+        text(Column::Origin),
+        text(Column::Verdict),
+        reasons,
+        text(Column::Layer),
+        text(Column::Rule),
+        ended(Column::Outcome).and_then(Raw::text),
+        ended(Column::Duration).and_then(Raw::number),
+        end.and_then(|end| end.number(Column::Upstream)),
+        ended(Column::Error).and_then(Raw::text),
+        end.and_then(|end| end.text(Column::Dlp)).unwrap_or("none".into()),
+        preview,
+        text(Column::Fingerprint),
+        text(Column::Trace),
+        text(Column::Previous),
+        pending.hash,
+    ])?;
     Ok(())
 }
 
-fn update(transaction: &Transaction<'_>, of: u64, outcome: &[u8]) -> Result<(), LedgerError> {
-    let columns = Columns::of(outcome);
+fn update(transaction: &Transaction<'_>, of: u64, outcome: &Row) -> Result<(), LedgerError> {
     transaction
         .prepare_cached(
             "UPDATE calls SET outcome = ?2, duration_us = ?3, upstream_us = ?4, error = ?5, dlp = ?6 WHERE seq = ?1",
         )?
         .execute(params![
             of,
-            columns.text("outcome"),
-            columns.number("duration_us"),
-            columns.number("upstream_us"),
-            columns.text("error"),
-            columns.text("dlp").unwrap_or("none".into()),
+            outcome.text(Column::Outcome),
+            outcome.number(Column::Duration),
+            outcome.number(Column::Upstream),
+            outcome.text(Column::Error),
+            outcome.text(Column::Dlp).unwrap_or("none".into()),
         ])?;
     Ok(())
 }
