@@ -138,6 +138,8 @@ fn what_was_written_is_verified_queried_and_continued() {
     let rows = ledger.query(&Filter { limit: 100, ..Filter::default() }).expect("rows");
     assert_eq!(rows.len(), 31);
     assert!(rows.windows(2).all(|pair| pair[0].seq > pair[1].seq), "newest first");
+    assert!(rows.windows(2).all(|pair| pair[0].seq != pair[1].seq + 1 || pair[0].prev == pair[1].hash));
+    assert!(rows.iter().all(|row| row.call.len() == 36 && row.args.is_some() && row.layer == "rules"));
     assert_eq!(rows.iter().filter(|row| row.outcome.as_deref() == Some("denied")).count(), 10);
     assert!(rows.iter().all(|row| !row.args.as_deref().unwrap_or_default().contains("hush")));
     let even = Filter { servers: vec!["even".to_owned()], limit: 100, ..Filter::default() };

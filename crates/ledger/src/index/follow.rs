@@ -1,14 +1,14 @@
 //! Taking entries from the segments into the index.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Statement, Transaction, params};
 
 use crate::canonical::push_hex;
-use crate::entry::{Members, Raw};
+use crate::entry::Raw;
 use crate::error::LedgerError;
+use crate::index::columns::{Column, Entry};
 use crate::merkle::{Hash, leaf_hash};
 use crate::segment::{self, Lines};
 
@@ -27,9 +27,10 @@ pub(super) struct Follower {
 
 /// A decision on its way into the table, with its outcome if that came along.
 struct Pending {
-    decision: Row,
-    hash: String,
-    outcome: Option<Row>,
+    segment: u64,
+    offset: u64,
+    decision: Entry,
+    outcome: Option<Entry>,
 }
 
 impl Follower {
@@ -68,9 +69,7 @@ impl Follower {
         let (mut next, mut segment, mut offset) = (self.next, self.segment, self.offset);
         // Most calls end within the batch they began in; those cost one row and no update.
         let mut decisions: BTreeMap<u64, Pending> = BTreeMap::new();
-        let mut late: Vec<(u64, Row)> = Vec::new();
-        // The decision just read, whose hash the next entry names.
-        let mut unnamed: Option<u64> = None;
+        let mut late: Vec<(u64, Entry)> = Vec::new();
         let mut head = String::new();
         let mut lines = Lines::open(&segment::path(&self.log, segment), offset)?;
         while next < until {
@@ -86,20 +85,16 @@ impl Follower {
             if next + 1 == until {
                 push_hex(&mut head, &leaf_hash(&line.entry));
             }
-            let row = Row::of(line.entry);
-            if let Some(decision) = unnamed.take().and_then(|of| decisions.get_mut(&of)) {
-                decision.hash = row.text(Column::Previous).unwrap_or_default().into_owned();
-            }
-            match row.text(Column::Kind).as_deref() {
+            let entry = Entry::read(line.entry);
+            match entry.text(Column::Kind).as_deref() {
                 Some("decision") => {
-                    decisions.insert(next, Pending { decision: row, hash: String::new(), outcome: None });
-                    unnamed = Some(next);
+                    decisions.insert(next, Pending { segment, offset, decision: entry, outcome: None });
                 }
                 Some("outcome") => {
-                    let of = row.number(Column::Of).and_then(|of| u64::try_from(of).ok());
+                    let of = entry.number(Column::Of).and_then(|of| u64::try_from(of).ok());
                     match of.and_then(|of| decisions.get_mut(&of)) {
-                        Some(decision) => decision.outcome = Some(row),
-                        None => late.extend(of.map(|of| (of, row))),
+                        Some(decision) => decision.outcome = Some(entry),
+                        None => late.extend(of.map(|of| (of, entry))),
                     }
                 }
                 Some(_) => {}
@@ -107,9 +102,6 @@ impl Follower {
             }
             next += 1;
             offset = line.end;
-        }
-        if let Some(decision) = unnamed.and_then(|of| decisions.get_mut(&of)) {
-            decision.hash.clone_from(&head);
         }
         let transaction = database.transaction()?;
         let mut statement = transaction.prepare_cached(INSERT)?;
@@ -129,145 +121,36 @@ impl Follower {
     }
 }
 
-/// The members of entries that the index looks at, in the order in which they stand.
-#[derive(Clone, Copy)]
-enum Column {
-    Previous,
-    Agent,
-    Arguments,
-    Call,
-    Client,
-    Consumer,
-    Dlp,
-    Duration,
-    Error,
-    Fingerprint,
-    Grant,
-    Kind,
-    Layer,
-    Of,
-    Operation,
-    Origin,
-    Outcome,
-    Person,
-    Email,
-    Reasons,
-    Rule,
-    Server,
-    Target,
-    Time,
-    Trace,
-    Upstream,
-    Verdict,
-}
-
-/// What the members are called.
-const NAMES: [&str; 27] = [
-    "_prev",
-    "agent",
-    "arguments",
-    "call",
-    "client",
-    "consumer",
-    "dlp",
-    "duration_us",
-    "error",
-    "fingerprint",
-    "grant",
-    "kind",
-    "layer",
-    "of",
-    "operation",
-    "origin",
-    "outcome",
-    "person",
-    "person_email",
-    "reasons",
-    "rule",
-    "server",
-    "target",
-    "time",
-    "trace",
-    "upstream_us",
-    "verdict",
-];
-
-/// An entry, and where in it the members are that have a column.
-struct Row {
-    entry: Vec<u8>,
-    at: [(u32, u32); NAMES.len()],
-}
-
-impl Row {
-    fn of(entry: Vec<u8>) -> Self {
-        let mut at = [(0, 0); NAMES.len()];
-        let mut names = NAMES.iter().enumerate().peekable();
-        for (key, value) in Members::of(&entry) {
-            // Both lists are sorted, so one pass over both finds what they share.
-            while names.next_if(|(_, name)| name.as_bytes() < key).is_some() {}
-            if let Some((column, _)) = names.next_if(|(_, name)| name.as_bytes() == key) {
-                at[column] = value.span();
-            }
-        }
-        Self { entry, at }
-    }
-
-    fn value(&self, column: Column) -> Option<Raw<'_>> {
-        Raw::at(&self.entry, self.at[column as usize])
-    }
-
-    fn text(&self, column: Column) -> Option<Cow<'_, str>> {
-        self.value(column).and_then(Raw::text)
-    }
-
-    fn number(&self, column: Column) -> Option<i64> {
-        self.value(column).and_then(Raw::number)
-    }
-}
-
-const INSERT: &str = "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27)";
+const INSERT: &str =
+    "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
 
 fn insert(statement: &mut Statement<'_>, sequence: u64, pending: &Pending) -> Result<(), LedgerError> {
-    let row = &pending.decision;
-    let text = |column| row.text(column);
+    let text = |column| pending.decision.text(column);
     let end = pending.outcome.as_ref();
-    let ended = |column| end.and_then(|end| end.value(column)).or_else(|| row.value(column));
+    let ended = |column| end.and_then(|end| end.value(column)).or_else(|| pending.decision.value(column));
     let domain = text(Column::Email).and_then(|email| Some(email.rsplit_once('@')?.1.to_lowercase()));
-    let preview = row.value(Column::Arguments).and_then(|it| it.get("preview")).and_then(Raw::text);
-    let reasons = row.value(Column::Reasons).map_or("[]".into(), Raw::json);
     statement.execute(params![
         sequence,
-        text(Column::Call),
+        pending.segment,
+        pending.offset,
         text(Column::Time),
+        text(Column::Consumer),
         text(Column::Person),
         domain,
         text(Column::Agent),
-        text(Column::Grant),
-        text(Column::Consumer),
-        text(Column::Client),
         text(Column::Server),
         text(Column::Target),
-        text(Column::Operation),
-        text(Column::Origin),
         text(Column::Verdict),
-        reasons,
-        text(Column::Layer),
-        text(Column::Rule),
         ended(Column::Outcome).and_then(Raw::text),
         ended(Column::Duration).and_then(Raw::number),
         end.and_then(|end| end.number(Column::Upstream)),
         ended(Column::Error).and_then(Raw::text),
         end.and_then(|end| end.text(Column::Dlp)).unwrap_or("none".into()),
-        preview,
-        text(Column::Fingerprint),
-        text(Column::Trace),
-        text(Column::Previous),
-        pending.hash,
     ])?;
     Ok(())
 }
 
-fn update(transaction: &Transaction<'_>, of: u64, outcome: &Row) -> Result<(), LedgerError> {
+fn update(transaction: &Transaction<'_>, of: u64, outcome: &Entry) -> Result<(), LedgerError> {
     transaction
         .prepare_cached(
             "UPDATE calls SET outcome = ?2, duration_us = ?3, upstream_us = ?4, error = ?5, dlp = ?6 WHERE seq = ?1",

@@ -1,14 +1,20 @@
 //! What the index answers with.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use rusqlite::Row;
 use serde_json::{Value, json};
 
+use super::columns::{Column, Entry};
 use super::filter::Status;
+use crate::canonical::push_hex;
+use crate::error::LedgerError;
+use crate::merkle::leaf_hash;
+use crate::segment::Places;
 
 /// The columns that [`CallRow::read`] expects, in order.
-pub(super) const COLUMNS: &str = "seq, call, time, person, agent, grant_id, consumer, client, server, target, operation, origin, verdict, reasons, layer, rule, outcome, duration_us, upstream_us, error, dlp, args, fingerprint, trace, prev, hash";
+pub(super) const COLUMNS: &str = "seq, segment, offset, outcome, duration_us, upstream_us, error, dlp";
 
 /// One call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,36 +52,46 @@ pub struct CallRow {
 }
 
 impl CallRow {
-    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let reasons: String = row.get(13)?;
+    pub(super) fn read(row: &Row<'_>, places: &mut Places) -> Result<Self, LedgerError> {
+        let entry = Entry::read(places.read(row.get(1)?, row.get(2)?)?);
+        let maybe = |column| entry.text(column).map(Cow::into_owned);
+        let text = |column| maybe(column).unwrap_or_default();
+        let mut hash = String::new();
+        push_hex(&mut hash, &leaf_hash(entry.bytes()));
         Ok(Self {
             seq: row.get(0)?,
-            call: row.get(1)?,
-            time: row.get(2)?,
-            person: row.get(3)?,
-            agent: row.get(4)?,
-            grant: row.get(5)?,
-            consumer: row.get(6)?,
-            client: row.get(7)?,
-            server: row.get(8)?,
-            target: row.get(9)?,
-            operation: row.get(10)?,
-            origin: row.get(11)?,
-            verdict: row.get(12)?,
-            reasons: serde_json::from_str(&reasons).unwrap_or_default(),
-            layer: row.get(14)?,
-            rule: row.get(15)?,
-            outcome: row.get(16)?,
-            duration_us: row.get(17)?,
-            upstream_us: row.get(18)?,
-            error: row.get(19)?,
-            dlp: row.get(20)?,
-            args: row.get(21)?,
+            call: text(Column::Call),
+            time: text(Column::Time),
+            person: maybe(Column::Person),
+            agent: maybe(Column::Agent),
+            grant: text(Column::Grant),
+            consumer: text(Column::Consumer),
+            client: maybe(Column::Client),
+            server: maybe(Column::Server),
+            target: text(Column::Target),
+            operation: text(Column::Operation),
+            origin: text(Column::Origin),
+            verdict: text(Column::Verdict),
+            reasons: entry
+                .value(Column::Reasons)
+                .and_then(|reasons| serde_json::from_str(&reasons.json()).ok())
+                .unwrap_or_default(),
+            layer: text(Column::Layer),
+            rule: maybe(Column::Rule),
+            outcome: row.get(3)?,
+            duration_us: row.get(4)?,
+            upstream_us: row.get(5)?,
+            error: row.get(6)?,
+            dlp: row.get(7)?,
+            args: entry
+                .value(Column::Arguments)
+                .and_then(|arguments| arguments.get("preview")?.text())
+                .map(Cow::into_owned),
             response: None,
-            fingerprint: row.get(22)?,
-            trace: row.get(23)?,
-            prev: row.get(24)?,
-            hash: row.get(25)?,
+            fingerprint: maybe(Column::Fingerprint),
+            trace: maybe(Column::Trace),
+            prev: text(Column::Previous),
+            hash,
         })
     }
 
