@@ -87,9 +87,12 @@ pub fn open_ledger(config: &Config, surroundings: &Surroundings) -> anyhow::Resu
     options.capture = match audit.capture {
         Capture::None => doorward_ledger::Capture::None,
         Capture::Keys => doorward_ledger::Capture::Keys,
-        // Whole payloads are not kept yet; the configuration has said so.
-        Capture::Preview | Capture::Full => doorward_ledger::Capture::Preview,
+        Capture::Preview => doorward_ledger::Capture::Preview,
+        Capture::Full => doorward_ledger::Capture::Full,
     };
+    if audit.capture == Capture::Full {
+        options.seal = Some(Arc::new(doorward_vault::open(&audit.key_dir, &*surroundings.random)?));
+    }
     options.checkpoint_entries = audit.checkpoint_entries;
     options.checkpoint_interval = audit.checkpoint_interval;
     options.anchors.clone_from(&audit.anchors);

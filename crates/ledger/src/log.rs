@@ -13,7 +13,7 @@ use crate::checkpoint;
 use crate::error::LedgerError;
 use crate::index::{CallRow, Filter, Index, Stats, Usage};
 use crate::options::{Capture, Durability, Options};
-use crate::payload::{Part, Payload};
+use crate::payload::Part;
 use crate::record::{DecisionRecord, EventRecord, OutcomeRecord};
 use crate::recover::Recovery;
 use crate::shared::{Shared, UnderWay};
@@ -182,28 +182,17 @@ impl Ledger {
         Index::open_read_only(&self.0.shared.options.folder)
     }
 
-    /// What was kept of a call apart from the log; nothing where nothing was.
+    /// Puts into a row what was kept of its call apart from the log; see
+    /// [`CallRow::reveal`].
     ///
     /// # Errors
-    /// [`LedgerError::NoSeal`] where nothing can open it, [`LedgerError::Payload`]
-    /// where it was altered or sealed with another key.
-    pub fn payload(&self, call: CallId) -> Result<Payload, LedgerError> {
-        self.0.shared.payloads.as_ref().ok_or(LedgerError::NoSeal)?.read(call)
-    }
-
-    /// Puts into rows what was kept of their calls apart from the log. This shows
-    /// what callers sent and received: ask whether the reader may see it.
-    ///
-    /// # Errors
-    /// As [`payload`](Self::payload).
-    pub fn reveal(&self, rows: &mut [CallRow]) -> Result<(), LedgerError> {
-        for row in rows {
-            let Some(call) = CallId::parse(&row.call) else { continue };
-            let payload = self.payload(call)?;
-            row.args = payload.arguments.or(row.args.take());
-            row.response = payload.result;
+    /// As there.
+    pub fn reveal(&self, row: &mut CallRow) -> Result<(), LedgerError> {
+        let shared = &self.0.shared;
+        match &shared.options.seal {
+            Some(seal) => row.reveal(&shared.options.folder, &**seal),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Writes everything that waits in memory.

@@ -21,7 +21,7 @@ use crate::error::LedgerError;
 
 /// What was kept of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Payload {
+pub(crate) struct Payload {
     /// The arguments, canonical JSON, as far as they were kept.
     pub arguments: Option<String>,
     /// The server's result, as far as it was kept.
@@ -95,11 +95,6 @@ impl Payloads {
             _ => Ok(()),
         }
     }
-
-    /// What was kept of a call; nothing where there is nothing.
-    pub(crate) fn read(&self, call: CallId) -> Result<Payload, LedgerError> {
-        read(&self.log, &*self.seal, call)
-    }
 }
 
 impl Current {
@@ -141,7 +136,7 @@ impl Current {
 ///
 /// # Errors
 /// [`LedgerError::Payload`] where it is there and cannot be opened.
-pub fn read(log: &Path, seal: &dyn Seal, call: CallId) -> Result<Payload, LedgerError> {
+pub(crate) fn read(log: &Path, seal: &dyn Seal, call: CallId) -> Result<Payload, LedgerError> {
     let path = path(log, call);
     let mut payload = Payload::default();
     let mut frames = match Frames::open(&path) {
@@ -258,6 +253,10 @@ mod tests {
             Payloads::new(self.folder.path(), Arc::new(Labels))
         }
 
+        fn read(&self, call: CallId) -> Result<Payload, LedgerError> {
+            read(self.folder.path(), &Labels, call)
+        }
+
         fn call(&self) -> CallId {
             CallId::new(self.clock.now(), &self.clock)
         }
@@ -281,9 +280,9 @@ mod tests {
         payloads.keep(early, Part::Result, "\"ok\"").expect("kept");
         payloads.keep(late, Part::Result, &"é".repeat(20_000)).expect("kept");
         payloads.sync().expect("on disk");
-        assert_eq!(payloads.read(early).expect("readable"), both("{}", "\"ok\""));
-        assert_eq!(payloads.read(late).expect("readable"), both("[1]", &"é".repeat(LONGEST)));
-        assert_eq!(payloads.read(world.call()).expect("readable"), Payload::default());
+        assert_eq!(world.read(early).expect("readable"), both("{}", "\"ok\""));
+        assert_eq!(world.read(late).expect("readable"), both("[1]", &"é".repeat(LONGEST)));
+        assert_eq!(world.read(world.call()).expect("readable"), Payload::default());
         let files = fs::read_dir(world.folder.path().join("payloads/2026-11-21")).expect("a day");
         let mut names: Vec<_> = files.filter_map(|file| file.ok()?.file_name().into_string().ok()).collect();
         names.sort();
@@ -304,7 +303,7 @@ mod tests {
             fs::write(&file, &whole[..length]).expect("written");
             let payloads = world.payloads();
             payloads.keep(next, Part::Arguments, "next").expect("kept");
-            let arguments = |call| payloads.read(call).expect("readable").arguments;
+            let arguments = |call| world.read(call).expect("readable").arguments;
             assert_eq!(arguments(first).as_deref(), Some("first"), "torn at {length}");
             assert_eq!(arguments(torn), None);
             assert_eq!(arguments(next).as_deref(), Some("next"));

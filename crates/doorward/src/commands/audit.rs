@@ -32,7 +32,8 @@ const LOG_EXAMPLES: &str = "\
 Examples:
   doorward audit log --limit 50
   doorward audit log --consumer agent-1 --server github --tool 'delete_*' --status denied
-  doorward audit log --from 2026-11-20T08:00:00Z --to 2026-11-21 --domain corp.example --json";
+  doorward audit log --from 2026-11-20T08:00:00Z --to 2026-11-21 --domain corp.example --json
+  doorward audit log --limit 1 --full --json";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -97,6 +98,9 @@ pub struct Log {
     /// Only records before this sequence number: where the last page ended
     #[arg(long)]
     before: Option<u64>,
+    /// Show whole arguments and results, where they were kept (`audit.capture: full`)
+    #[arg(long)]
+    full: bool,
 }
 
 /// Arguments of `audit verify`.
@@ -149,7 +153,10 @@ pub(super) fn run(
         Command::Log(arguments) => {
             let filter =
                 Filter { limit: arguments.limit, before: arguments.before, ..arguments.selection.filter() };
-            let rows = Index::open_caught_up(&folder)?.query(&filter)?;
+            let mut rows = Index::open_caught_up(&folder)?.query(&filter)?;
+            if arguments.full {
+                reveal(&mut rows, &folder, &loaded.config.audit.key_dir, world)?;
+            }
             print(&rows, arguments.selection.json, world)?;
             Ok(Exit::Done)
         }
@@ -175,6 +182,15 @@ pub(super) fn run(
         }
         Command::Tail(selection) => tail(&folder, selection, world),
     }
+}
+
+/// Puts into rows what was kept of their calls, sealed, apart from the log.
+fn reveal(rows: &mut [CallRow], folder: &Path, keys: &Path, world: &Surroundings<'_>) -> anyhow::Result<()> {
+    let sealer = doorward_vault::open(keys, world.random)?;
+    for row in rows {
+        row.reveal(folder, &sealer)?;
+    }
+    Ok(())
 }
 
 fn print(rows: &[CallRow], json: bool, world: &mut Surroundings<'_>) -> anyhow::Result<()> {

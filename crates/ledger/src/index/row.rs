@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use doorward_model::{CallId, Seal};
 use rusqlite::Row;
 use serde_json::{Value, json};
 
@@ -11,6 +13,7 @@ use super::filter::Status;
 use crate::canonical::push_hex;
 use crate::error::LedgerError;
 use crate::merkle::leaf_hash;
+use crate::payload;
 use crate::segment::Places;
 
 /// The columns that [`CallRow::read`] expects, in order.
@@ -93,6 +96,19 @@ impl CallRow {
             prev: text(Column::Previous),
             hash,
         })
+    }
+
+    /// Puts in what was kept of the call apart from the log. It shows what the caller
+    /// sent and received: ask first whether the reader may see it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Payload`] where it was altered or sealed with another key.
+    pub fn reveal(&mut self, log: &Path, seal: &dyn Seal) -> Result<(), LedgerError> {
+        let Some(call) = CallId::parse(&self.call) else { return Ok(()) };
+        let kept = payload::read(log, seal, call)?;
+        self.args = kept.arguments.or(self.args.take());
+        self.response = kept.result;
+        Ok(())
     }
 
     /// The older word for the end of the call.
