@@ -10,5 +10,6 @@ mod eras;
 mod property;
 mod reload;
 mod secrets;
+mod telemetry;
 mod tidy;
 mod world;
