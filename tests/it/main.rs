@@ -13,5 +13,6 @@ mod program;
 mod property;
 mod reload;
 mod secrets;
+mod telemetry;
 mod tidy;
 mod world;

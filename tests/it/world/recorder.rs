@@ -92,6 +92,11 @@ impl Recorder {
         self.received().iter().filter_map(called).collect()
     }
 
+    /// Offers one more tool. One named `hang` never answers.
+    pub fn offer(&self, tool: &str) {
+        self.state.tools.lock().expect("not poisoned").push(tool.to_owned());
+    }
+
     /// Forgets what was received.
     pub fn forget(&self) {
         self.state.received.lock().expect("not poisoned").clear();
@@ -119,6 +124,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
     if message["id"].is_null() {
         return Ok(status(StatusCode::ACCEPTED));
+    }
+    if message["method"] == "tools/call" && message["params"]["name"] == "hang" {
+        std::future::pending::<()>().await;
     }
     let modern = message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"].is_string();
     let unknown = json!({"error": {"code": -32601, "message": "Method not found"}});

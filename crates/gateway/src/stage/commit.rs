@@ -49,7 +49,11 @@ impl Drop for Entry {
 
 /// Writes the decision.
 pub(crate) async fn commit(admitted: Admitted<'_>) -> Result<Ready<'_>, Box<Refused<'_>>> {
-    let ledger = admitted.permitted().resolved().asked().gateway.ledger.clone();
+    let asked = admitted.permitted().resolved().asked();
+    let ledger = asked.gateway.ledger.clone();
+    if let Some(span) = &asked.span {
+        span.decided(&admitted.permitted().ruling().decision);
+    }
     let written = record::decision(admitted.permitted(), |record| ledger.decide(record));
     let permitted = admitted.into_permitted();
     let ticket = match written {

@@ -65,6 +65,9 @@ pub(crate) async fn resolve(
     }
     let target = own_name(&asked, &server, &named);
     let capability = asked.snapshot.registry.named(&server.id, named.kind, &target).cloned();
+    if let Some(span) = &asked.span {
+        span.placed(&server.id, capability.as_ref());
+    }
     Ok(Resolved {
         asked,
         operation,
