@@ -6,6 +6,7 @@ mod bad_input;
 mod clients;
 mod crash;
 mod decisions;
+mod doors;
 mod eras;
 mod property;
 mod reload;
