@@ -10,6 +10,7 @@ mod doors;
 mod eras;
 mod property;
 mod reload;
+mod rmcp;
 mod secrets;
 mod tidy;
 mod world;
