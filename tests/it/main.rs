@@ -12,5 +12,6 @@ mod property;
 mod reload;
 mod rmcp;
 mod secrets;
+mod surfaces;
 mod tidy;
 mod world;
