@@ -8,6 +8,7 @@ mod crash;
 mod decisions;
 mod doors;
 mod eras;
+mod list_changed;
 mod property;
 mod reload;
 mod rmcp;
