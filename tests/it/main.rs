@@ -10,6 +10,7 @@ mod doors;
 mod eras;
 mod list_changed;
 mod property;
+mod records;
 mod reload;
 mod rmcp;
 mod secrets;
