@@ -3,17 +3,21 @@
 #![allow(clippy::panic, clippy::disallowed_methods, reason = "tests may fail loudly, run programs and wait")]
 
 mod bad_input;
+mod capture;
 mod clients;
 mod crash;
 mod decisions;
 mod doors;
 mod eras;
+mod full_disk;
 mod list_changed;
+mod program;
 mod property;
 mod records;
 mod reload;
 mod rmcp;
 mod secrets;
 mod surfaces;
+mod telemetry;
 mod tidy;
 mod world;

@@ -16,7 +16,15 @@ const REST: &str = "policies:\n  - {id: staff, name: Staff, roles: [staff], rule
 async fn world() -> World {
     let world = World::start(&["github", "gitlab"], REST).await;
     for recorder in &world.recorders {
-        recorder.offer(&["echo", "get_issue", "delete_repository", "create_refund", "leak", "fail", "wait"]);
+        recorder.offer_only(&[
+            "echo",
+            "get_issue",
+            "delete_repository",
+            "create_refund",
+            "leak",
+            "fail",
+            "wait",
+        ]);
     }
     let config = std::fs::read_to_string(world.config_path()).expect("readable");
     let config = config.replace("person: alice,", "person: alice@corp.example,");

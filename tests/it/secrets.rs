@@ -70,7 +70,8 @@ async fn keys_of_callers_appear_in_no_answer() {
     world.stop().await;
 }
 
-fn files_holding(folder: &Path, secret: &str) -> Vec<String> {
+/// The files of a folder that hold this text.
+pub fn files_holding(folder: &Path, secret: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {

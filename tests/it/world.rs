@@ -1,10 +1,12 @@
 //! One world for all tests: a real gateway on a free port, real servers that
 //! record what they receive, a data directory of its own.
 
+pub mod collector;
 pub mod ecosystem;
 pub mod http;
 pub mod recorder;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -41,6 +43,21 @@ impl World {
 
     /// The same, with servers of the given era.
     pub async fn start_speaking(servers: &[&str], speaks: Speaks, rest: &str) -> Self {
+        let system = Surroundings { port: Some(0), program: program(), ..Surroundings::system() };
+        Self::start_surrounded(servers, speaks, rest, system).await
+    }
+
+    /// The same, in an environment that holds just these variables.
+    pub async fn start_in(servers: &[&str], speaks: Speaks, rest: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start_surrounded(servers, speaks, rest, surroundings(variables)).await
+    }
+
+    async fn start_surrounded(
+        servers: &[&str],
+        speaks: Speaks,
+        rest: &str,
+        surroundings: Surroundings,
+    ) -> Self {
         let mut recorders = Vec::new();
         for name in servers {
             recorders.push(Recorder::start(name, speaks).await);
@@ -48,7 +65,8 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let config = configuration(folder.path(), &recorders, rest);
         std::fs::write(folder.path().join("gateway.yaml"), config).expect("written");
-        let running = start(&folder.path().join("gateway.yaml")).await;
+        let running = runtime::start(&folder.path().join("gateway.yaml"), surroundings).await;
+        let running = running.expect("the gateway starts");
         Self { folder, running, recorders }
     }
 
@@ -97,10 +115,12 @@ impl World {
     }
 }
 
-/// Starts a gateway from a configuration file, on a free port.
-pub async fn start(config: &Path) -> Running {
-    let surroundings = Surroundings { port: Some(0), program: program(), ..Surroundings::system() };
-    runtime::start(config, surroundings).await.expect("the gateway starts")
+/// A free port, and an environment that holds just these variables.
+pub fn surroundings(variables: &[(&str, &str)]) -> Surroundings {
+    let variables: HashMap<String, String> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let variables = Arc::new(move |name: &str| variables.get(name).cloned());
+    Surroundings { port: Some(0), program: program(), variables, ..Surroundings::system() }
 }
 
 /// The configuration of a test.

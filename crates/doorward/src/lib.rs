@@ -6,3 +6,4 @@ pub mod config;
 pub mod logging;
 pub mod runtime;
 pub mod system;
+pub mod telemetry;

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use crate::config::audit::{Capture, Durability};
 use crate::config::{Config, Lint, Loaded};
 use crate::system::{SystemClock, SystemRandom};
+use crate::telemetry::{self, Telemetry};
 use rulebook::Builder;
 pub use rulebook::{rego_source, role_policy};
 
@@ -87,9 +88,12 @@ pub fn open_ledger(config: &Config, surroundings: &Surroundings) -> anyhow::Resu
     options.capture = match audit.capture {
         Capture::None => doorward_ledger::Capture::None,
         Capture::Keys => doorward_ledger::Capture::Keys,
-        // Whole payloads are not kept yet; the configuration has said so.
-        Capture::Preview | Capture::Full => doorward_ledger::Capture::Preview,
+        Capture::Preview => doorward_ledger::Capture::Preview,
+        Capture::Full => doorward_ledger::Capture::Full,
     };
+    if audit.capture == Capture::Full {
+        options.seal = Some(Arc::new(doorward_vault::open(&audit.key_dir, &*surroundings.random)?));
+    }
     options.checkpoint_entries = audit.checkpoint_entries;
     options.checkpoint_interval = audit.checkpoint_interval;
     options.anchors.clone_from(&audit.anchors);
@@ -122,13 +126,15 @@ pub struct Assembled {
     pub loaded: Loaded,
     builder: Arc<Mutex<Builder>>,
     follower: JoinHandle<()>,
+    telemetry: Option<Telemetry>,
     surroundings: Surroundings,
 }
 
 /// Builds a gateway from a configuration file.
 ///
 /// # Errors
-/// When the configuration does not hold or the log cannot be opened.
+/// When the configuration does not hold, the log cannot be opened or a variable of
+/// OpenTelemetry cannot be understood.
 pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Assembled> {
     let loaded = load(config, &surroundings)?;
     for lint in &loaded.lints {
@@ -142,6 +148,8 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
         Upstreams::new(settings, Arc::clone(&surroundings.clock), Arc::clone(&surroundings.random));
     let mut builder = Builder::new(surroundings.clone());
     let rulebook = builder.build(&loaded.config)?;
+    // Before the log is opened: a start that is refused leaves nothing behind.
+    let telemetry = telemetry::start(&surroundings)?;
     let ledger = open_ledger(&loaded.config, &surroundings)?;
     upstreams.configure(rulebook::specs(&loaded.config));
     event(&ledger, &surroundings, "started", "configuration in force", Some(&loaded.digest));
@@ -152,13 +160,15 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
         ledger,
         clock: Arc::clone(&surroundings.clock),
         random: Arc::clone(&surroundings.random),
+        spans: telemetry.as_ref().map(Telemetry::spans),
     });
     let follower = tokio::spawn(Arc::clone(&gateway).follow(events));
-    Ok(Assembled { gateway, loaded, builder: Arc::new(Mutex::new(builder)), follower, surroundings })
+    let builder = Arc::new(Mutex::new(builder));
+    Ok(Assembled { gateway, loaded, builder, follower, telemetry, surroundings })
 }
 
 impl Assembled {
-    /// Ends children and sessions, and closes the log.
+    /// Ends children and sessions, closes the log, and sends the last spans.
     pub async fn stop(self) {
         self.gateway.upstreams().shutdown().await;
         self.follower.abort();
@@ -168,6 +178,10 @@ impl Assembled {
         let closed = tokio::task::spawn_blocking(move || ledger.close()).await;
         if closed.is_err() {
             tracing::error!(target: "doorward::ledger", "the log could not be closed in order");
+        }
+        // After the log: a collector that hangs must not endanger it.
+        if let Some(telemetry) = self.telemetry {
+            telemetry.stop().await;
         }
     }
 

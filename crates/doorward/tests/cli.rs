@@ -314,3 +314,20 @@ fn the_program_explains_itself() {
         assert_eq!(world.run(wrong).code, Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn serve_refuses_telemetry_it_cannot_do_and_shows_no_header() {
+    let world = World::with("gateway.yaml", CONFIG);
+    let ran = world.run_with(
+        &["serve", "--port", "0"],
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20planted"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ],
+    );
+    assert_eq!(ran.code, Some(1));
+    let expected = "OTEL_EXPORTER_OTLP_PROTOCOL: `grpc` is not supported: use http/protobuf";
+    assert!(ran.err.ends_with(&format!("{expected}\n")), "{}", ran.err);
+    assert!(!(ran.out + &ran.err).contains("planted"));
+}

@@ -64,7 +64,7 @@ fn fixture(name: &str) -> Loaded {
 fn files_of_the_other_gateway_load_unchanged() {
     let readme = fixture("readme-gateway.yaml");
     let kinds: Vec<_> = readme.lints.iter().map(|lint| (lint.line.unwrap_or_default(), lint.code)).collect();
-    assert_eq!(kinds, [(5, "published-key"), (40, "role-unused"), (44, "not-supported"), (47, "no-effect")]);
+    assert_eq!(kinds, [(5, "published-key"), (40, "role-unused"), (47, "no-effect")]);
     assert_eq!(readme.config.auth.keys.len(), 1);
     assert_eq!(
         readme.config.limits.default.map(|limit| (limit.per_minute, limit.burst(60))),
@@ -74,8 +74,7 @@ fn files_of_the_other_gateway_load_unchanged() {
 
     let example = fixture("example-gateway.yaml");
     let kinds: Vec<_> = example.lints.iter().map(|lint| lint.code).collect();
-    let expected =
-        ["published-key", "published-key", "not-supported", "no-effect", "not-supported", "no-effect"];
+    let expected = ["published-key", "published-key", "not-supported", "no-effect", "no-effect"];
     assert_eq!(kinds, expected, "{:#?}", example.lints);
     let config = &example.config;
     assert_eq!(config.servers.len(), 3);

@@ -142,8 +142,13 @@ impl Door {
             }
         }
         let shared = &self.shared;
-        let mut link =
-            connect::open(&shared.target, shared.rules, shared.tls.as_ref(), shared.connect_timeout).await?;
+        let mut link = Box::pin(connect::open(
+            &shared.target,
+            shared.rules,
+            shared.tls.as_ref(),
+            shared.connect_timeout,
+        ))
+        .await?;
         if !link.is_ready().await {
             let cause = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
             return Err(EgressError::Connect { host: shared.host(), cause: Arc::new(cause) });

@@ -18,6 +18,7 @@ use crate::receive::Incoming;
 use crate::reply::Reply;
 use crate::session::{SessionLimits, Sessions};
 use crate::snapshot::{Rulebook, Snapshot};
+use crate::span::Spans;
 use crate::streams::Streams;
 
 /// What does not change while the gateway runs.
@@ -70,6 +71,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
+    /// Who collects spans, if anybody does.
+    pub spans: Option<Arc<dyn Spans>>,
 }
 
 /// The gateway. Shared by every connection.
@@ -85,6 +88,7 @@ pub struct Gateway {
     pub(crate) sessions: Sessions,
     pub(crate) streams: Streams,
     pub(crate) metrics: Metrics,
+    pub(crate) spans: Option<Arc<dyn Spans>>,
 }
 
 impl Gateway {
@@ -97,12 +101,13 @@ impl Gateway {
             building: Mutex::new(()),
             sessions: Sessions::new(parts.settings.sessions),
             streams: Streams::default(),
-            metrics: Metrics::new(started),
+            metrics: Metrics::new(started, parts.spans.clone()),
             settings: parts.settings,
             upstreams: parts.upstreams,
             ledger: parts.ledger,
             clock: parts.clock,
             random: parts.random,
+            spans: parts.spans,
         })
     }
 

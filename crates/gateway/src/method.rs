@@ -45,28 +45,35 @@ pub(crate) async fn request(asked: Asked<'_>) -> Reply {
     reply
 }
 
+/// A call is what nearly every request is. The others are put on the heap, so that
+/// the state of a call is no larger than it must be.
 async fn dispatch(asked: Asked<'_>) -> Reply {
     let era = asked.era();
     let id = asked.request.id.raw().to_owned();
     let method = asked.request.method.clone();
     if asked.incoming.arrival.surface == Surface::Gateway && method == "tools/call" {
-        return meta::call(asked).await;
+        return Box::pin(meta::call(asked)).await;
     }
     if let Some(operation) = Operation::from_method(&method)
         && operation != Operation::ResourcesSubscribe
     {
         return pipeline::call(asked, operation).await.into_reply(&id, era, operation);
     }
-    match (method.as_ref(), era) {
+    Box::pin(other(asked, &id, &method, era)).await
+}
+
+/// Answers everything that is no call.
+async fn other(asked: Asked<'_>, id: &str, method: &str, era: Era) -> Reply {
+    match (method, era) {
         ("tools/list", _) => list::list(asked, CapabilityKind::Tool).await,
         ("resources/list", _) => list::list(asked, CapabilityKind::Resource).await,
         ("resources/templates/list", _) => list::list(asked, CapabilityKind::ResourceTemplate).await,
         ("prompts/list", _) => list::list(asked, CapabilityKind::Prompt).await,
         ("server/discover", Era::Modern) => discover::discover(asked).await,
         ("initialize", Era::Legacy) => initialize::initialize(asked).await,
-        ("ping", Era::Legacy) => Reply::result(&id, "{}"),
+        ("ping", Era::Legacy) => Reply::result(id, "{}"),
         ("logging/setLevel", Era::Legacy) => set_level(&asked),
-        (method, era) => Reply::error(Some(&id), &RpcError::unknown_method(method, era)),
+        (method, era) => Reply::error(Some(id), &RpcError::unknown_method(method, era)),
     }
 }
 

@@ -1,14 +1,19 @@
 //! What is counted, in the Prometheus text format.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use doorward_model::{Outcome, ServerId, Verdict};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::span::Spans;
 
 /// Labels of one kind of call. Tool names come from definitions and never from
 /// callers, so that a caller cannot make series without end.
@@ -50,8 +55,8 @@ fn histogram() -> Histogram {
 }
 
 impl Metrics {
-    /// Metrics at zero.
-    pub fn new(started_seconds: f64) -> Self {
+    /// Metrics at zero. Spans are counted if somebody collects them.
+    pub fn new(started_seconds: f64, spans: Option<Arc<dyn Spans>>) -> Self {
         let mut registry = Registry::with_prefix("doorward");
         let metrics = Self {
             calls: Family::default(),
@@ -92,6 +97,9 @@ impl Metrics {
             Unit::Seconds,
             metrics.started.clone(),
         );
+        if let Some(spans) = spans {
+            registry.register_collector(Box::new(SpanCounters(spans)));
+        }
         Self { registry, ..metrics }
     }
 
@@ -124,5 +132,42 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// What became of spans, asked of whoever collects them.
+struct SpanCounters(Arc<dyn Spans>);
+
+impl std::fmt::Debug for SpanCounters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SpanCounters")
+    }
+}
+
+impl Collector for SpanCounters {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let counts = self.0.counts();
+        let exported = encoder.encode_descriptor(
+            "spans_exported",
+            "Spans that the collector took",
+            None,
+            MetricType::Counter,
+        )?;
+        ConstCounter::new(counts.exported).encode(exported)?;
+        let mut dropped = encoder.encode_descriptor(
+            "spans_dropped",
+            "Spans that never reached the collector, by reason",
+            None,
+            MetricType::Counter,
+        )?;
+        let reasons = [
+            ("queue_full", counts.queue_full),
+            ("undelivered", counts.undelivered),
+            ("rejected", counts.rejected),
+        ];
+        for (reason, count) in reasons {
+            ConstCounter::new(count).encode(dropped.encode_family(&ReasonLabels { reason })?)?;
+        }
+        Ok(())
     }
 }

@@ -34,6 +34,7 @@ use crate::gateway::Gateway;
 use crate::receive::Incoming;
 use crate::reply::Reply;
 use crate::snapshot::Snapshot;
+use crate::span::{self, OpenSpan};
 use crate::stage::settle::Settled;
 use crate::stage::{admit, authorize, commit, resolve, send, settle};
 use crate::trace::Trace;
@@ -48,6 +49,8 @@ pub(crate) struct Asked<'a> {
     pub meta: Meta<'a>,
     pub call: CallId,
     pub trace: Trace,
+    /// Only while a call is under way, and only if its spans are collected.
+    pub span: Option<OpenSpan<'a>>,
     pub client: ClientLabel,
     pub notify: Option<mpsc::Sender<Bytes>>,
 }
@@ -77,7 +80,8 @@ impl<'a> Asked<'a> {
             (None, None) => ClientLabel::default(),
         };
         let snapshot = gateway.snapshot();
-        Ok(Self { gateway, snapshot, caller, incoming, request, meta, call, trace, client, notify })
+        let span = None;
+        Ok(Self { gateway, snapshot, caller, incoming, request, meta, call, trace, span, client, notify })
     }
 
     /// Where and when, as policies see it.
@@ -106,7 +110,8 @@ pub(crate) fn label(info: doorward_model::json::Value<'_>) -> ClientLabel {
 
 /// Decides, relays and records one call.
 pub(crate) async fn call(asked: Asked<'_>, operation: Operation) -> Settled {
-    let asked = Box::new(asked);
+    let mut asked = Box::new(asked);
+    span::open(&mut asked, operation);
     let permitted = match resolve::resolve(asked, operation).await {
         Ok(resolved) => authorize::authorize(resolved),
         Err(refused) => Err(refused),

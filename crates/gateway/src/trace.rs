@@ -9,7 +9,8 @@ pub struct Trace {
     pub id: String,
     /// 16 digits: the span of the caller, when it named one.
     pub parent: Option<String>,
-    sampled: bool,
+    /// Whether the trace is recorded, as far as anybody has said.
+    pub sampled: bool,
     /// `tracestate` as received.
     pub state: Option<String>,
 }
@@ -22,35 +23,66 @@ impl Trace {
             let state = tracestate.filter(|state| state.len() <= 512).map(str::to_owned);
             return Self { id: id.to_owned(), parent: Some(parent.to_owned()), sampled, state };
         }
-        Self { id: call.to_string().replace('-', ""), parent: None, sampled: true, state: None }
+        Self { id: hex(call.as_bytes()), parent: None, sampled: true, state: None }
     }
 
-    /// The `traceparent` for what this call causes; `span` identifies the call in it.
+    /// The `traceparent` for the server: its spans hang below [`relay_span`].
     pub fn child(&self, call: CallId) -> String {
-        format!("00-{}-{}-0{}", self.id, span(call), u8::from(self.sampled))
+        let span = hex(&relay_span(call));
+        ["00-", &self.id, "-", &span, if self.sampled { "-01" } else { "-00" }].concat()
+    }
+
+    /// The id as bytes.
+    pub fn id_bytes(&self) -> [u8; 16] {
+        u128::from_str_radix(&self.id, 16).unwrap_or_default().to_be_bytes()
+    }
+
+    /// The span of the caller as bytes.
+    pub fn parent_bytes(&self) -> Option<[u8; 8]> {
+        let parent = u64::from_str_radix(self.parent.as_deref()?, 16).ok()?;
+        Some(parent.to_be_bytes())
     }
 }
 
-/// The span id of a call: the random half of its id.
-pub fn span(call: CallId) -> String {
-    call.to_string().replace('-', "")[16..].to_owned()
+/// The span id of the time that a call spends at its server: the random half of
+/// its id, whose first bit is always set, so that it is never zero.
+pub fn relay_span(call: CallId) -> [u8; 8] {
+    let [.., a, b, c, d, e, f, g, h] = *call.as_bytes();
+    [a, b, c, d, e, f, g, h]
+}
+
+/// The span id of the call itself: the same but for its last bit.
+pub fn own_span(call: CallId) -> [u8; 8] {
+    let mut span = relay_span(call);
+    span[7] ^= 1;
+    span
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 fn read(text: &str) -> Option<(&str, &str, bool)> {
     let mut parts = text.split('-');
     let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str, len: usize| {
+    let is_hex = |text: &str, len: usize| {
         text.len() == len && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
     };
     let zero = |text: &str| text.bytes().all(|c| c == b'0');
-    let valid = hex(version, 2)
+    let valid = is_hex(version, 2)
         && version != "ff"
         && (version != "00" || parts.next().is_none())
-        && hex(id, 32)
+        && is_hex(id, 32)
         && !zero(id)
-        && hex(parent, 16)
+        && is_hex(parent, 16)
         && !zero(parent)
-        && hex(flags, 2);
+        && is_hex(flags, 2);
     let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
     valid.then_some((id, parent, sampled))
 }
@@ -68,7 +100,11 @@ mod tests {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let trace = Trace::of(call, Some(parent), Some("a=b"));
         assert_eq!(trace.id, "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(trace.child(call), format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", span(call)));
+        let random_half = &call.to_string().replace('-', "")[16..];
+        assert_eq!(trace.child(call), format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{random_half}-01"));
+        assert_eq!(trace.id_bytes()[..3], [0x4b, 0xf9, 0x2f]);
+        assert_eq!(trace.parent_bytes(), Some([0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]));
+        assert_ne!(own_span(call), relay_span(call));
         let malformed = [
             "",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",

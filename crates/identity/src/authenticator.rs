@@ -104,7 +104,7 @@ impl Authenticator {
     pub async fn identify(&self, presented: Presented<'_>) -> Result<Arc<Caller>, Refused> {
         let answer = self.authenticate(presented);
         if let (Err(Refused::SigningKey), Some(set)) = (&answer, self.published()) {
-            set.refresh(&*self.clock).await;
+            Box::pin(set.refresh(&*self.clock)).await;
             return self.authenticate(presented);
         }
         answer

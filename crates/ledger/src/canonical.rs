@@ -10,13 +10,15 @@ use aws_lc_rs::hmac;
 use doorward_model::json::push_string;
 use doorward_model::{CallId, Timestamp};
 
-use crate::log::Capture;
 use crate::merkle::Hash;
+use crate::options::Capture;
 use crate::preview;
 use crate::record::{DecisionRecord, EventRecord, OutcomeRecord};
 
 /// Longest text taken over from outside, in characters.
 const LONGEST: usize = 1_024;
+/// Of lists, no more than this many items are taken over.
+const MOST: usize = 32;
 
 /// An object being written; the caller keeps the keys in order.
 struct Object<'a>(&'a mut String);
@@ -51,6 +53,14 @@ impl Object<'_> {
         write!(self.0, "{number}").expect("writing to a string");
     }
 
+    /// Text that needs no escapes.
+    fn plain(&mut self, key: &str, ascii: &[u8]) {
+        self.key(key);
+        self.0.push('"');
+        self.0.push_str(std::str::from_utf8(ascii).unwrap_or_default());
+        self.0.push('"');
+    }
+
     fn show(&mut self, key: &str, value: &impl std::fmt::Display) {
         self.key(key);
         write!(self.0, "\"{value}\"").expect("writing to a string");
@@ -58,10 +68,15 @@ impl Object<'_> {
 }
 
 fn cut(text: &str) -> &str {
-    if text.len() <= LONGEST {
+    first(text, LONGEST)
+}
+
+/// The first so many characters of a text.
+pub(crate) fn first(text: &str, characters: usize) -> &str {
+    if text.len() <= characters {
         return text;
     }
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().nth(characters) {
         Some((at, _)) => &text[..at],
         None => text,
     }
@@ -76,7 +91,7 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
         preview::write(object.0, arguments, record.call, salt, capture);
     }
     object.text("bundle", record.bundle);
-    object.show("call", &record.call);
+    object.plain("call", &record.call.to_ascii());
     if !record.client.name.is_empty() {
         object.text("client", &record.client.name);
         object.text("client_version", &record.client.version);
@@ -113,7 +128,7 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
     object.maybe("person_email", record.email);
     object.key("reasons");
     object.0.push('[');
-    for (at, reason) in record.reasons.iter().enumerate() {
+    for (at, reason) in record.reasons.iter().take(MOST).enumerate() {
         if at > 0 {
             object.0.push(',');
         }
@@ -124,21 +139,21 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
     object.maybe("server", record.server);
     if let Some(session) = record.session {
         // Enough to tell sessions apart, too little to be one.
-        object.text("session", session.get(..8).unwrap_or(session));
+        object.text("session", first(session, 8));
     }
     if !record.shadow.is_empty() {
         object.key("shadow");
-        pairs(object.0, record.shadow, |out, verdict| push_string(out, verdict));
+        pairs(object.0, record.shadow, |out, verdict| push_string(out, cut(verdict)));
     }
     object.text("target", record.target);
-    object.show("time", &record.received);
+    object.plain("time", &record.received.to_ascii());
     object.maybe("trace", record.trace_id);
     object.text("verdict", record.verdict);
 }
 
 /// An object of pairs, sorted by key.
 fn pairs<T>(out: &mut String, pairs: &[(String, T)], write: impl Fn(&mut String, &T)) {
-    let mut sorted: Vec<_> = pairs.iter().collect();
+    let mut sorted: Vec<_> = pairs.iter().take(MOST).map(|(key, value)| (cut(key), value)).collect();
     sorted.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
     out.push('{');
     for (at, (key, value)) in sorted.into_iter().enumerate() {
@@ -153,11 +168,19 @@ fn pairs<T>(out: &mut String, pairs: &[(String, T)], write: impl Fn(&mut String,
 }
 
 /// Writes an outcome of the decision with this sequence number.
-pub(crate) fn outcome(out: &mut String, of: u64, call: CallId, time: Timestamp, record: &OutcomeRecord<'_>) {
+///
+/// `kept` says whether the result was kept as well, apart from the log.
+pub(crate) fn outcome(
+    out: &mut String,
+    (of, call): (u64, CallId),
+    time: Timestamp,
+    record: &OutcomeRecord<'_>,
+    kept: bool,
+) {
     let mut object = Object(out);
     object.number("bytes_in", record.bytes_in);
     object.number("bytes_out", record.bytes_out);
-    object.show("call", &call);
+    object.plain("call", &call.to_ascii());
     object.text("dlp", record.dlp);
     object.number("duration_us", record.duration_us);
     if let Some(error) = record.error {
@@ -172,8 +195,12 @@ pub(crate) fn outcome(out: &mut String, of: u64, call: CallId, time: Timestamp, 
         object.0.push_str("\"sha256:");
         push_hex(object.0, hash.as_ref());
         object.0.push('"');
+        if kept {
+            object.key("result_kept");
+            object.0.push_str("true");
+        }
     }
-    object.show("time", &time);
+    object.plain("time", &time.to_ascii());
     if let Some(status) = record.upstream_status {
         object.number("upstream_status", u64::from(status));
     }
@@ -192,7 +219,7 @@ pub(crate) fn event(out: &mut String, record: &EventRecord<'_>) {
     }
     object.text("kind", "event");
     object.text("reason", record.reason);
-    object.show("time", &record.time);
+    object.plain("time", &record.time.to_ascii());
 }
 
 /// Appends the whole entry to `line`: its place, then `rest`.

@@ -99,33 +99,6 @@ impl Checkpoint {
     }
 }
 
-/// The notes of a checkpoint file, each with the line it starts on, counted from 1.
-/// Whatever is no note comes out as it is and will not open.
-pub(crate) fn notes(text: &str) -> Vec<(usize, String)> {
-    let mut notes = Vec::new();
-    let mut note = String::new();
-    let mut start = 1;
-    let mut signed = false;
-    for (at, line) in text.lines().enumerate() {
-        if note.is_empty() {
-            start = at + 1;
-        }
-        // A blank line behind a signature ends a note; one before it is part of it.
-        if line.is_empty() && signed {
-            notes.push((start, std::mem::take(&mut note)));
-            signed = false;
-            continue;
-        }
-        signed = line.starts_with("— ");
-        note.push_str(line);
-        note.push('\n');
-    }
-    if !note.is_empty() {
-        notes.push((start, note));
-    }
-    notes
-}
-
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::rand::SystemRandom;
@@ -153,14 +126,5 @@ mod tests {
                 assert_eq!(Checkpoint::open(&altered, &verifier), None, "byte {at}");
             }
         }
-    }
-
-    #[test]
-    fn notes_are_told_apart_in_a_file() {
-        let key = key();
-        let sign = |size| Checkpoint::new("log", size, [1; 32], Timestamp::from_micros(5)).sign(&key);
-        let file = format!("{}\n{}\n", sign(1), sign(2));
-        let found = notes(&file);
-        assert_eq!(found, [(1, sign(1)), (8, sign(2))]);
     }
 }

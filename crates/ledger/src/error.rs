@@ -21,6 +21,9 @@ pub enum LedgerError {
     /// Other entries of the same write failed, and this one with them.
     #[error("the log could not be written")]
     NotWritten,
+    /// An entry is larger than any reader takes, in bytes.
+    #[error("an entry of {0} bytes is too large for the log")]
+    TooLarge(usize),
     /// The log holds something that no gateway wrote, before its end.
     #[error("{path}, line {line}: {reason}; run `doorward audit verify`")]
     Damaged {
@@ -34,6 +37,22 @@ pub enum LedgerError {
     /// The signing key cannot be used.
     #[error("the signing key {0} cannot be read")]
     Key(PathBuf),
+    /// The checkpoints are signed with another key, or under another name, than is configured.
+    #[error(
+        "{0} is signed with another key or under another origin; put those back, or begin a new log in another folder"
+    )]
+    OtherKey(PathBuf),
+    /// Payloads are to be kept, and there is nothing to seal them with.
+    #[error("whole arguments and results can only be kept sealed, and no key for that is configured")]
+    NoSeal,
+    /// A payload could not be sealed or opened.
+    #[error("the payload of call {call}: {reason}")]
+    Payload {
+        /// The call.
+        call: doorward_model::CallId,
+        /// Why.
+        reason: doorward_model::SealError,
+    },
     /// The index cannot be read or written.
     #[error("index: {0}")]
     Index(String),

@@ -1,13 +1,15 @@
 //! The index: what the log says, as rows that can be searched.
 //!
 //! A projection and nothing more: it is built from the segments, behind the writer,
-//! and can be deleted at any time.
+//! and can be deleted at any time. A row holds what calls are found by, how they
+//! ended, and where in the log the rest stands, which is read from there.
 
+mod columns;
 mod filter;
 mod follow;
 mod row;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, params_from_iter};
@@ -16,7 +18,8 @@ pub use filter::{Filter, Status, UnknownStatus};
 pub use row::{CallRow, Stats, Usage};
 
 use crate::error::LedgerError;
-use crate::segment;
+use crate::merkle::Hash;
+use crate::segment::{self, Places};
 use follow::Follower;
 
 const FILE: &str = "index.db";
@@ -24,50 +27,67 @@ const FILE: &str = "index.db";
 const CATCH_UP_LOOKS: usize = 50;
 const CATCH_UP_PACE: Duration = Duration::from_millis(20);
 /// Goes up when the table changes; an index of another version is built anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE calls(
-    seq INTEGER PRIMARY KEY,
-    call TEXT NOT NULL, time TEXT NOT NULL, person TEXT, domain TEXT, agent TEXT, grant_id TEXT NOT NULL,
-    consumer TEXT NOT NULL, client TEXT, server TEXT, target TEXT NOT NULL, operation TEXT NOT NULL,
-    origin TEXT NOT NULL, verdict TEXT NOT NULL, reasons TEXT NOT NULL, layer TEXT NOT NULL, rule TEXT,
-    outcome TEXT, duration_us INTEGER, upstream_us INTEGER, error TEXT, dlp TEXT NOT NULL, args TEXT,
-    fingerprint TEXT, trace TEXT, prev TEXT NOT NULL, hash TEXT NOT NULL
+    seq INTEGER PRIMARY KEY, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
+    time TEXT NOT NULL, consumer TEXT NOT NULL, person TEXT, domain TEXT, agent TEXT,
+    server TEXT, target TEXT NOT NULL, verdict TEXT NOT NULL,
+    outcome TEXT, duration_us INTEGER, upstream_us INTEGER, error TEXT, dlp TEXT NOT NULL
 );
-CREATE INDEX calls_by_consumer ON calls(consumer, seq);
-CREATE INDEX calls_by_target ON calls(server, target, seq);
-CREATE TABLE position(one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL);
-INSERT INTO position VALUES (1, 0, 0, 0);
+CREATE TABLE position(
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    next INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL, head TEXT NOT NULL
+);
+INSERT INTO position VALUES (1, 0, 0, 0, '0000000000000000000000000000000000000000000000000000000000000000');
 ";
 
 /// The index of one log.
 pub struct Index {
+    log: PathBuf,
     database: Connection,
     follower: Option<Follower>,
 }
 
 impl Index {
-    /// Opens the index for writing, or begins a new one.
-    pub(crate) fn open(log: &Path) -> Result<Self, LedgerError> {
+    /// Opens the index for writing. One that cannot be read, is of another version, or
+    /// tells of another log than this one with its `entries` and the hash of the last,
+    /// is thrown away and begun anew: after a power cut it may be ahead of the log.
+    pub(crate) fn open(log: &Path, entries: u64, last: &Hash) -> Result<Self, LedgerError> {
         let path = log.join(FILE);
-        let database = Connection::open(&path)?;
-        if database.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? != VERSION {
-            drop(database);
-            for suffix in ["", "-wal", "-shm"] {
-                let mut name = path.clone().into_os_string();
-                name.push(suffix);
-                // What is not there need not be removed.
-                let _ = std::fs::remove_file(name);
+        match Self::resume(log, &path, entries, last) {
+            Ok(Some(index)) => return Ok(index),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(target: "doorward::ledger", %error, "the index cannot be used and is built anew");
             }
-            let database = Connection::open(&path)?;
-            prepare(&database)?;
-            database.execute_batch(SCHEMA)?;
-            database.pragma_update(None, "user_version", VERSION)?;
-            return Ok(Self { follower: Some(Follower::new(log, &database)?), database });
+        }
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = path.clone().into_os_string();
+            name.push(suffix);
+            // What is not there need not be removed.
+            let _ = std::fs::remove_file(name);
+        }
+        let database = Connection::open(&path)?;
+        prepare(&database)?;
+        database.execute_batch(SCHEMA)?;
+        database.pragma_update(None, "user_version", VERSION)?;
+        Ok(Self { log: log.to_path_buf(), follower: Some(Follower::new(log, &database)?), database })
+    }
+
+    fn resume(log: &Path, path: &Path, entries: u64, last: &Hash) -> Result<Option<Self>, LedgerError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let database = Connection::open(path)?;
+        if database.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? != VERSION {
+            return Ok(None);
         }
         prepare(&database)?;
-        Ok(Self { follower: Some(Follower::new(log, &database)?), database })
+        let follower = Follower::new(log, &database)?;
+        let fits = follower.fits(entries, last)?;
+        Ok(fits.then_some(Self { log: log.to_path_buf(), database, follower: Some(follower) }))
     }
 
     /// Opens the index of a log that another process may be writing.
@@ -81,7 +101,7 @@ impl Index {
                 LedgerError::Index(format!("{} does not exist; no gateway has run here", path.display()))
             })?;
         database.busy_timeout(Duration::from_secs(5))?;
-        Ok(Self { database, follower: None })
+        Ok(Self { log: log.to_path_buf(), database, follower: None })
     }
 
     /// The same, once the gateway that writes the log has taken in what was written
@@ -123,8 +143,13 @@ impl Index {
             filter.limit.min(1_000_000)
         );
         let mut statement = self.database.prepare(&sql)?;
-        let rows = statement.query_map(params_from_iter(values), CallRow::read)?;
-        rows.map(|row| row.map_err(LedgerError::from)).collect()
+        let mut rows = statement.query(params_from_iter(values))?;
+        let mut places = Places::new(&self.log);
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(CallRow::read(row, &mut places)?);
+        }
+        Ok(found)
     }
 
     /// Counts of the calls that match.
@@ -172,5 +197,9 @@ fn prepare(database: &Connection) -> Result<(), LedgerError> {
     database.pragma_update(None, "journal_mode", "WAL")?;
     // A projection may lose its last moments to a power cut; it takes them in again.
     database.pragma_update(None, "synchronous", "OFF")?;
+    // A batch stays in memory until it is committed, and many fit into the log before
+    // they are moved to their place.
+    database.pragma_update(None, "cache_size", -8_000)?;
+    database.pragma_update(None, "wal_autocheckpoint", 8_000)?;
     Ok(())
 }

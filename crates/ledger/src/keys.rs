@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use aws_lc_rs::hmac;
@@ -18,21 +18,29 @@ pub(crate) struct Keys {
     pub salt: hmac::Key,
 }
 
+/// Length of the key that salts are made with, in bytes.
+const SALT_KEY: usize = 32;
+
 impl Keys {
     /// Reads the keys of a folder, making what is missing.
     pub(crate) fn open(folder: &Path, random: &dyn Random) -> Result<Self, LedgerError> {
-        fs::create_dir_all(folder).map_err(LedgerError::file("create", folder))?;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(LedgerError::file("create", folder))?;
         let path = folder.join("ledger-signing.key");
         let pkcs8 = read_or_make(&path, || {
             let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
             document.map(|document| document.as_ref().to_vec()).map_err(|_| LedgerError::Key(path.clone()))
         })?;
         let signing = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| LedgerError::Key(path.clone()))?;
-        let salt = read_or_make(&folder.join("ledger-salt.key"), || {
-            let mut bytes = vec![0; 32];
+        let path = folder.join("ledger-salt.key");
+        let salt = read_or_make(&path, || {
+            let mut bytes = vec![0; SALT_KEY];
             random.fill(&mut bytes);
             Ok(bytes)
         })?;
+        if salt.len() != SALT_KEY {
+            return Err(LedgerError::Key(path));
+        }
         Ok(Self { signing, salt: hmac::Key::new(hmac::HMAC_SHA256, &salt) })
     }
 }
@@ -45,13 +53,17 @@ fn read_or_make(
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let bytes = make()?;
+            // Whole or not at all: half a key would be found at the next start.
+            let fresh = path.with_extension("new");
             let mut options = OpenOptions::new();
             let written = options
                 .write(true)
-                .create_new(true)
+                .create(true)
+                .truncate(true)
                 .mode(0o600)
-                .open(path)
-                .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
+                .open(&fresh)
+                .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
+                .and_then(|()| fs::rename(&fresh, path));
             written.map_err(LedgerError::file("write", path))?;
             Ok(bytes)
         }

@@ -9,18 +9,25 @@
 //! before anything is sent, and a decision whose end was never written is closed
 //! as `unknown` at the next start.
 
+mod anchors;
 mod canonical;
 mod checkpoint;
+mod ends;
+mod entry;
 mod error;
 mod index;
 mod keys;
 mod legacy;
 mod log;
 mod merkle;
+mod notes;
+mod options;
+mod payload;
 mod preview;
 mod record;
 mod recover;
 mod segment;
+mod shared;
 mod verify;
 mod writer;
 
@@ -28,8 +35,11 @@ pub use checkpoint::Checkpoint;
 pub use error::LedgerError;
 pub use index::{CallRow, Filter, Index, Stats, Status, UnknownStatus, Usage};
 pub use legacy::{LegacyReport, verify_legacy};
-pub use log::{Capture, Durability, Ledger, Options, Ticket};
-pub use merkle::{Hash, Tree, consistency_holds, inclusion_holds, leaf_hash};
+pub use log::{Ledger, Ticket};
+pub use merkle::{
+    Hash, Tree, consistency_holds, consistency_ranges, inclusion_holds, inclusion_ranges, leaf_hash, roots,
+};
+pub use options::{Capture, Durability, Options};
 pub use record::{DecisionRecord, EventRecord, OutcomeRecord};
 pub use recover::Recovery;
-pub use verify::{Report, verify};
+pub use verify::{Fault, Report, verify};

@@ -1,5 +1,7 @@
 //! The Merkle tree of RFC 9162, section 2.1: SHA-256, leaves prefixed 0x00, nodes 0x01.
 
+use std::ops::Range;
+
 use aws_lc_rs::digest::{Context, SHA256};
 
 /// 32 bytes of SHA-256.
@@ -72,6 +74,79 @@ impl Tree {
             Some(last) => subtrees.fold(*last, |right, left| node_hash(left, &right)),
         }
     }
+}
+
+/// The subtrees whose roots prove that a leaf is in a tree, in the order of the proof
+/// (RFC 9162, section 2.1.3.1), each as the range of its leaves.
+///
+/// `None` when the tree has no such leaf.
+pub fn inclusion_ranges(index: u64, size: u64) -> Option<Vec<Range<u64>>> {
+    if index >= size {
+        return None;
+    }
+    let (mut whole, mut ranges) = (0..size, Vec::new());
+    while whole.end - whole.start > 1 {
+        let middle = middle(&whole);
+        let (left, right) = (whole.start..middle, middle..whole.end);
+        if index < middle {
+            ranges.push(right);
+            whole = left;
+        } else {
+            ranges.push(left);
+            whole = right;
+        }
+    }
+    ranges.reverse();
+    Some(ranges)
+}
+
+/// The subtrees whose roots prove that a tree of `first` leaves is the beginning of
+/// one of `second` leaves, in the order of the proof (RFC 9162, section 2.1.4.1).
+///
+/// `None` where there is nothing to prove: no first leaf, or fewer in the second tree.
+pub fn consistency_ranges(first: u64, second: u64) -> Option<Vec<Range<u64>>> {
+    if first == 0 || first > second {
+        return None;
+    }
+    let (mut whole, mut ranges) = (0..second, Vec::new());
+    while first < whole.end {
+        let middle = middle(&whole);
+        let (left, right) = (whole.start..middle, middle..whole.end);
+        if first <= middle {
+            ranges.push(right);
+            whole = left;
+        } else {
+            ranges.push(left);
+            whole = right;
+        }
+    }
+    // The subtree that ends with the first tree. When it is that tree, its root is known.
+    if whole.start > 0 {
+        ranges.push(whole);
+    }
+    ranges.reverse();
+    Some(ranges)
+}
+
+/// The roots of ranges that do not overlap, from one pass over the leaves of the whole
+/// tree, in memory that grows with the logarithm of its size.
+///
+/// `None` when there are too few leaves.
+pub fn roots(ranges: &[Range<u64>], leaves: impl IntoIterator<Item = Hash>) -> Option<Vec<Hash>> {
+    let mut trees = vec![Tree::default(); ranges.len()];
+    for (at, leaf) in (0..).zip(leaves) {
+        if let Some(found) = ranges.iter().position(|range| range.contains(&at)) {
+            trees[found].push(leaf);
+        }
+    }
+    let whole = trees.iter().zip(ranges).all(|(tree, range)| tree.size() == range.end - range.start);
+    whole.then(|| trees.iter().map(Tree::root).collect())
+}
+
+/// Where a tree with at least two leaves divides: behind the largest power of two that
+/// is smaller than their number.
+fn middle(whole: &Range<u64>) -> u64 {
+    whole.start + (1 << (whole.end - whole.start - 1).ilog2())
 }
 
 /// Whether `path` proves that the leaf with this hash stands at `index` of the tree
@@ -205,6 +280,21 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_proven_has_no_proof() {
+        assert_eq!(inclusion_ranges(0, 0), None);
+        assert_eq!(inclusion_ranges(5, 5), None);
+        assert_eq!(consistency_ranges(0, 5), None);
+        assert_eq!(consistency_ranges(6, 5), None);
+        assert_eq!(inclusion_ranges(0, 1), Some(vec![]));
+        assert_eq!(consistency_ranges(5, 5), Some(vec![]));
+        // The numbers of RFC 9162, section 2.1.5: seven leaves.
+        assert_eq!(inclusion_ranges(3, 7), Some(vec![2..3, 0..2, 4..7]));
+        assert_eq!(consistency_ranges(3, 7), Some(vec![2..3, 3..4, 0..2, 4..7]));
+        assert_eq!(consistency_ranges(4, 7), Some(std::iter::once(4..7).collect()));
+        assert_eq!(consistency_ranges(6, 7), Some(vec![4..6, 6..7, 0..4]));
+    }
+
+    #[test]
     fn known_answers() {
         // The hash of nothing, and of the empty leaf, as RFC 6962's own tests have them.
         let hex = |hash: Hash| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -232,6 +322,9 @@ mod tests {
             let (at, other) = (at % count, other % count);
             let all = leaves(count);
             let (path, root) = (naive_path(at, &all), naive_root(&all));
+            let ranges = inclusion_ranges(at as u64, count as u64).expect("there is such a leaf");
+            prop_assert_eq!(roots(&ranges, all.iter().copied()), Some(path.clone()));
+            prop_assert_eq!(roots(&ranges, all.iter().take(count - 1).copied()).is_some(), at + 1 == count);
             prop_assert!(inclusion_holds(all[at], at as u64, count as u64, &path, &root));
             if other != at {
                 prop_assert!(!inclusion_holds(all[other], at as u64, count as u64, &path, &root));
@@ -244,6 +337,8 @@ mod tests {
             let all = leaves(first + more);
             let (second, path) = (all.len(), naive_consistency(first, &all, true));
             let (old, new) = (naive_root(&all[..first]), naive_root(&all));
+            let ranges = consistency_ranges(first as u64, second as u64).expect("something to prove");
+            prop_assert_eq!(roots(&ranges, all.iter().copied()), Some(path.clone()));
             prop_assert!(consistency_holds(first as u64, second as u64, &old, &new, &path));
             let forged = leaf_hash(b"forged");
             prop_assert!(!consistency_holds(first as u64, second as u64, &forged, &new, &path));

@@ -6,13 +6,15 @@ use aws_lc_rs::hmac;
 use doorward_model::CallId;
 use doorward_model::json::{Kind, Value, canonical, number_text, push_string};
 
-use crate::canonical::push_hex;
-use crate::log::Capture;
+use crate::canonical::{first, push_hex};
+use crate::options::Capture;
 
 /// Longest preview, in characters.
 const LONGEST: usize = 1_024;
 /// Keys of the outermost object that are listed.
 const MOST_KEYS: usize = 64;
+/// Characters of each that are kept.
+const LONGEST_KEY: usize = 64;
 
 /// Parts of key names whose values are masked.
 const SECRET: [&str; 12] = [
@@ -42,18 +44,23 @@ pub(crate) fn write(out: &mut String, arguments: Value<'_>, call: CallId, key: &
     context.update(text.as_bytes());
     out.push_str("{\"digest\":\"sha256:");
     push_hex(out, context.finish().as_ref());
+    out.push('"');
     if capture == Capture::None {
-        out.push_str("\"}");
+        out.push('}');
         return;
     }
-    out.push_str("\",\"keys\":[");
+    if capture == Capture::Full {
+        // Whole, sealed, and apart from the log.
+        out.push_str(",\"kept\":true");
+    }
+    out.push_str(",\"keys\":[");
     let mut keys: Vec<_> = arguments.members().map(|(key, _)| key).collect();
     keys.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
     for (at, key) in keys.iter().take(MOST_KEYS).enumerate() {
         if at > 0 {
             out.push(',');
         }
-        push_string(out, key.get(..64).unwrap_or(key));
+        push_string(out, first(key, LONGEST_KEY));
     }
     if capture == Capture::Keys {
         out.push_str("]}");
@@ -160,6 +167,7 @@ mod tests {
         };
         assert_eq!(kept(Capture::None), (false, false, true));
         assert_eq!(kept(Capture::Keys), (true, false, true));
+        assert_eq!(kept(Capture::Full), (true, true, true));
     }
 
     #[test]
@@ -167,6 +175,14 @@ mod tests {
         let text = preview(&format!(r#"{{"m":"{}"}}"#, "é".repeat(5_000)));
         assert!(text.ends_with(r#","truncated":true}"#));
         assert!(text.chars().count() < 1_300);
+    }
+
+    #[test]
+    fn a_long_key_is_cut_wherever_its_characters_end() {
+        for pad in 0..4 {
+            let text = preview(&format!(r#"{{"{}{}":1}}"#, "x".repeat(pad), "€".repeat(100_000)));
+            assert!(text.len() < 10_000, "{} bytes", text.len());
+        }
     }
 
     #[test]

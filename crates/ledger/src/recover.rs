@@ -44,7 +44,6 @@ pub(crate) struct Bookmark {
 
 pub(crate) struct Found {
     pub end: End,
-    pub open: Open,
     pub cut_bytes: u64,
 }
 
@@ -107,21 +106,26 @@ pub(crate) fn unhex(text: &str) -> Option<Hash> {
     Some(hash)
 }
 
-/// Reads the log to its end. `checkpointed` is the size of the last checkpoint that
-/// was signed: everything before it must be there.
-pub(crate) fn recover(log: &Path, checkpointed: u64) -> Result<Found, LedgerError> {
+/// The roots that were signed last, by the number of entries they cover.
+pub(crate) type Promised = BTreeMap<u64, Hash>;
+
+/// Reads the log to its end. Everything that a signed root covers must be there, and
+/// be what was signed.
+pub(crate) fn recover(log: &Path, promised: &Promised) -> Result<Found, LedgerError> {
     fs::create_dir_all(segment::folder(log)).map_err(LedgerError::file("create", &segment::folder(log)))?;
     let segments = segment::list(log)?;
     let bookmark = Bookmark::load(log).filter(|bookmark| {
-        // A bookmark is believed only as far as it fits the files.
-        segments.first().is_some_and(|(first, _)| *first <= bookmark.tree.size())
+        // A bookmark is no evidence: it is believed where a signature vouches for it
+        // and it fits the files.
+        promised.get(&bookmark.tree.size()) == Some(&bookmark.tree.root())
+            && segments.first().is_some_and(|(first, _)| *first <= bookmark.tree.size())
     });
     if let Some(bookmark) = bookmark
-        && let Some(found) = read(log, &segments, bookmark, checkpointed)?
+        && let Some(found) = read(log, &segments, bookmark, promised)?
     {
         return Ok(found);
     }
-    match read(log, &segments, Bookmark::default(), checkpointed)? {
+    match read(log, &segments, Bookmark::default(), promised)? {
         Some(found) => Ok(found),
         None => Err(LedgerError::Damaged {
             path: segment::folder(log),
@@ -136,22 +140,21 @@ fn read(
     log: &Path,
     segments: &[(u64, PathBuf)],
     bookmark: Bookmark,
-    checkpointed: u64,
+    promised: &Promised,
 ) -> Result<Option<Found>, LedgerError> {
+    let checkpointed = promised.keys().next_back().copied().unwrap_or(0);
     let start = bookmark.tree.size();
-    let Some(from) = segments.iter().rposition(|(first, _)| *first <= start) else {
+    // The segment with the entry before the bookmark, which has to be the one it names.
+    let Some(from) = segments.iter().rposition(|(first, _)| *first < start.max(1)) else {
         // Nothing written yet: the first segment begins with entry 0.
         let end = End {
             tree: bookmark.tree,
             previous: bookmark.previous,
             segment: segment::path(log, 0),
             length: 0,
-        };
-        return Ok((start == 0 && segments.is_empty()).then_some(Found {
-            end,
             open: Open::new(),
-            cut_bytes: 0,
-        }));
+        };
+        return Ok((start == 0 && segments.is_empty()).then_some(Found { end, cut_bytes: 0 }));
     };
     let Bookmark { mut tree, mut previous, mut open } = bookmark;
     let mut last = (segments[from].1.clone(), 0);
@@ -193,21 +196,20 @@ fn read(
             tree.push(previous);
             sequence += 1;
             last.1 = line.end;
+            if promised.get(&sequence).is_some_and(|root| *root != tree.root()) {
+                return Err(damaged(path, number, "the log up to here is not the one that was signed"));
+            }
+        }
+        if sequence < start {
+            // Fewer entries than the bookmark has seen.
+            return Ok(None);
         }
     }
-    if tree.size() < start.max(checkpointed) {
-        if start > 0 && tree.size() == start {
-            // The bookmark is fine, but a checkpoint promises more than there is.
-            return Err(damaged(&last.0, 1, "entries that a checkpoint covers are missing at the end"));
-        }
-        return if start > 0 {
-            Ok(None)
-        } else {
-            Err(damaged(&last.0, 1, "entries that a checkpoint covers are missing at the end"))
-        };
+    if tree.size() < checkpointed {
+        return Err(damaged(&last.0, 1, "entries that a checkpoint covers are missing at the end"));
     }
-    let end = End { tree, previous, segment: last.0, length: last.1 };
-    Ok(Some(Found { end, open, cut_bytes }))
+    let end = End { tree, previous, segment: last.0, length: last.1, open };
+    Ok(Some(Found { end, cut_bytes }))
 }
 
 fn damaged(path: &Path, line: u64, reason: &str) -> LedgerError {

@@ -2,12 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::LedgerError;
 
 /// The longest line that is read; no gateway writes a longer one.
 const LONGEST_LINE: usize = 1 << 20;
+/// The longest entry that is written, but for its place in the log.
+pub(crate) const LONGEST_ENTRY: usize = LONGEST_LINE - 256;
 
 /// The folder of the segments.
 pub(crate) fn folder(log: &Path) -> PathBuf {
@@ -84,7 +87,7 @@ impl Lines {
             if chunk.is_empty() || entry.len() > LONGEST_LINE {
                 break;
             }
-            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let end = memchr::memchr(b'\n', chunk);
             let taken = end.map_or(chunk.len(), |end| end + 1);
             entry.extend_from_slice(&chunk[..taken]);
             self.reader.consume(taken);
@@ -101,5 +104,46 @@ impl Lines {
             entry.pop();
         }
         Ok(Some(Line { entry, complete, end: self.at }))
+    }
+}
+
+/// Reads single entries of a log, wherever they stand.
+pub(crate) struct Places {
+    log: PathBuf,
+    /// The segment that was read last.
+    open: Option<(u64, File)>,
+}
+
+/// Most entries fit into one read of so many bytes.
+const ONE_READ: usize = 2 << 10;
+
+impl Places {
+    pub(crate) fn new(log: &Path) -> Self {
+        Self { log: log.to_path_buf(), open: None }
+    }
+
+    /// The entry that begins at `offset` of the segment whose first entry is `first`.
+    pub(crate) fn read(&mut self, first: u64, offset: u64) -> Result<Vec<u8>, LedgerError> {
+        let path = path(&self.log, first);
+        let file = match &mut self.open {
+            Some((open, file)) if *open == first => file,
+            open => &mut open.insert((first, File::open(&path).map_err(LedgerError::file("open", &path))?)).1,
+        };
+        let mut entry = Vec::new();
+        loop {
+            let have = entry.len();
+            entry.resize(have + ONE_READ.max(have), 0);
+            let read = file.read_at(&mut entry[have..], offset + have as u64);
+            let read = read.map_err(LedgerError::file("read", &path))?;
+            if let Some(end) = memchr::memchr(b'\n', &entry[have..have + read]) {
+                entry.truncate(have + end);
+                return Ok(entry);
+            }
+            if read == 0 || entry.len() > LONGEST_LINE {
+                let what = format!("no entry stands at byte {offset} of {}", path.display());
+                return Err(LedgerError::Index(what));
+            }
+            entry.truncate(have + read);
+        }
     }
 }

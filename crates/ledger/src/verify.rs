@@ -4,14 +4,15 @@
 //! its place and name the hash of the one before; each signed checkpoint must fit
 //! the tree over the entries it covers.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::canonical::push_hex;
-use crate::checkpoint::{Checkpoint, notes};
+use crate::checkpoint::Checkpoint;
 use crate::error::LedgerError;
 use crate::merkle::{Hash, Tree, leaf_hash};
+use crate::notes::{self, Notes};
 use crate::recover::Entry;
 use crate::segment::{self, Lines};
 
@@ -75,43 +76,99 @@ pub fn verify(folder: &Path, anchors: &[PathBuf]) -> Result<Report, LedgerError>
     let public = folder.join("ledger.pub");
     let verifier = fs::read_to_string(&public).map_err(LedgerError::file("read", &public))?;
     let mut report = Report::default();
-    let mut promised: BTreeMap<u64, Vec<(Hash, PathBuf, u64)>> = BTreeMap::new();
-    let own = folder.join("checkpoints");
+    // Before the entries: what is signed from now on may cover more than is read below.
+    let own = notes::own(folder);
+    let mut promises = Vec::new();
     for path in std::iter::once(&own).chain(anchors) {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(LedgerError::file("read", path)(error)),
-        };
-        let found = notes(&text);
-        let last = found.len();
-        for (at, (line, note)) in found.into_iter().enumerate() {
-            match Checkpoint::open(&note, verifier.trim()) {
-                Some(checkpoint) => {
-                    report.checkpoints += 1;
-                    let entry = (checkpoint.root, path.clone(), line as u64);
-                    promised.entry(checkpoint.size).or_default().push(entry);
-                }
-                // The last one may be half written while a gateway runs.
-                None if at + 1 == last && !text.ends_with("\n\n") => {}
-                None => report.faults.push(Fault {
-                    entry: None,
-                    place: Some((path.clone(), line as u64)),
-                    reason: "a checkpoint is not signed by this log's key, or was altered".to_owned(),
-                }),
-            }
-        }
+        promises.push(Promises::open(path, verifier.trim(), &mut report)?);
     }
-    report.covered = promised.keys().next_back().copied().unwrap_or(0);
-    walk(folder, &promised, &mut report)?;
+    // A log that was never signed has nothing that an anchor could hold.
+    let signed = promises.first().is_some_and(|own| own.next.is_some());
+    for missing in promises.iter().filter(|promises| promises.notes.is_none() && signed) {
+        report.faults.push(Fault {
+            entry: None,
+            place: Some((missing.path.clone(), 1)),
+            reason: "the file of checkpoints is missing".to_owned(),
+        });
+    }
+    walk(folder, &mut promises, &mut report)?;
     Ok(report)
 }
 
-fn walk(
-    folder: &Path,
-    promised: &BTreeMap<u64, Vec<(Hash, PathBuf, u64)>>,
-    report: &mut Report,
-) -> Result<(), LedgerError> {
+/// The checkpoints of one file, in the order they were signed.
+struct Promises<'a> {
+    path: PathBuf,
+    verifier: &'a str,
+    notes: Option<Notes<io::Take<BufReader<File>>>>,
+    /// The next checkpoint, and its line.
+    next: Option<(Checkpoint, u64)>,
+}
+
+impl<'a> Promises<'a> {
+    fn open(path: &Path, verifier: &'a str, report: &mut Report) -> Result<Self, LedgerError> {
+        let mut promises = Self { path: path.to_path_buf(), verifier, notes: Notes::open(path)?, next: None };
+        promises.advance(report)?;
+        Ok(promises)
+    }
+
+    /// Goes on to the next checkpoint that is signed with our key; the others are faults.
+    fn advance(&mut self, report: &mut Report) -> Result<(), LedgerError> {
+        self.next = None;
+        let Some(notes) = &mut self.notes else { return Ok(()) };
+        while let Some(note) = notes.next().map_err(LedgerError::file("read", &self.path))? {
+            if let Some(checkpoint) = Checkpoint::open(&note.text, self.verifier) {
+                report.checkpoints += 1;
+                report.covered = report.covered.max(checkpoint.size);
+                self.next = Some((checkpoint, note.line));
+                break;
+            }
+            // The last one may be half written while a gateway runs.
+            if note.ended {
+                report.faults.push(Fault {
+                    entry: None,
+                    place: Some((self.path.clone(), note.line)),
+                    reason: "a checkpoint is not signed by this log's key, or was altered".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the tree against the checkpoints of its size; `false` when one differs.
+    fn hold(&mut self, tree: &Tree, report: &mut Report) -> Result<bool, LedgerError> {
+        while let Some((checkpoint, line)) = &self.next
+            && checkpoint.size <= tree.size()
+        {
+            let fits = checkpoint.size == tree.size() && checkpoint.root == tree.root();
+            if !fits {
+                let reason = if checkpoint.size < tree.size() {
+                    format!("a checkpoint over {} entries comes after one over more", checkpoint.size)
+                } else {
+                    "the log up to this entry is not the one that was signed".to_owned()
+                };
+                report.faults.push(Fault {
+                    entry: Some(checkpoint.size.saturating_sub(1)),
+                    place: Some((self.path.clone(), *line)),
+                    reason,
+                });
+                return Ok(false);
+            }
+            self.advance(report)?;
+        }
+        Ok(true)
+    }
+}
+
+fn hold_all(promises: &mut [Promises<'_>], tree: &Tree, report: &mut Report) -> Result<bool, LedgerError> {
+    for promises in promises {
+        if !promises.hold(tree, report)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn walk(folder: &Path, promises: &mut [Promises<'_>], report: &mut Report) -> Result<(), LedgerError> {
     let mut tree = Tree::default();
     let mut previous: Hash = [0; 32];
     let segments = segment::list(folder)?;
@@ -131,9 +188,8 @@ fn walk(
         while let Some(line) = lines.next()? {
             number += 1;
             let sequence = tree.size();
-            let last_segment = at + 1 == segments.len();
-            if !line.complete && last_segment && sequence >= report.covered {
-                // Being written this very moment.
+            if !line.complete && at + 1 == segments.len() {
+                // Being written this very moment; if not, a checkpoint misses it below.
                 break 'segments;
             }
             match Entry::read(&line.entry, sequence, &previous) {
@@ -159,29 +215,27 @@ fn walk(
             }
             previous = leaf_hash(&line.entry);
             tree.push(previous);
-            let roots = promised.get(&tree.size()).into_iter().flatten();
-            let broken: Vec<_> = roots.filter(|(root, ..)| *root != tree.root()).collect();
-            if let Some((_, place, at)) = broken.first()
-                && suspect.is_none()
-            {
-                report.faults.push(Fault {
-                    entry: Some(sequence),
-                    place: Some((place.clone(), *at)),
-                    reason: "the log up to this entry is not the one that was signed".to_owned(),
-                });
+            // What is under suspicion cannot fit, and the entry is to be named first.
+            if suspect.is_none() && !hold_all(promises, &tree, report)? {
                 break 'segments;
             }
         }
     }
     report.faults.extend(suspect);
     report.entries = tree.size();
-    if report.is_valid() && tree.size() < report.covered {
+    push_hex(&mut report.head, &tree.root());
+    for promises in promises {
+        while promises.next.is_some() {
+            promises.advance(report)?;
+        }
+    }
+    let whole = report.faults.iter().all(|fault| fault.entry.is_none());
+    if whole && tree.size() < report.covered {
         report.faults.push(Fault {
             entry: Some(tree.size()),
             place: None,
             reason: format!("the log ends here, but a checkpoint covers {} entries", report.covered),
         });
     }
-    push_hex(&mut report.head, &tree.root());
     Ok(())
 }

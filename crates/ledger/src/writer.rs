@@ -2,28 +2,65 @@
 //!
 //! One lock gives an entry its place and its hash; another guards the file. While
 //! one thread writes, others line up behind the first lock, and the next write takes
-//! all of them together. A write that fails takes back every place that was given
-//! out since the last one that succeeded: whoever holds such a place gets an error,
-//! and the next entry continues where the file really ends, so a failure leaves
-//! neither a hole nor a half line.
+//! all of them together: a batch. A batch is written whole or not at all. When it is
+//! not, every entry of it, and of the batch that was gathering behind it, loses its
+//! place; the next entry continues where the file really ends, so a failure leaves
+//! neither a hole nor half a line.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use doorward_model::CallId;
 
 use crate::canonical;
 use crate::error::LedgerError;
 use crate::merkle::{Hash, Tree, leaf_hash};
-use crate::segment;
+use crate::recover::{Bookmark, Open};
+use crate::segment::{self, Lines};
 
 /// A place in the log that may not be written yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub sequence: u64,
-    generation: u64,
+    batch: Arc<Batch>,
+}
+
+impl Place {
+    /// The place of an entry that an earlier process wrote.
+    pub(crate) fn of_old(sequence: u64) -> Self {
+        Self { sequence, batch: Arc::new(Batch(AtomicU8::new(WRITTEN))) }
+    }
+
+    /// Whether the entry is in the file: once it is, or is known not to be, that stays.
+    /// `None` while it waits.
+    pub(crate) fn result(&self) -> Option<Result<(), LedgerError>> {
+        self.batch.result()
+    }
+}
+
+/// Entries that share one write, and its end.
+#[derive(Debug, Default)]
+struct Batch(AtomicU8);
+
+const WRITTEN: u8 = 1;
+const FAILED: u8 = 2;
+
+impl Batch {
+    fn result(&self) -> Option<Result<(), LedgerError>> {
+        match self.0.load(Ordering::Acquire) {
+            WRITTEN => Some(Ok(())),
+            FAILED => Some(Err(LedgerError::NotWritten)),
+            _ => None,
+        }
+    }
+
+    fn end(&self, how: u8) {
+        self.0.store(how, Ordering::Release);
+    }
 }
 
 /// Where the next entry goes.
@@ -31,7 +68,10 @@ struct Head {
     tree: Tree,
     previous: Hash,
     pending: Vec<u8>,
-    generation: u64,
+    batch: Arc<Batch>,
+    /// Decisions that wait for their outcome. They stand here because an entry and
+    /// what is known of it must change together.
+    open: Open,
 }
 
 /// What is in the file.
@@ -42,9 +82,13 @@ struct Tail {
     length: u64,
     tree: Tree,
     previous: Hash,
-    generation: u64,
+    /// How far the current segment is known to be on disk.
+    synced: (u64, Tree),
     /// A failed write may have left part of a line behind `length`.
     dirty: bool,
+    /// A sync failed. The system may have dropped what it could not put on disk and
+    /// would call the next sync a success, so what is behind `synced` is written anew.
+    suspect: bool,
     spare: Vec<u8>,
 }
 
@@ -55,14 +99,22 @@ pub(crate) struct End {
     /// The current segment and its length.
     pub segment: PathBuf,
     pub length: u64,
+    /// Decisions without outcome.
+    pub open: Open,
 }
+
+/// Puts what was written to a file on disk: `File::sync_data`, but for tests.
+pub(crate) type SyncFile = fn(&File) -> io::Result<()>;
 
 /// The writing end of the log.
 pub(crate) struct Writer {
     folder: PathBuf,
     segment_bytes: u64,
+    sync_file: SyncFile,
     head: Mutex<Head>,
     tail: Mutex<Tail>,
+    /// Held while a sync is under way, so that two never share one failure.
+    syncing: Mutex<()>,
     /// Entries that are in the file.
     written: AtomicU64,
     failing: AtomicBool,
@@ -75,35 +127,55 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Writer {
-    pub(crate) fn new(folder: &Path, segment_bytes: u64, end: End) -> Result<Self, LedgerError> {
+    /// Continues a log at its end, and puts on disk what the last process may have
+    /// left in memory only.
+    pub(crate) fn new(
+        folder: &Path,
+        segment_bytes: u64,
+        end: End,
+        sync_file: SyncFile,
+    ) -> Result<Self, LedgerError> {
         let file = open(&end.segment)?;
+        sync_file(&file).map_err(LedgerError::file("sync", &end.segment))?;
+        sync_folder(&segment::folder(folder))?;
         let written = end.tree.size();
         Ok(Self {
             folder: folder.to_path_buf(),
             segment_bytes,
+            sync_file,
             head: Mutex::new(Head {
                 tree: end.tree.clone(),
                 previous: end.previous,
                 pending: Vec::with_capacity(1 << 14),
-                generation: 0,
+                batch: Arc::default(),
+                open: end.open,
             }),
             tail: Mutex::new(Tail {
                 file,
                 path: end.segment,
                 length: end.length,
+                synced: (end.length, end.tree.clone()),
                 tree: end.tree,
                 previous: end.previous,
-                generation: 0,
                 dirty: false,
+                suspect: false,
                 spare: Vec::with_capacity(1 << 14),
             }),
+            syncing: Mutex::new(()),
             written: AtomicU64::new(written),
             failing: AtomicBool::new(false),
         })
     }
 
-    /// Gives an entry its place.
-    pub(crate) fn place(&self, rest: &str) -> Place {
+    /// Gives an entry its place. A decision that `waits` for its outcome is remembered
+    /// until [`ended`](Self::ended).
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`] for an entry that no reader would take back.
+    pub(crate) fn place(&self, rest: &str, waits: Option<CallId>) -> Result<Place, LedgerError> {
+        if rest.len() > segment::LONGEST_ENTRY {
+            return Err(LedgerError::TooLarge(rest.len()));
+        }
         let mut head = lock(&self.head);
         let head = &mut *head;
         let sequence = head.tree.size();
@@ -113,41 +185,60 @@ impl Writer {
         head.pending.push(b'\n');
         head.tree.push(hash);
         head.previous = hash;
-        Place { sequence, generation: head.generation }
+        if let Some(call) = waits {
+            head.open.insert(sequence, call);
+        }
+        Ok(Place { sequence, batch: Arc::clone(&head.batch) })
     }
 
     /// Returns once the entry is in the file: a process that dies afterwards loses nothing.
-    pub(crate) fn write(&self, place: Place) -> Result<(), LedgerError> {
-        if self.written.load(Ordering::Acquire) > place.sequence && !self.failing.load(Ordering::Acquire) {
-            return Ok(());
+    ///
+    /// # Errors
+    /// When it is not; then nothing of it is.
+    pub(crate) fn write(&self, place: &Place) -> Result<(), LedgerError> {
+        if let Some(result) = place.batch.result() {
+            return result;
         }
         let mut tail = lock(&self.tail);
-        if tail.generation != place.generation {
-            return Err(LedgerError::NotWritten);
+        // A batch is taken and ended under the lock of the file: one that has not
+        // ended by now is still gathering.
+        match place.batch.result() {
+            Some(result) => result,
+            None => self.write_pending(&mut tail),
         }
-        if tail.tree.size() > place.sequence {
-            return Ok(());
+    }
+
+    /// Writes whatever has a place.
+    pub(crate) fn flush(&self) -> Result<(), LedgerError> {
+        let mut tail = lock(&self.tail);
+        if lock(&self.head).pending.is_empty() { Ok(()) } else { self.write_pending(&mut tail) }
+    }
+
+    /// Forgets decisions whose outcome is in the file.
+    pub(crate) fn ended(&self, decisions: impl IntoIterator<Item = u64>) {
+        let mut head = lock(&self.head);
+        for sequence in decisions {
+            head.open.remove(&sequence);
         }
-        self.write_pending(&mut tail)
     }
 
     fn write_pending(&self, tail: &mut Tail) -> Result<(), LedgerError> {
-        let (batch, tree, previous) = {
+        let (bytes, batch, tree, previous) = {
             let mut head = lock(&self.head);
             let spare = std::mem::take(&mut tail.spare);
-            (std::mem::replace(&mut head.pending, spare), head.tree.clone(), head.previous)
+            let bytes = std::mem::replace(&mut head.pending, spare);
+            (bytes, std::mem::take(&mut head.batch), head.tree.clone(), head.previous)
         };
-        let first = tail.tree.size();
-        let result = self.append(tail, first, &batch);
-        tail.spare = batch;
+        let result = self.append(tail, &bytes);
+        tail.spare = bytes;
         tail.spare.clear();
-        match result {
+        match &result {
             Ok(()) => {
                 self.written.store(tree.size(), Ordering::Release);
                 self.failing.store(false, Ordering::Release);
                 tail.tree = tree;
                 tail.previous = previous;
-                Ok(())
+                batch.end(WRITTEN);
             }
             Err(error) => {
                 self.failing.store(true, Ordering::Release);
@@ -155,52 +246,104 @@ impl Writer {
                 head.pending.clear();
                 head.tree = tail.tree.clone();
                 head.previous = tail.previous;
-                head.generation += 1;
-                tail.generation = head.generation;
+                head.open.split_off(&tail.tree.size());
+                batch.end(FAILED);
+                std::mem::take(&mut head.batch).end(FAILED);
                 tracing::error!(target: "doorward::ledger", %error, "the log cannot be written; calls are refused");
-                Err(error)
             }
         }
+        result
     }
 
-    fn append(&self, tail: &mut Tail, first: u64, batch: &[u8]) -> Result<(), LedgerError> {
-        let failed = |tail: &Tail| {
-            let path = tail.path.clone();
-            move |error| LedgerError::file("write", &path)(error)
-        };
+    fn append(&self, tail: &mut Tail, bytes: &[u8]) -> Result<(), LedgerError> {
+        if tail.suspect {
+            self.write_anew(tail)?;
+        }
         if tail.dirty {
-            tail.file.set_len(tail.length).map_err(failed(tail))?;
+            tail.file.set_len(tail.length).map_err(LedgerError::file("cut", &tail.path))?;
             tail.dirty = false;
         }
         if tail.length >= self.segment_bytes {
-            tail.file.sync_data().map_err(failed(tail))?;
-            let path = segment::path(&self.folder, first);
-            tail.file = open(&path)?;
-            sync_folder(&segment::folder(&self.folder))?;
-            tail.path = path;
-            tail.length = 0;
+            self.turn_over(tail)?;
         }
-        if let Err(error) = tail.file.write_all(batch) {
+        if let Err(error) = tail.file.write_all(bytes) {
             tail.dirty = tail.file.set_len(tail.length).is_err();
-            return Err(failed(tail)(error));
+            return Err(LedgerError::file("write", &tail.path)(error));
         }
-        tail.length += batch.len() as u64;
+        tail.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Begins the next segment, once the last one is on disk.
+    fn turn_over(&self, tail: &mut Tail) -> Result<(), LedgerError> {
+        if let Err(error) = (self.sync_file)(&tail.file) {
+            tail.suspect = true;
+            return Err(LedgerError::file("sync", &tail.path)(error));
+        }
+        tail.synced = (tail.length, tail.tree.clone());
+        let path = segment::path(&self.folder, tail.tree.size());
+        let file = open(&path)?;
+        sync_folder(&segment::folder(&self.folder))?;
+        (tail.file, tail.path, tail.length) = (file, path, 0);
+        tail.synced.0 = 0;
+        Ok(())
+    }
+
+    /// Writes what is not known to be on disk a second time, where it already stands,
+    /// and puts it there. It is read back from memory or disk and believed only when
+    /// it hashes to what was written.
+    fn write_anew(&self, tail: &mut Tail) -> Result<(), LedgerError> {
+        let failed = LedgerError::file("read back", &tail.path);
+        let (start, mut tree) = tail.synced.clone();
+        let mut lines = Lines::open(&tail.path, start)?;
+        let mut bytes = Vec::new();
+        while start + (bytes.len() as u64) < tail.length {
+            let Some(line) = lines.next()?.filter(|line| line.complete) else { break };
+            tree.push(leaf_hash(&line.entry));
+            bytes.extend_from_slice(&line.entry);
+            bytes.push(b'\n');
+        }
+        if tree != tail.tree {
+            return Err(failed(io::Error::other("it is not what was written")));
+        }
+        let file = OpenOptions::new().write(true).open(&tail.path);
+        file.and_then(|file| file.write_all_at(&bytes, start).and_then(|()| (self.sync_file)(&file)))
+            .map_err(LedgerError::file("write", &tail.path))?;
+        tail.suspect = false;
+        tail.synced = (tail.length, tree);
         Ok(())
     }
 
     /// Puts everything written so far on disk, and says how many entries that is.
     pub(crate) fn sync(&self) -> Result<u64, LedgerError> {
-        let (file, path, written) = {
-            let tail = lock(&self.tail);
-            let file = tail.file.try_clone().map_err(LedgerError::file("sync", &tail.path))?;
-            (file, tail.path.clone(), tail.tree.size())
+        let _one = lock(&self.syncing);
+        let (path, length, tree) = {
+            let mut tail = lock(&self.tail);
+            if tail.suspect {
+                let result = self.write_anew(&mut tail);
+                self.failing.store(result.is_err(), Ordering::Release);
+                return result.map(|()| tail.tree.size());
+            }
+            (tail.path.clone(), tail.length, tail.tree.clone())
         };
         // Outside the lock: a slow disk must not stop others from writing behind it.
-        match file.sync_data() {
-            Ok(()) => Ok(written),
+        // With a handle of its own: a failure is told once for each handle, and the
+        // one that turns segments over must not take it away from this one.
+        let file = OpenOptions::new().write(true).open(&path);
+        let result = file.and_then(|file| (self.sync_file)(&file)).map_err(LedgerError::file("sync", &path));
+        let mut tail = lock(&self.tail);
+        match result {
+            Ok(()) => {
+                let size = tree.size();
+                if tail.path == path && tail.synced.0 < length {
+                    tail.synced = (length, tree);
+                }
+                Ok(size)
+            }
             Err(error) => {
+                tail.suspect = true;
                 self.failing.store(true, Ordering::Release);
-                Err(LedgerError::file("sync", &path)(error))
+                Err(error)
             }
         }
     }
@@ -210,13 +353,15 @@ impl Writer {
         self.written.load(Ordering::Acquire)
     }
 
-    /// The tree over all entries in the file, and the hash of the last.
-    pub(crate) fn tree(&self) -> (Tree, Hash) {
+    /// Everything that is to be known of the entries in the file.
+    pub(crate) fn bookmark(&self) -> Bookmark {
         let tail = lock(&self.tail);
-        (tail.tree.clone(), tail.previous)
+        let mut open = lock(&self.head).open.clone();
+        open.split_off(&tail.tree.size());
+        Bookmark { tree: tail.tree.clone(), previous: tail.previous, open }
     }
 
-    /// Whether the last write failed.
+    /// Whether the last write or sync failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Acquire)
     }
@@ -234,4 +379,133 @@ fn open(path: &Path) -> Result<File, LedgerError> {
 /// Makes a new file's name survive a power cut.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), LedgerError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(LedgerError::file("sync", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
+
+    use super::*;
+
+    thread_local! {
+        /// Syncs that fail before one succeeds again, on this thread.
+        static FAILURES: Cell<u32> = const { Cell::new(0) };
+    }
+
+    fn failing_sync(_: &File) -> io::Result<()> {
+        match FAILURES.get() {
+            0 => Ok(()),
+            left => {
+                FAILURES.set(left - 1);
+                Err(io::Error::other("the disk is gone"))
+            }
+        }
+    }
+
+    struct World {
+        folder: tempfile::TempDir,
+        writer: Writer,
+    }
+
+    impl World {
+        fn new(segment_bytes: u64) -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            fs::create_dir(segment::folder(folder.path())).expect("created");
+            let segment = segment::path(folder.path(), 0);
+            let end = End { tree: Tree::default(), previous: [0; 32], segment, length: 0, open: Open::new() };
+            let writer = Writer::new(folder.path(), segment_bytes, end, failing_sync).expect("opens");
+            Self { folder, writer }
+        }
+
+        fn append(&self, text: &str) -> Result<(), LedgerError> {
+            self.writer.write(&self.writer.place(&format!("\"x\":\"{text}\""), None)?)
+        }
+
+        /// Every entry in the files, told by its text, and the root over them.
+        fn entries(&self) -> (Vec<String>, Hash) {
+            let (mut texts, mut tree) = (Vec::new(), Tree::default());
+            for (_, path) in segment::list(self.folder.path()).expect("readable") {
+                let mut lines = Lines::open(&path, 0).expect("opens");
+                while let Some(line) = lines.next().expect("readable") {
+                    assert!(line.complete);
+                    tree.push(leaf_hash(&line.entry));
+                    let entry = String::from_utf8(line.entry).expect("text");
+                    texts.extend(entry.split('"').nth_back(1).map(str::to_owned));
+                }
+            }
+            (texts, tree.root())
+        }
+    }
+
+    #[test]
+    fn a_failed_sync_is_not_forgotten_by_the_next() {
+        let world = World::new(1 << 20);
+        world.append("a").expect("written");
+        FAILURES.set(3);
+        assert!(world.writer.sync().is_err());
+        assert!(world.writer.is_failing());
+        assert!(world.append("b").is_err(), "nothing is taken that could not be kept");
+        assert!(world.writer.sync().is_err());
+        assert_eq!(world.writer.sync().ok(), Some(1), "what was there is written anew");
+        assert!(!world.writer.is_failing());
+        world.append("c").expect("written");
+        assert_eq!(
+            world.entries(),
+            (vec!["a".to_owned(), "c".to_owned()], world.writer.bookmark().tree.root())
+        );
+    }
+
+    #[test]
+    fn what_the_system_dropped_is_not_called_kept() {
+        let world = World::new(1 << 20);
+        world.append("a").expect("written");
+        FAILURES.set(1);
+        assert!(world.writer.sync().is_err());
+        // The page came back from disk as it was before.
+        let path = segment::path(world.folder.path(), 0);
+        let zeros = vec![0; fs::read(&path).expect("readable").len()];
+        fs::write(&path, zeros).expect("written");
+        assert!(world.writer.sync().is_err());
+        assert!(world.append("b").is_err());
+    }
+
+    #[test]
+    fn a_segment_is_left_only_when_it_is_on_disk() {
+        let world = World::new(1);
+        world.append("a").expect("written");
+        FAILURES.set(2);
+        assert!(world.append("b").is_err(), "the sync of the first segment fails");
+        assert!(world.append("b").is_err(), "and so does writing it anew");
+        world.append("b").expect("written");
+        assert_eq!(segment::list(world.folder.path()).expect("readable").len(), 2);
+        assert_eq!(
+            world.entries(),
+            (vec!["a".to_owned(), "b".to_owned()], world.writer.bookmark().tree.root())
+        );
+    }
+
+    #[test]
+    fn a_place_in_a_failed_batch_is_never_called_written() {
+        let world = World::new(1);
+        world.append("a").expect("written");
+        let early = world.writer.place("\"x\":\"early\"", None).expect("placed");
+        let late = world.writer.place("\"x\":\"late\"", None).expect("placed");
+        FAILURES.set(1);
+        assert!(world.writer.write(&early).is_err());
+        // Another entry takes the number that `late` had, and is written.
+        world.append("b").expect("written");
+        assert!(world.writer.write(&late).is_err());
+        assert!(late.result().is_some_and(|result| result.is_err()));
+        assert_eq!(world.entries().0, ["a", "b"]);
+    }
+
+    #[test]
+    fn an_entry_that_no_reader_would_take_is_refused() {
+        let world = World::new(1 << 20);
+        let long = "x".repeat(segment::LONGEST_ENTRY);
+        assert!(matches!(world.append(&long), Err(LedgerError::TooLarge(_))));
+        world.append("a").expect("written");
+        assert_eq!(world.entries().0, ["a"]);
+    }
 }

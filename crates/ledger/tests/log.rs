@@ -71,7 +71,7 @@ fn decide(ledger: &Ledger, clock: &Fixed, at: usize, terminal: bool) -> Result<T
     let text = format!(r#"{{"n":{at},"token":"hush"}}"#);
     let arguments = Document::parse(Bytes::from(text), &Limits::default()).expect("valid");
     let client = ClientLabel { name: "test".to_owned(), version: "1".to_owned() };
-    ledger.decide(&DecisionRecord {
+    let ticket = ledger.decide(&DecisionRecord {
         call: CallId::new(clock.now(), clock),
         received: clock.now(),
         operation: "tools/call",
@@ -100,7 +100,9 @@ fn decide(ledger: &Ledger, clock: &Fixed, at: usize, terminal: bool) -> Result<T
         limits: &[],
         trace_id: None,
         terminal: terminal.then_some((Outcome::Denied, 5, None)),
-    })
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(ledger.before_dispatch(&ticket)).map(|()| ticket)
 }
 
 fn outcome(outcome: Outcome) -> OutcomeRecord<'static> {
@@ -121,7 +123,7 @@ fn call(ledger: &Ledger, clock: &Fixed, at: usize) {
     let denied = at % 3 == 2;
     let ticket = decide(ledger, clock, at, denied).expect("written");
     if !denied {
-        ledger.settle(ticket, &outcome(Outcome::Success)).expect("written");
+        ledger.settle(ticket, &outcome(Outcome::Success)).expect("recorded");
     }
 }
 
@@ -136,6 +138,8 @@ fn what_was_written_is_verified_queried_and_continued() {
     let rows = ledger.query(&Filter { limit: 100, ..Filter::default() }).expect("rows");
     assert_eq!(rows.len(), 31);
     assert!(rows.windows(2).all(|pair| pair[0].seq > pair[1].seq), "newest first");
+    assert!(rows.windows(2).all(|pair| pair[0].seq != pair[1].seq + 1 || pair[0].prev == pair[1].hash));
+    assert!(rows.iter().all(|row| row.call.len() == 36 && row.args.is_some() && row.layer == "rules"));
     assert_eq!(rows.iter().filter(|row| row.outcome.as_deref() == Some("denied")).count(), 10);
     assert!(rows.iter().all(|row| !row.args.as_deref().unwrap_or_default().contains("hush")));
     let even = Filter { servers: vec!["even".to_owned()], limit: 100, ..Filter::default() };
@@ -242,6 +246,7 @@ fn open_decisions_are_closed_as_unknown_once() {
     {
         let (ledger, _) = world.open();
         call(&ledger, &world.clock, 0);
+        ledger.flush().expect("written");
         let open = decide(&ledger, &world.clock, 1, false).expect("written");
         call(&ledger, &world.clock, 2);
         copy_folder(&world.path(), &copy.path().join("log"));
@@ -266,6 +271,7 @@ fn a_torn_end_is_set_aside_wherever_it_was_torn() {
     for at in 0..3 {
         call(&ledger, &world.clock, at);
     }
+    ledger.flush().expect("written");
     let ended = fs::read(world.segments().remove(0)).expect("readable");
     let torn = decide(&ledger, &world.clock, 3, true).expect("written");
     let whole = fs::read(world.segments().remove(0)).expect("readable");
@@ -345,17 +351,22 @@ fn a_log_that_cannot_be_written_refuses_loses_nothing_and_comes_back() {
     let (ledger, _) =
         Ledger::open(options, Arc::clone(&world.clock) as Arc<dyn Clock>, &*world.clock).expect("opens");
     call(&ledger, &world.clock, 0);
-    let obstacle = world.path().join("segments/00000000000000000002.log");
+    ledger.flush().expect("written");
+    let open = decide(&ledger, &world.clock, 1, false).expect("written");
+    let obstacle = world.path().join("segments/00000000000000000003.log");
     fs::create_dir(&obstacle).expect("created");
-    for at in 1..4 {
+    ledger.settle(open, &outcome(Outcome::Success)).expect("kept");
+    for at in 2..5 {
         assert!(decide(&ledger, &world.clock, at, false).is_err());
         assert!(ledger.healthy().is_err());
+        assert!(ledger.flush().is_err());
     }
     fs::remove_dir(&obstacle).expect("removed");
     assert!(ledger.healthy().is_ok(), "it comes back by itself");
-    call(&ledger, &world.clock, 4);
+    call(&ledger, &world.clock, 6);
     let rows = ledger.query(&Filter { limit: 100, ..Filter::default() }).expect("rows");
-    assert_eq!(rows.len(), 2, "what was refused is not in the log");
+    let outcomes: Vec<_> = rows.iter().filter_map(|row| row.outcome.as_deref()).collect();
+    assert_eq!(outcomes, ["success"; 3], "what was refused is not in the log, what happened is");
     drop(ledger);
     assert_eq!(world.verdict(), Ok(()));
 }

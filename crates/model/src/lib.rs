@@ -12,6 +12,7 @@ pub mod id;
 pub mod json;
 pub mod operation;
 pub mod outcome;
+pub mod seal;
 pub mod secret;
 pub mod time;
 
@@ -22,5 +23,6 @@ pub use decision::{Decision, Layer, Verdict};
 pub use id::{CallId, ServerId};
 pub use operation::{CapabilityKind, Operation};
 pub use outcome::Outcome;
+pub use seal::{Seal, SealError};
 pub use secret::Secret;
 pub use time::Timestamp;

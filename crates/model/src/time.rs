@@ -3,8 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Date, OffsetDateTime, UtcDateTime};
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,23 +48,37 @@ impl Timestamp {
     }
 }
 
-/// RFC 3339 in UTC with exactly six decimals: `2026-11-21T10:00:00.000000Z`,
-/// so that texts sort as times do.
+impl Timestamp {
+    /// RFC 3339 in UTC with exactly six decimals: `2026-11-21T10:00:00.000000Z`,
+    /// so that texts sort as times do.
+    pub fn to_ascii(self) -> [u8; 27] {
+        let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        let date = Date::from_julian_day(
+            i32::try_from(seconds / 86_400).unwrap_or(0) + UtcDateTime::UNIX_EPOCH.to_julian_day(),
+        );
+        let date = date.expect("bounded to the year 9999 on the way in");
+        let of_day = seconds % 86_400;
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        let mut put = |at: std::ops::Range<usize>, mut number: u64| {
+            for digit in text[at].iter_mut().rev() {
+                *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+                number /= 10;
+            }
+        };
+        put(0..4, u64::from(date.year().unsigned_abs()));
+        put(5..7, u64::from(u8::from(date.month())));
+        put(8..10, u64::from(date.day()));
+        put(11..13, of_day / 3_600);
+        put(14..16, of_day / 60 % 60);
+        put(17..19, of_day % 60);
+        put(20..26, micros);
+        text
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000)
-            .expect("bounded to the year 9999 on the way in");
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            at.microsecond()
-        )
+        f.write_str(std::str::from_utf8(&self.to_ascii()).expect("digits are ASCII"))
     }
 }
 
@@ -92,6 +106,9 @@ mod tests {
             ("2026-11-21T11:00:00.25+01:00", Some("2026-11-21T10:00:00.250000Z")),
             ("2026-11-21", Some("2026-11-21T00:00:00.000000Z")),
             ("2024-02-29T23:59:59.999999Z", Some("2024-02-29T23:59:59.999999Z")),
+            ("1970-01-01", Some("1970-01-01T00:00:00.000000Z")),
+            ("2000-12-31T09:08:07.060504Z", Some("2000-12-31T09:08:07.060504Z")),
+            ("9999-12-31T23:59:59.999999Z", Some("9999-12-31T23:59:59.999999Z")),
             ("1969-12-31T23:59:59Z", None),
             ("yesterday", None),
             ("", None),

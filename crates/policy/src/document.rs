@@ -103,7 +103,9 @@ fn context(out: &mut String, context: &Context<'_>) {
     }
     out.push_str("\",\"origin\":");
     push_string(out, context.origin);
-    write!(out, ",\"time\":\"{}\"}}", context.time).expect("a String takes everything");
+    out.push_str(",\"time\":\"");
+    out.push_str(std::str::from_utf8(&context.time.to_ascii()).unwrap_or_default());
+    out.push_str("\"}");
 }
 
 fn limits(out: &mut String, limits: &[(String, u64)]) {

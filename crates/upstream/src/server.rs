@@ -199,9 +199,14 @@ impl Server {
     }
 
     async fn link(self: &Arc<Self>) -> Result<Arc<Link>, UpstreamError> {
-        if let Some(link) = self.open_link() {
-            return Ok(link);
+        match self.open_link() {
+            Some(link) => Ok(link),
+            // On the heap: rare, and larger than all the rest of a call.
+            None => Box::pin(self.link_anew()).await,
         }
+    }
+
+    async fn link_anew(self: &Arc<Self>) -> Result<Arc<Link>, UpstreamError> {
         if self.is_retired.load(Ordering::Acquire) {
             return Err(self.unavailable());
         }

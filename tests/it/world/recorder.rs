@@ -114,7 +114,7 @@ impl Recorder {
     }
 
     /// Offers these tools, saying nothing.
-    pub fn offer(&self, tools: &[&str]) {
+    pub fn offer_only(&self, tools: &[&str]) {
         *self.state.tools.lock().expect("not poisoned") =
             tools.iter().map(|tool| (*tool).to_owned()).collect();
     }
@@ -131,6 +131,11 @@ impl Recorder {
     /// Lets one call of `wait` go on.
     pub fn release(&self) {
         self.state.gate.add_permits(1);
+    }
+
+    /// Offers one more tool. One named `hang` never answers.
+    pub fn offer(&self, tool: &str) {
+        self.state.tools.lock().expect("not poisoned").push(tool.to_owned());
     }
 
     /// Forgets what was received.
@@ -215,6 +220,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     }
     if message["id"].is_null() {
         return Ok(status(StatusCode::ACCEPTED));
+    }
+    if message["method"] == "tools/call" && message["params"]["name"] == "hang" {
+        std::future::pending::<()>().await;
     }
     let modern = message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"].is_string();
     let unknown = json!({"error": {"code": -32601, "message": "Method not found"}});

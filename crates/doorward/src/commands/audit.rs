@@ -33,7 +33,8 @@ const LOG_EXAMPLES: &str = "\
 Examples:
   doorward audit log --limit 50
   doorward audit log --consumer agent-1 --server github --tool 'delete_*' --status denied
-  doorward audit log --from 2026-11-20T08:00:00Z --to 2026-11-21 --domain corp.example --json";
+  doorward audit log --from 2026-11-20T08:00:00Z --to 2026-11-21 --domain corp.example --json
+  doorward audit log --limit 1 --full --json";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -98,6 +99,9 @@ pub struct Log {
     /// Only records before this sequence number: where the last page ended
     #[arg(long)]
     before: Option<u64>,
+    /// Show whole arguments and results, where they were kept (`audit.capture: full`)
+    #[arg(long)]
+    full: bool,
 }
 
 /// Arguments of `audit verify`.
@@ -150,7 +154,10 @@ pub(super) fn run(
         Command::Log(arguments) => {
             let filter =
                 Filter { limit: arguments.limit, before: arguments.before, ..arguments.selection.filter() };
-            let rows = Index::open_caught_up(&folder)?.query(&filter)?;
+            let mut rows = Index::open_caught_up(&folder)?.query(&filter)?;
+            if arguments.full {
+                reveal(&mut rows, &folder, &loaded.config.audit.key_dir, world)?;
+            }
             print(&rows, arguments.selection.json, world)?;
             Ok(Exit::Done)
         }
@@ -176,6 +183,15 @@ pub(super) fn run(
         }
         Command::Tail(selection) => tail(&folder, selection, world),
     }
+}
+
+/// Puts into rows what was kept of their calls, sealed, apart from the log.
+fn reveal(rows: &mut [CallRow], folder: &Path, keys: &Path, world: &Surroundings<'_>) -> anyhow::Result<()> {
+    let sealer = doorward_vault::open(keys, world.random)?;
+    for row in rows {
+        row.reveal(folder, &sealer)?;
+    }
+    Ok(())
 }
 
 fn print(rows: &[CallRow], json: bool, world: &mut Surroundings<'_>) -> anyhow::Result<()> {
@@ -285,23 +301,25 @@ struct Shown {
 }
 
 impl Shown {
-    /// Everything that has ended by now.
-    fn now(index: &Index) -> anyhow::Result<Self> {
+    /// Everything that has ended by now, where nothing before `since` is under way.
+    fn now(index: &Index, since: u64) -> anyhow::Result<Self> {
         let newest = index.query(&Filter { limit: 1, ..Filter::default() })?;
         let until = newest.first().map_or(0, |row| row.seq + 1);
         // Asked for second: what begins in between is looked at the next time.
         let outcomes = vec!["pending".to_owned()];
-        let open = index.query(&Filter { outcomes, before: Some(until), limit: ALL, ..Filter::default() })?;
+        let (since, before) = (Some(since), Some(until));
+        let open = index.query(&Filter { outcomes, since, before, limit: ALL, ..Filter::default() })?;
         Ok(Self { until, under_way: open.iter().map(|row| row.seq).collect() })
     }
 }
 
 fn tail(folder: &Path, selection: &Selection, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let index = Index::open_caught_up(folder)?;
-    let mut shown = Shown::now(&index)?;
+    let mut shown = Shown::now(&index, 0)?;
     loop {
         std::thread::sleep(PACE);
-        let now = Shown::now(&index)?;
+        let since = shown.under_way.first().copied().unwrap_or(shown.until);
+        let now = Shown::now(&index, since)?;
         let between = |since, before| Filter {
             since: Some(since),
             before: Some(before),

@@ -26,7 +26,11 @@ const NOT_YET: [(&str, Severity, &str); 21] = [
     ("tenants", Severity::Warning, "tenants are not supported yet: there is one"),
     ("webhooks", Severity::Warning, "webhooks are not supported yet: nothing is sent"),
     ("exports", Severity::Warning, "exports are not supported yet: nothing is exported"),
-    ("telemetry", Severity::Warning, "telemetry is not supported yet: nothing is sent"),
+    (
+        "telemetry",
+        Severity::Warning,
+        "telemetry is set up by the variables of OpenTelemetry: OTEL_EXPORTER_OTLP_ENDPOINT",
+    ),
     ("oauth", Severity::Error, "OAuth for clients is not supported yet"),
     ("vault", Severity::Error, "other stores of secrets are not supported yet"),
     ("audit.retentionDays", Severity::Warning, "records are not removed yet: they are kept for ever"),

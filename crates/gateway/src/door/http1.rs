@@ -124,18 +124,29 @@ async fn post(
     {
         return subscribe(&gateway, &caller, &incoming, message, can_stream);
     }
-    let outlives_client = incoming.era() == Era::Legacy;
     if !incoming.streams {
-        let mut pending = Pending::new(Box::pin(gateway.answer(caller, incoming, None)), outlives_client);
+        let mut pending = work(gateway, caller, incoming, None);
         return respond(std::future::poll_fn(|cx| pending.poll(cx)).await);
     }
     let (notify, mut notifications) = mpsc::channel(NOTIFICATIONS);
-    let mut pending = Pending::new(Box::pin(gateway.answer(caller, incoming, Some(notify))), outlives_client);
+    let mut pending = work(gateway, caller, incoming, Some(notify));
     tokio::select! {
         biased;
         Some(first) = notifications.recv() => event_stream(Body::Call(Box::new(CallStream::new(pending, notifications, first)))),
         reply = std::future::poll_fn(|cx| pending.poll(cx)) => respond(reply),
     }
+}
+
+/// Sets a call in motion. Apart, so that its state is made on the heap at once and no
+/// request has to move it about.
+fn work(
+    gateway: Arc<Gateway>,
+    caller: Arc<Caller>,
+    incoming: receive::Incoming,
+    notify: Option<mpsc::Sender<Bytes>>,
+) -> Pending {
+    let outlives_client = incoming.era() == Era::Legacy;
+    Pending::new(Box::pin(gateway.answer(caller, incoming, notify)), outlives_client)
 }
 
 /// Opens a `subscriptions/listen` stream.

@@ -15,6 +15,8 @@ use crate::pipeline::Asked;
 use crate::record;
 
 const READ: &str = "audit.read";
+/// Lets a caller see whole arguments and results, where they were kept.
+const READ_PAYLOADS: &str = "audit.payload.read";
 const DEFAULT_LIMIT: i64 = 50;
 const MAX_LIMIT: i64 = 1_000;
 
@@ -81,7 +83,15 @@ pub(super) async fn log(asked: &Asked<'_>, arguments: Option<Value<'_>>) -> Resu
         filter.status = Some(status);
     }
     filter.limit = usize::try_from(limit).unwrap_or(50);
-    let rows = read(asked, move |ledger| ledger.query(&filter)).await?;
+    let payloads = asked.caller.has_scope(READ_PAYLOADS);
+    let rows = read(asked, move |ledger| {
+        let mut rows = ledger.query(&filter)?;
+        if payloads {
+            rows.iter_mut().try_for_each(|row| ledger.reveal(row))?;
+        }
+        Ok(rows)
+    })
+    .await?;
     let rows: Vec<_> = rows.iter().map(doorward_ledger::CallRow::to_json).collect();
     Ok(pretty(&serde_json::Value::Array(rows)))
 }

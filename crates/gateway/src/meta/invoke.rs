@@ -106,7 +106,9 @@ async fn walk(gateway: &Arc<Gateway>, asked: &Asked<'_>, incoming: &Incoming) ->
     let Ok(Message::Request(request)) = Message::read(&incoming.document) else {
         return Err("it is no request".to_owned());
     };
-    let inner =
+    let mut inner =
         Asked::new(gateway, asked.caller, incoming, request, None).map_err(|_| "its metadata".to_owned())?;
+    // The request written for the occasion has no metadata; the caller's names the trace.
+    inner.trace.clone_from(&asked.trace);
     Ok(pipeline::call(inner, Operation::ToolsCall).await)
 }

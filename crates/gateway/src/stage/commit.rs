@@ -1,6 +1,6 @@
 //! Stage 7 of 8: the decision is recorded, before anything leaves the gateway.
 
-use doorward_ledger::{Ledger, Ticket};
+use doorward_ledger::{Ledger, LedgerError, Ticket};
 use doorward_model::Outcome;
 
 use crate::record;
@@ -22,6 +22,14 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Waits until the decision stands in the log.
+    async fn written(&self) -> Result<(), LedgerError> {
+        match &self.ticket {
+            Some(ticket) => self.ledger.before_dispatch(ticket).await,
+            None => Ok(()),
+        }
+    }
+
     /// Takes the ticket to settle it.
     pub(crate) fn take(&mut self) -> Option<Ticket> {
         self.ticket.take()
@@ -41,17 +49,22 @@ impl Drop for Entry {
 
 /// Writes the decision.
 pub(crate) async fn commit(admitted: Admitted<'_>) -> Result<Ready<'_>, Box<Refused<'_>>> {
-    let ledger = admitted.permitted().resolved().asked().gateway.ledger.clone();
+    let asked = admitted.permitted().resolved().asked();
+    let ledger = asked.gateway.ledger.clone();
+    if let Some(span) = &asked.span {
+        span.decided(&admitted.permitted().ruling().decision);
+    }
     let written = record::decision(admitted.permitted(), |record| ledger.decide(record));
     let permitted = admitted.into_permitted();
     let ticket = match written {
         Ok(ticket) => ticket,
         Err(error) => return Err(permitted.into_refused(Refusal::Unrecorded(error))),
     };
-    if let Err(error) = ledger.before_dispatch(&ticket).await {
-        return Err(permitted.into_refused(Refusal::Unrecorded(error)));
+    let entry = Entry { ledger, ticket: Some(ticket) };
+    match entry.written().await {
+        Ok(()) => Ok(Ready { permitted, entry }),
+        Err(error) => Err(permitted.into_refused(Refusal::Unrecorded(error))),
     }
-    Ok(Ready { permitted, entry: Entry { ledger, ticket: Some(ticket) } })
 }
 
 impl<'a> Ready<'a> {

@@ -60,11 +60,14 @@ pub(crate) async fn resolve(
     {
         // A server that cannot be reached is no reason to refuse here: the verdict
         // does not depend on it, and the call will fail by itself.
-        catalogs::ensure(asked.gateway, &server.id).await;
+        Box::pin(catalogs::ensure(asked.gateway, &server.id)).await;
         asked.snapshot = asked.gateway.snapshot();
     }
     let target = own_name(&asked, &server, &named);
     let capability = asked.snapshot.registry.named(&server.id, named.kind, &target).cloned();
+    if let Some(span) = &asked.span {
+        span.placed(&server.id, capability.as_ref());
+    }
     Ok(Resolved {
         asked,
         operation,

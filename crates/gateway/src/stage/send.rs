@@ -21,7 +21,15 @@ pub(crate) struct Answered<'a> {
 
 /// Relays the call to its server and waits.
 pub(crate) async fn send(ready: Ready<'_>) -> Answered<'_> {
-    let answer = relay(ready.permitted().resolved()).await;
+    let resolved = ready.permitted().resolved();
+    let span = resolved.asked().span.as_ref();
+    if let Some(span) = span {
+        span.sent();
+    }
+    let answer = relay(resolved).await;
+    if let Some(span) = span {
+        span.answered();
+    }
     Answered { ready, answer }
 }
 

@@ -69,6 +69,9 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let duration = gateway.clock.elapsed().saturating_sub(asked.incoming.started);
     let tool = resolved.capability().map_or("", |capability| &capability.name);
     gateway.metrics.call(Some(&resolved.server().id), tool, Verdict::Allow, ended.outcome);
+    if let Some(span) = &asked.span {
+        span.ended(ended.outcome, ended.code);
+    }
     let overhead = duration.saturating_sub(upstream);
     gateway.metrics.timing(&resolved.server().id, overhead.as_secs_f64(), upstream.as_secs_f64());
     let Some(ticket) = ticket else { return ended.settled };
@@ -87,7 +90,7 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     // withheld, because the caller would take it for a recorded one.
     match durable.and(gateway.ledger.settle(ticket, &outcome)) {
         Ok(()) => ended.settled,
-        Err(error) => Settled::Failed(unrecorded(&error)),
+        Err(error) => Settled::Failed(unrecorded(asked, &error)),
     }
 }
 
@@ -96,6 +99,8 @@ struct Ended {
     outcome: Outcome,
     settled: Settled,
     error: Option<String>,
+    /// The code of the error that the server answered with.
+    code: Option<i32>,
     /// What the record digests and, where so configured, keeps.
     recorded: Option<Bytes>,
 }
@@ -129,7 +134,13 @@ fn ended(answer: &Answer, scrub: impl Fn(Bytes) -> Bytes, operation: Operation, 
                 }
             }
         };
-        return Ended { outcome, settled: Settled::Result(adapted), error: None, recorded: Some(raw) };
+        return Ended {
+            outcome,
+            settled: Settled::Result(adapted),
+            error: None,
+            code: None,
+            recorded: Some(raw),
+        };
     }
     let Some(error) = root.get("error") else {
         return broken("the server's answer holds neither result nor error", asked, operation);
@@ -149,6 +160,7 @@ fn ended(answer: &Answer, scrub: impl Fn(Bytes) -> Bytes, operation: Operation, 
     Ended {
         outcome: Outcome::UpstreamError,
         error: Some(format!("{code}: {message}")),
+        code: Some(code),
         settled: Settled::Failed(failure),
         recorded: Some(raw),
     }
@@ -172,6 +184,7 @@ fn broken(text: &str, asked: &Asked<'_>, operation: Operation) -> Ended {
         outcome: Outcome::UpstreamError,
         settled: unavailable(text, asked.era(), operation),
         error: Some(text.to_owned()),
+        code: None,
         recorded: None,
     }
 }
@@ -182,7 +195,8 @@ fn failed(error: &UpstreamError, era: Era, operation: Operation) -> Ended {
         _ => Outcome::UpstreamError,
     };
     let text = error.to_string();
-    Ended { outcome, settled: unavailable(&text, era, operation), error: Some(text), recorded: None }
+    let settled = unavailable(&text, era, operation);
+    Ended { outcome, settled, error: Some(text), code: None, recorded: None }
 }
 
 /// A tool call fails in words that a model can act on; everything else as an error.
@@ -204,8 +218,12 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
         }
         Refusal::Unknown(decision) | Refusal::Denied(decision) => (decision.clone(), Outcome::Denied),
         Refusal::Limited { decision, .. } => (decision.clone(), Outcome::RateLimited),
-        Refusal::Unrecorded(error) => return Settled::Failed(unrecorded(error)),
+        Refusal::Unrecorded(error) => return Settled::Failed(unrecorded(&refused.asked, error)),
     };
+    if let Some(span) = &refused.asked.span {
+        span.decided(&decision);
+        span.ended(outcome, None);
+    }
     let recorded = record::refusal(&refused, &decision, outcome, micros(duration), |record| {
         gateway.ledger.decide(record)
     });
@@ -215,10 +233,10 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
     gateway.metrics.call(server, tool, decision.verdict, outcome);
     let ticket = match recorded {
         Ok(ticket) => ticket,
-        Err(error) => return Settled::Failed(unrecorded(&error)),
+        Err(error) => return Settled::Failed(unrecorded(&refused.asked, &error)),
     };
     if let Err(error) = gateway.ledger.before_answer(&ticket).await {
-        return Settled::Failed(unrecorded(&error));
+        return Settled::Failed(unrecorded(&refused.asked, &error));
     }
     let record = refused.asked.call.to_string();
     match refused.refusal {
@@ -226,7 +244,7 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
         Refusal::Unknown(_) => Settled::Unknown(unknown(&refused)),
         Refusal::Limited { retry_after, .. } => Settled::Limited { decision, record, retry_after },
         Refusal::Denied(_) => Settled::Denied { decision, record },
-        Refusal::Unrecorded(error) => Settled::Failed(unrecorded(&error)),
+        Refusal::Unrecorded(error) => Settled::Failed(unrecorded(&refused.asked, &error)),
     }
 }
 
@@ -242,7 +260,10 @@ fn unknown(refused: &Refused<'_>) -> RpcError {
     }
 }
 
-fn unrecorded(error: &LedgerError) -> RpcError {
+fn unrecorded(asked: &Asked<'_>, error: &LedgerError) -> RpcError {
+    if let Some(span) = &asked.span {
+        span.unrecorded();
+    }
     tracing::error!(target: "doorward::ledger", %error, "a call is refused because it cannot be recorded");
     RpcError {
         code: error::INTERNAL,

@@ -1,14 +1,23 @@
 //! What the index answers with.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use doorward_model::{CallId, Seal};
 use rusqlite::Row;
 use serde_json::{Value, json};
 
+use super::columns::{Column, Entry};
 use super::filter::Status;
+use crate::canonical::push_hex;
+use crate::error::LedgerError;
+use crate::merkle::leaf_hash;
+use crate::payload;
+use crate::segment::Places;
 
 /// The columns that [`CallRow::read`] expects, in order.
-pub(super) const COLUMNS: &str = "seq, call, time, person, agent, grant_id, consumer, client, server, target, operation, origin, verdict, reasons, layer, rule, outcome, duration_us, upstream_us, error, dlp, args, fingerprint, trace, prev, hash";
+pub(super) const COLUMNS: &str = "seq, segment, offset, outcome, duration_us, upstream_us, error, dlp";
 
 /// One call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +44,10 @@ pub struct CallRow {
     pub upstream_us: Option<u64>,
     pub error: Option<String>,
     pub dlp: String,
+    /// The preview; once revealed, what was kept of the arguments.
     pub args: Option<String>,
+    /// Once revealed, what was kept of the result.
+    pub response: Option<String>,
     pub fingerprint: Option<String>,
     pub trace: Option<String>,
     pub prev: String,
@@ -43,36 +55,60 @@ pub struct CallRow {
 }
 
 impl CallRow {
-    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let reasons: String = row.get(13)?;
+    pub(super) fn read(row: &Row<'_>, places: &mut Places) -> Result<Self, LedgerError> {
+        let entry = Entry::read(places.read(row.get(1)?, row.get(2)?)?);
+        let maybe = |column| entry.text(column).map(Cow::into_owned);
+        let text = |column| maybe(column).unwrap_or_default();
+        let mut hash = String::new();
+        push_hex(&mut hash, &leaf_hash(entry.bytes()));
         Ok(Self {
             seq: row.get(0)?,
-            call: row.get(1)?,
-            time: row.get(2)?,
-            person: row.get(3)?,
-            agent: row.get(4)?,
-            grant: row.get(5)?,
-            consumer: row.get(6)?,
-            client: row.get(7)?,
-            server: row.get(8)?,
-            target: row.get(9)?,
-            operation: row.get(10)?,
-            origin: row.get(11)?,
-            verdict: row.get(12)?,
-            reasons: serde_json::from_str(&reasons).unwrap_or_default(),
-            layer: row.get(14)?,
-            rule: row.get(15)?,
-            outcome: row.get(16)?,
-            duration_us: row.get(17)?,
-            upstream_us: row.get(18)?,
-            error: row.get(19)?,
-            dlp: row.get(20)?,
-            args: row.get(21)?,
-            fingerprint: row.get(22)?,
-            trace: row.get(23)?,
-            prev: row.get(24)?,
-            hash: row.get(25)?,
+            call: text(Column::Call),
+            time: text(Column::Time),
+            person: maybe(Column::Person),
+            agent: maybe(Column::Agent),
+            grant: text(Column::Grant),
+            consumer: text(Column::Consumer),
+            client: maybe(Column::Client),
+            server: maybe(Column::Server),
+            target: text(Column::Target),
+            operation: text(Column::Operation),
+            origin: text(Column::Origin),
+            verdict: text(Column::Verdict),
+            reasons: entry
+                .value(Column::Reasons)
+                .and_then(|reasons| serde_json::from_str(&reasons.json()).ok())
+                .unwrap_or_default(),
+            layer: text(Column::Layer),
+            rule: maybe(Column::Rule),
+            outcome: row.get(3)?,
+            duration_us: row.get(4)?,
+            upstream_us: row.get(5)?,
+            error: row.get(6)?,
+            dlp: row.get(7)?,
+            args: entry
+                .value(Column::Arguments)
+                .and_then(|arguments| arguments.get("preview")?.text())
+                .map(Cow::into_owned),
+            response: None,
+            fingerprint: maybe(Column::Fingerprint),
+            trace: maybe(Column::Trace),
+            prev: text(Column::Previous),
+            hash,
         })
+    }
+
+    /// Puts in what was kept of the call apart from the log. It shows what the caller
+    /// sent and received: ask first whether the reader may see it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Payload`] where it was altered or sealed with another key.
+    pub fn reveal(&mut self, log: &Path, seal: &dyn Seal) -> Result<(), LedgerError> {
+        let Some(call) = CallId::parse(&self.call) else { return Ok(()) };
+        let kept = payload::read(log, seal, call)?;
+        self.args = kept.arguments.or(self.args.take());
+        self.response = kept.result;
+        Ok(())
     }
 
     /// The older word for the end of the call.
@@ -95,7 +131,7 @@ impl CallRow {
             "serverId": self.server.as_deref().unwrap_or("unknown"),
             "tool": self.target,
             "args": self.args.as_deref().unwrap_or("{}"),
-            "response": "",
+            "response": self.response.as_deref().unwrap_or(""),
             "latencyMs": self.latency_ms(),
             "status": self.status().as_str(),
             "error": self.error.as_ref().or(self.reasons.first()),

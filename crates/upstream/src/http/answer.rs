@@ -53,7 +53,8 @@ impl Exchange<'_> {
                 Content::Json => {
                     self.json(body).await.map(|document| Outcome::Answered(document, status.as_u16()))
                 }
-                Content::EventStream => self.stream(body, status).await,
+                // On the heap: several times the size of all that a plain answer needs.
+                Content::EventStream => Box::pin(self.stream(body, status)).await,
                 Content::Other => {
                     body.release().await;
                     Err(self.broken("it accepted a request without answering it"))

@@ -97,7 +97,7 @@ impl Legacy {
         let mut lost = 0;
         loop {
             let slot = self.slot(call.affinity)?;
-            let session = slot.session.get_or_try_init(|| self.open_session(call.affinity)).await?;
+            let session = slot.session.get_or_try_init(|| Box::pin(self.open_session(call.affinity))).await?;
             match self.within(&slot, session, call).await? {
                 Within::Answered(document, status) => {
                     if call.method == "resources/subscribe" {

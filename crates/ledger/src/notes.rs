@@ -1,0 +1,245 @@
+//! Files of checkpoints: signed notes one behind the other, a blank line after each.
+//!
+//! They are only ever appended to. The end of one may be torn, by a crash or a full
+//! disk; it is mended before anything is put behind it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::Checkpoint;
+use crate::error::LedgerError;
+
+/// The checkpoints of a log, in its folder.
+pub(crate) fn own(log: &Path) -> PathBuf {
+    log.join("checkpoints")
+}
+
+/// A note as it stands in a file. What is none comes out as it is and will not open.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub text: String,
+    /// The line it begins on, counted from 1.
+    pub line: u64,
+    /// Where it begins, in bytes.
+    pub start: u64,
+    /// Whether the blank line behind it is there.
+    pub ended: bool,
+}
+
+/// Reads notes one after another, in memory bounded by the longest.
+pub(crate) struct Notes<R> {
+    reader: R,
+    line: u64,
+    at: u64,
+}
+
+/// No note is longer.
+const LONGEST: usize = 1 << 16;
+/// How much of the end of a file is looked at for the last checkpoints.
+const RECENT: u64 = 1 << 16;
+
+impl Notes<io::Take<BufReader<File>>> {
+    /// Reads a file as long as it is now; `None` where there is none.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>, LedgerError> {
+        let Some((file, length)) = existing(path)? else { return Ok(None) };
+        Ok(Some(Self::new(BufReader::new(file).take(length))))
+    }
+}
+
+impl<R: BufRead> Notes<R> {
+    fn new(reader: R) -> Self {
+        Self { reader, line: 0, at: 0 }
+    }
+
+    /// The next note; `None` at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Note>> {
+        let (line, start) = (self.line + 1, self.at);
+        let mut text = Vec::new();
+        let (mut ended, mut signed) = (false, false);
+        while text.len() < LONGEST {
+            let from = text.len();
+            let left = (LONGEST - from) as u64;
+            if (&mut self.reader).take(left).read_until(b'\n', &mut text)? == 0 {
+                break;
+            }
+            self.line += 1;
+            // A blank line behind a signature ends a note; one before it is part of it.
+            if signed && text[from..] == *b"\n" {
+                text.truncate(from);
+                self.at += 1;
+                ended = true;
+                break;
+            }
+            signed = text[from..].starts_with("— ".as_bytes()) && text.ends_with(b"\n");
+        }
+        if text.is_empty() {
+            return Ok(None);
+        }
+        self.at += text.len() as u64;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok(Some(Note { text, line, start, ended }))
+    }
+}
+
+/// The last checkpoints of a log, as far as they are signed with its key.
+///
+/// # Errors
+/// [`LedgerError::OtherKey`] when there are some and none is.
+pub(crate) fn recent(log: &Path, verifier: &str) -> Result<Vec<Checkpoint>, LedgerError> {
+    let path = own(log);
+    let Some((mut file, length)) = existing(&path)? else { return Ok(Vec::new()) };
+    let from = length.saturating_sub(RECENT);
+    file.seek(SeekFrom::Start(from)).map_err(LedgerError::file("read", &path))?;
+    let mut notes = Notes::new(BufReader::new(file).take(length - from));
+    let (mut found, mut seen) = (Vec::new(), 0);
+    while let Some(note) = notes.next().map_err(LedgerError::file("read", &path))? {
+        seen += u64::from(note.ended);
+        found.extend(Checkpoint::open(&note.text, verifier));
+    }
+    if found.is_empty() && seen > 0 {
+        return Err(LedgerError::OtherKey(path));
+    }
+    Ok(found)
+}
+
+/// Puts right what a crash left at the end of a file: a whole note gets the line end
+/// that it lacks, the beginning of one is cut off.
+pub(crate) fn mend(path: &Path, verifier: &str) -> Result<(), LedgerError> {
+    let Some((mut file, length)) = existing(path)? else { return Ok(()) };
+    let from = length.saturating_sub(RECENT);
+    let failed = |error| LedgerError::file("read", path)(error);
+    file.seek(SeekFrom::Start(from)).map_err(failed)?;
+    let mut notes = Notes::new(BufReader::new(file).take(length - from));
+    let mut last = None;
+    while let Some(note) = notes.next().map_err(failed)? {
+        last = Some(note);
+    }
+    let Some(note) = last.filter(|note| !note.ended) else { return Ok(()) };
+    if Checkpoint::open(&note.text, verifier).is_some() {
+        return append(path, if note.text.ends_with('\n') { "\n" } else { "\n\n" });
+    }
+    let file = OpenOptions::new().write(true).open(path);
+    file.and_then(|file| file.set_len(from + note.start)).map_err(LedgerError::file("cut", path))
+}
+
+/// Appends `text` and puts it on disk. What is written of it when that fails is cut
+/// off again.
+pub(crate) fn append(path: &Path, text: &str) -> Result<(), LedgerError> {
+    let failed = |error| LedgerError::file("write", path)(error);
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(|error| {
+        // Where not even that works, the next start mends it.
+        let _ = file.set_len(length);
+        failed(error)
+    })
+}
+
+fn existing(path: &Path) -> Result<Option<(File, u64)>, LedgerError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LedgerError::file("open", path)(error)),
+    };
+    let length = file.metadata().map_err(LedgerError::file("read", path))?.len();
+    Ok(Some((file, length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::Ed25519KeyPair;
+    use doorward_model::Timestamp;
+
+    use super::*;
+    use crate::checkpoint::verifier_key;
+
+    struct World {
+        folder: tempfile::TempDir,
+        key: Ed25519KeyPair,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
+            let key = Ed25519KeyPair::from_pkcs8(document.as_ref()).expect("a key");
+            Self { folder: tempfile::tempdir().expect("a folder"), key }
+        }
+
+        fn sign(&self, size: u64) -> String {
+            Checkpoint::new("log", size, [1; 32], Timestamp::from_micros(5)).sign(&self.key)
+        }
+
+        fn verifier(&self) -> String {
+            verifier_key("log", &self.key)
+        }
+
+        fn path(&self) -> PathBuf {
+            own(self.folder.path())
+        }
+
+        fn sizes(&self) -> Vec<u64> {
+            let found = recent(self.folder.path(), &self.verifier()).expect("readable");
+            found.into_iter().map(|checkpoint| checkpoint.size).collect()
+        }
+    }
+
+    #[test]
+    fn notes_are_told_apart_in_a_file() {
+        let world = World::new();
+        let (first, second) = (world.sign(1), world.sign(2));
+        let file = format!("{first}\n{second}\n");
+        let mut notes = Notes::new(file.as_bytes());
+        let mut found = Vec::new();
+        while let Some(note) = notes.next().expect("readable") {
+            found.push(note);
+        }
+        let start = first.len() as u64 + 1;
+        assert_eq!(
+            found,
+            [
+                Note { text: first, line: 1, start: 0, ended: true },
+                Note { text: second, line: 8, start, ended: true },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_torn_end_is_mended_wherever_it_was_torn() {
+        let world = World::new();
+        let first = world.sign(1) + "\n";
+        let whole = format!("{first}{}\n", world.sign(2));
+        for length in first.len()..whole.len() {
+            fs::write(world.path(), &whole.as_bytes()[..length]).expect("written");
+            mend(&world.path(), &world.verifier()).expect("mended");
+            append(&world.path(), &(world.sign(3) + "\n")).expect("appended");
+            let kept = length + 2 >= whole.len();
+            assert_eq!(world.sizes(), if kept { vec![1, 2, 3] } else { vec![1, 3] }, "torn at {length}");
+            let text = fs::read_to_string(world.path()).expect("text");
+            assert_eq!(text.len(), first.len() * if kept { 3 } else { 2 });
+        }
+    }
+
+    #[test]
+    fn the_last_checkpoints_of_a_long_file_are_found_at_its_end() {
+        let world = World::new();
+        let many: String = (1..=2_000).map(|size| world.sign(size) + "\n").collect();
+        fs::write(world.path(), &many).expect("written");
+        let sizes = world.sizes();
+        assert!(sizes.len() < 1_000 && sizes.last() == Some(&2_000));
+        mend(&world.path(), &world.verifier()).expect("nothing to mend");
+        assert_eq!(fs::read_to_string(world.path()).expect("text"), many);
+    }
+
+    #[test]
+    fn checkpoints_of_another_key_are_no_checkpoints_of_ours() {
+        let (world, other) = (World::new(), World::new());
+        fs::write(world.path(), other.sign(4) + "\n").expect("written");
+        let found = recent(world.folder.path(), &world.verifier());
+        assert!(matches!(found, Err(LedgerError::OtherKey(_))));
+    }
+}

@@ -1,0 +1,459 @@
+//! What the callers of the log and its two threads share: one thread puts entries on
+//! disk and signs checkpoints, the other keeps the index behind them.
+
+use std::borrow::Cow;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use doorward_model::{CallId, Clock, Outcome, Random};
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::Notify;
+
+use crate::anchors::Anchors;
+use crate::canonical;
+use crate::checkpoint::{self, Checkpoint};
+use crate::ends::{End, Ends};
+use crate::error::LedgerError;
+use crate::index::Index;
+use crate::keys::Keys;
+use crate::notes;
+use crate::options::{Durability, Options};
+use crate::payload::{Part, Payloads};
+use crate::record::{EventRecord, OutcomeRecord};
+use crate::recover::{self, Open, Recovery};
+use crate::writer::{Place, Writer};
+
+/// An open log.
+pub(crate) struct Shared {
+    pub options: Options,
+    pub keys: Keys,
+    pub payloads: Option<Payloads>,
+    clock: Arc<dyn Clock>,
+    writer: Writer,
+    anchors: Anchors,
+    ends: Ends,
+    /// Calls that were decided and have not ended, and those of them, and of the
+    /// refused ones, that wait for the disk.
+    in_flight: AtomicUsize,
+    waiting: AtomicUsize,
+    /// Entries that are on disk.
+    synced: AtomicU64,
+    sync_failed: Mutex<Option<LedgerError>>,
+    progress: Notify,
+    /// Somebody wants a sync that has not begun.
+    wanted: AtomicBool,
+    /// Outcomes wait to be written.
+    ended: AtomicBool,
+    closing: AtomicBool,
+    sync_thread: Mutex<Option<thread::Thread>>,
+    /// Held while a checkpoint is made, so that they stand in order.
+    signing: Mutex<()>,
+    index: Mutex<Index>,
+    _lock: File,
+}
+
+const PUBLIC_KEY: &str = "ledger.pub";
+/// How often a relaxed log is synced.
+const RELAXED_SYNC: Duration = Duration::from_millis(100);
+/// How long a sync waits for company, for each entry that the one before it had: a
+/// disk takes many entries as cheaply as one. Once every call under way waits for the
+/// disk, there is no company to wait for.
+const GATHER_PER_ENTRY: Duration = Duration::from_micros(50);
+/// The longest it waits.
+const GATHER_AT_MOST: Duration = Duration::from_millis(3);
+/// A call leaves two entries; more than a few are more than one caller.
+const ALONE: u64 = 3;
+/// How long outcomes wait for company.
+const ENDS_PACE: Duration = Duration::from_millis(5);
+/// How often the index follows the log by itself.
+const INDEX_PACE: Duration = Duration::from_millis(250);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Opens the log and closes what the last process left open.
+    pub(crate) fn open(
+        options: Options,
+        clock: Arc<dyn Clock>,
+        random: &dyn Random,
+    ) -> Result<(Arc<Self>, Recovery), LedgerError> {
+        let folder = options.folder.clone();
+        let lock = lock_folder(&options)?;
+        let seal = options.seal.clone();
+        if options.captures_payloads() && seal.is_none() {
+            return Err(LedgerError::NoSeal);
+        }
+        let keys = Keys::open(&options.keys, random)?;
+        let verifier = checkpoint::verifier_key(&options.origin, &keys.signing);
+        let signed = notes::recent(&folder, &verifier)?;
+        publish(&options, &verifier)?;
+        notes::mend(&notes::own(&folder), &verifier)?;
+        let promised = signed.into_iter().map(|checkpoint| (checkpoint.size, checkpoint.root)).collect();
+        let found = recover::recover(&folder, &promised)?;
+        let (entries, head) = (found.end.tree.size(), found.end.previous);
+        let open = found.end.open.clone();
+        let writer = Writer::new(&folder, options.segment_bytes, found.end, File::sync_data)?;
+        let shared = Arc::new(Self {
+            keys,
+            payloads: seal.map(|seal| Payloads::new(&folder, seal)),
+            clock,
+            writer,
+            anchors: Anchors::new(&options.anchors, &verifier),
+            ends: Ends::default(),
+            in_flight: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            synced: AtomicU64::new(entries),
+            sync_failed: Mutex::new(None),
+            progress: Notify::new(),
+            wanted: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            sync_thread: Mutex::new(None),
+            signing: Mutex::new(()),
+            index: Mutex::new(Index::open(&folder, entries, &head)?),
+            options,
+            _lock: lock,
+        });
+        shared.close_open_decisions(&open)?;
+        let recovery = Recovery { entries, closed: open.into_keys().collect(), cut_bytes: found.cut_bytes };
+        Ok((shared, recovery))
+    }
+
+    /// Gives a decision its place; `waits` for an outcome, or not.
+    pub(crate) fn decide(&self, rest: &str, waits: Option<CallId>) -> Result<Place, LedgerError> {
+        self.writer.place(rest, waits)
+    }
+
+    /// A call is under way until what this returns is dropped.
+    pub(crate) fn under_way(self: &Arc<Self>) -> UnderWay {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+
+    /// Waits until the entry in this place is in the file.
+    ///
+    /// Where other calls are under way, those that are ready to go on get their places
+    /// first, so that one write takes all of them.
+    pub(crate) async fn written(&self, place: &Place) -> Result<(), LedgerError> {
+        if place.result().is_none() && self.in_flight.load(Ordering::Relaxed) > 1 {
+            tokio::task::yield_now().await;
+        }
+        self.writer.write(place)?;
+        self.want_sync();
+        Ok(())
+    }
+
+    /// Takes the outcome of a decision; it is written soon.
+    pub(crate) fn settle(
+        &self,
+        of: Place,
+        call: CallId,
+        record: &OutcomeRecord<'_>,
+        kept: bool,
+    ) -> Result<(), LedgerError> {
+        let mut rest = String::with_capacity(384);
+        canonical::outcome(&mut rest, (of.sequence, call), self.clock.now(), record, kept);
+        self.ends.push(End { of, rest });
+        if self.closing.load(Ordering::Acquire) {
+            return self.write_ends();
+        }
+        // A relaxed log has a pace of its own.
+        if self.options.durability != Durability::Relaxed && !self.ended.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Writes everything that waits in memory.
+    pub(crate) fn flush(&self) -> Result<(), LedgerError> {
+        self.write_ends()?;
+        self.writer.flush()
+    }
+
+    fn write_ends(&self) -> Result<(), LedgerError> {
+        let _one = lock(&self.ends.writing);
+        self.ends.write(&self.writer)
+    }
+
+    /// Writes something that is no call.
+    pub(crate) fn event(&self, record: &EventRecord<'_>) -> Result<(), LedgerError> {
+        let mut rest = String::with_capacity(256);
+        canonical::event(&mut rest, record);
+        let place = self.writer.place(&rest, None)?;
+        self.writer.write(&place)?;
+        self.want_sync();
+        Ok(())
+    }
+
+    /// Keeps a part of a call apart from the log.
+    pub(crate) fn keep<'a>(
+        &self,
+        call: CallId,
+        part: Part,
+        text: impl FnOnce() -> Cow<'a, str>,
+    ) -> Result<(), LedgerError> {
+        self.payloads.as_ref().ok_or(LedgerError::NoSeal)?.keep(call, part, &text())
+    }
+
+    /// Whether the log can be written; after a failure, tried anew.
+    pub(crate) fn healthy(&self) -> Result<(), LedgerError> {
+        if self.writer.is_failing() {
+            let now = self.clock.now();
+            let reason = "the log can be written again";
+            self.event(&EventRecord { kind: "recovered", time: now, reason, ..EventRecord::default() })?;
+            self.write_ends()?;
+            return self.sync_once();
+        }
+        let failed = lock(&self.sync_failed).is_some();
+        if failed { self.sync_once() } else { Ok(()) }
+    }
+
+    /// Waits until the entry with this number is on disk.
+    pub(crate) async fn on_disk(&self, sequence: u64) -> Result<(), LedgerError> {
+        if self.synced.load(Ordering::Acquire) > sequence {
+            return Ok(());
+        }
+        let waiting = Waiting::enter(self);
+        if waiting.is_last() {
+            self.wake();
+        }
+        loop {
+            if self.synced.load(Ordering::Acquire) > sequence {
+                return Ok(());
+            }
+            let mut progress = std::pin::pin!(self.progress.notified());
+            progress.as_mut().enable();
+            // Once more, now that no progress can be missed.
+            if self.synced.load(Ordering::Acquire) > sequence {
+                return Ok(());
+            }
+            if let Some(error) = &*lock(&self.sync_failed) {
+                return Err(error.clone());
+            }
+            if self.closing.load(Ordering::Acquire) {
+                return self.sync_once();
+            }
+            self.want_sync();
+            progress.await;
+        }
+    }
+
+    /// Takes into the index what was written so far.
+    pub(crate) fn follow(&self) -> Result<(), LedgerError> {
+        self.flush()?;
+        let written = self.writer.written();
+        lock(&self.index).follow(written)
+    }
+
+    /// Lets both threads end after one last round.
+    pub(crate) fn begin_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Signs the tree over everything written, once that is on disk; says how many
+    /// entries that is.
+    pub(crate) fn checkpoint(&self) -> Result<u64, LedgerError> {
+        let _one = lock(&self.signing);
+        let bookmark = {
+            // Between two outcomes, not in the middle of them.
+            let _none = lock(&self.ends.writing);
+            self.writer.bookmark()
+        };
+        if let Some(payloads) = &self.payloads {
+            payloads.sync()?;
+        }
+        self.sync_once()?;
+        let size = bookmark.tree.size();
+        let checkpoint = Checkpoint::new(&self.options.origin, size, bookmark.tree.root(), self.clock.now());
+        let note = checkpoint.sign(&self.keys.signing) + "\n";
+        notes::append(&notes::own(&self.options.folder), &note)?;
+        self.anchors.offer(&note);
+        bookmark.save(&self.options.folder)?;
+        Ok(size)
+    }
+
+    /// The work of the first thread.
+    pub(crate) fn sync_loop(self: &Arc<Self>) {
+        *lock(&self.sync_thread) = Some(thread::current());
+        let idle = match self.options.durability {
+            Durability::Relaxed => RELAXED_SYNC,
+            Durability::Strict | Durability::Durable => self.options.checkpoint_interval,
+        };
+        let mut signed = (0, self.clock.elapsed());
+        let mut company = 0;
+        loop {
+            let closing = self.closing.load(Ordering::Acquire);
+            if !closing {
+                self.rest(idle, company);
+            }
+            // What is asked for from here on is the next round's.
+            let only_ends = self.ended.swap(false, Ordering::AcqRel);
+            let only_ends = !self.wanted.swap(false, Ordering::AcqRel) && only_ends && !closing;
+            if let Err(error) = self.write_ends() {
+                // They are tried again the next time.
+                tracing::debug!(target: "doorward::ledger", %error, "outcomes wait for the log");
+            }
+            if only_ends {
+                continue;
+            }
+            company = self.sync_what_is_new();
+            let now = self.clock.elapsed();
+            let written = self.writer.written();
+            let due = written >= signed.0 + self.options.checkpoint_entries
+                || now.saturating_sub(signed.1) >= self.options.checkpoint_interval
+                || closing;
+            if due {
+                self.anchors.catch_up();
+            }
+            if due && written > signed.0 {
+                match self.checkpoint() {
+                    Ok(size) => signed = (size, now),
+                    Err(error) => {
+                        tracing::error!(target: "doorward::ledger", %error, "no checkpoint could be written");
+                        signed.1 = now;
+                    }
+                }
+            }
+            if closing {
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do, and a little longer for company.
+    fn rest(&self, idle: Duration, company: u64) {
+        let is_wanted = || self.wanted.load(Ordering::Acquire);
+        if !is_wanted() && !self.ended.load(Ordering::Acquire) {
+            thread::park_timeout(idle);
+        }
+        if !is_wanted() && self.ended.load(Ordering::Acquire) {
+            thread::park_timeout(ENDS_PACE);
+        }
+        if is_wanted() && company > ALONE {
+            // Nobody wakes it but the last call that can come to wait for the disk.
+            let entries = u32::try_from(company).unwrap_or(u32::MAX);
+            thread::park_timeout(GATHER_PER_ENTRY.saturating_mul(entries).min(GATHER_AT_MOST));
+        }
+    }
+
+    /// The work of the second thread.
+    pub(crate) fn index_loop(self: &Arc<Self>) {
+        loop {
+            let closing = self.closing.load(Ordering::Acquire);
+            if let Err(error) = self.follow() {
+                tracing::error!(target: "doorward::ledger", %error, "the index could not follow the log");
+            }
+            if closing {
+                return;
+            }
+            thread::park_timeout(INDEX_PACE);
+        }
+    }
+
+    /// Puts on disk what is not there yet; says how many entries that were.
+    fn sync_what_is_new(&self) -> u64 {
+        let before = self.synced.load(Ordering::Acquire);
+        let failed = lock(&self.sync_failed).is_some();
+        if (self.writer.written() > before || failed)
+            && let Err(error) = self.sync_once()
+        {
+            tracing::error!(target: "doorward::ledger", %error, "the log could not be put on disk");
+            thread::park_timeout(RELAXED_SYNC);
+        }
+        self.synced.load(Ordering::Acquire).saturating_sub(before)
+    }
+
+    fn sync_once(&self) -> Result<(), LedgerError> {
+        let result = self.writer.sync();
+        *lock(&self.sync_failed) = result.as_ref().err().cloned();
+        let result = result.map(|written| {
+            self.synced.fetch_max(written, Ordering::AcqRel);
+        });
+        self.progress.notify_waiters();
+        result
+    }
+
+    fn want_sync(&self) {
+        if self.options.durability != Durability::Relaxed && !self.wanted.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &*lock(&self.sync_thread) {
+            thread.unpark();
+        }
+    }
+
+    fn close_open_decisions(&self, open: &Open) -> Result<(), LedgerError> {
+        for (sequence, call) in open {
+            let record = OutcomeRecord {
+                outcome: Outcome::Unknown,
+                duration_us: 0,
+                upstream_us: 0,
+                bytes_in: 0,
+                bytes_out: 0,
+                upstream_status: None,
+                error: Some("the gateway stopped before the end of this call was known"),
+                dlp: "none",
+                result: None,
+            };
+            self.settle(Place::of_old(*sequence), *call, &record, false)?;
+        }
+        self.flush()
+    }
+}
+
+/// A call that was decided and has not ended.
+pub(crate) struct UnderWay(Arc<Shared>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A call that waits for the disk.
+struct Waiting<'a>(&'a Shared, usize);
+
+impl<'a> Waiting<'a> {
+    fn enter(shared: &'a Shared) -> Self {
+        Self(shared, shared.waiting.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Whether nobody else is expected to share a sync.
+    fn is_last(&self) -> bool {
+        self.1 >= self.0.in_flight.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn lock_folder(options: &Options) -> Result<File, LedgerError> {
+    let path = options.folder.join("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(LedgerError::file("open", &path))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| LedgerError::Locked(options.folder.clone()))?;
+    Ok(file)
+}
+
+/// Writes the public key where everybody who checks the log looks for it.
+fn publish(options: &Options, verifier: &str) -> Result<(), LedgerError> {
+    let path = options.folder.join(PUBLIC_KEY);
+    let text = format!("{verifier}\n");
+    if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    fs::write(&path, text).map_err(LedgerError::file("write", &path))
+}
