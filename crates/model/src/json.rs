@@ -22,6 +22,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 /// What kind of value stands at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,8 @@ struct Node {
 /// A parsed message: its bytes and where every value lies in them.
 #[derive(Clone, Debug)]
 pub struct Document {
-    bytes: Bytes,
+    /// Known to be UTF-8, so that no look at a value has to check it again.
+    text: ByteString,
     nodes: Vec<Node>,
 }
 
@@ -64,8 +66,9 @@ impl Document {
     /// # Errors
     /// [`ParseError`] with the byte offset and what is wrong there.
     pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Self, ParseError> {
-        let nodes = read::index(&bytes, limits)?;
-        Ok(Self { bytes, nodes })
+        let text = read::text(bytes)?;
+        let nodes = read::index(&text, limits)?;
+        Ok(Self { text, nodes })
     }
 
     /// The outermost value.
@@ -75,12 +78,12 @@ impl Document {
 
     /// The bytes as received.
     pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+        self.text.as_bytes()
     }
 
     /// The part of the bytes that holds `value`, sharing their memory.
     pub fn slice(&self, value: Value<'_>) -> Bytes {
-        self.bytes.slice(value.span())
+        self.text.as_bytes().slice(value.span())
     }
 }
 
@@ -108,10 +111,8 @@ impl<'a> Value<'a> {
 
     /// The value exactly as received.
     pub fn raw(self) -> &'a str {
-        // The whole document was checked to be UTF-8, and values start and end on
-        // ASCII characters, so this can only succeed; checking again is cheaper
-        // than being wrong.
-        std::str::from_utf8(&self.document.bytes[self.span()]).unwrap_or_default()
+        // Values start and end on ASCII characters, so this is always there.
+        self.document.text.get(self.span()).unwrap_or_default()
     }
 
     /// Whether this is `null`.
@@ -160,7 +161,7 @@ impl<'a> Value<'a> {
                 name.as_str().is_some_and(|name| name == key)
             } else {
                 let span = name.span();
-                self.document.bytes.get(span.start + 1..span.end.saturating_sub(1)) == Some(key.as_bytes())
+                self.document.text.get(span.start + 1..span.end.saturating_sub(1)) == Some(key)
             };
             if same {
                 return Some(value);

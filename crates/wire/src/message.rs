@@ -192,7 +192,8 @@ fn id_is_valid(id: Value<'_>) -> bool {
 /// The protocol key that `key` imitates: equal but for case, where case includes
 /// the two characters outside ASCII that fold into it (U+017F and U+212A).
 fn case_variant(key: &str) -> Option<&'static str> {
-    if key.len() > 24 {
+    // Lower case is how nearly every key is written, and no imitation.
+    if key.len() > 24 || !key.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
         return None;
     }
     let mut folded = String::with_capacity(key.len());

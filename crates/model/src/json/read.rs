@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
+use bytestring::ByteString;
+
 use super::{Kind, Node};
 
 /// Bounds on what is read.
@@ -106,17 +109,21 @@ impl fmt::Display for Problem {
 
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// Checks `bytes` and says where each value lies.
-pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, ParseError> {
+/// Checks that `bytes` are text that this reader takes.
+pub(super) fn text(bytes: Bytes) -> Result<ByteString, ParseError> {
     if u32::try_from(bytes.len()).is_err() {
         return Err(ParseError { offset: 0, problem: Problem::TooLong });
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(ParseError { offset: 0, problem: Problem::ByteOrderMark });
     }
-    if let Err(error) = std::str::from_utf8(bytes) {
-        return Err(ParseError { offset: error.valid_up_to(), problem: Problem::Utf8 });
-    }
+    ByteString::try_from(bytes)
+        .map_err(|error| ParseError { offset: error.valid_up_to(), problem: Problem::Utf8 })
+}
+
+/// Checks a text and says where each value lies.
+pub(super) fn index(text: &str, limits: &Limits) -> Result<Vec<Node>, ParseError> {
+    let bytes = text.as_bytes();
     let mut reader = Reader {
         bytes,
         at: 0,
