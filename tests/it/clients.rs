@@ -6,11 +6,11 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::world::{ALICE, World, ecosystem, program};
+use crate::world::{ALICE, World, ecosystem, program, records_in};
 
-const RULES: &str = "policies:\n  - id: staff\n    name: Staff\n    roles: [staff]\n    rules:\n      - {server: everything, tool: get-sum, action: deny}\n      - {server: everything, tool: get-env, action: hide}\n      - {action: allow}\n";
+const RULES: &str = "policies:\n  - id: staff\n    name: Staff\n    roles: [staff]\n    rules:\n      - {server: everything, tool: get-sum, action: deny}\n      - {server: everything, tool: get-env, action: hide}\n      - {server: everything, tool: echo, action: deny, conditions: [{param: message, operator: eq, value: secret}]}\n      - {action: allow}\n";
 
-async fn world() -> World {
+pub async fn world() -> World {
     let server = ecosystem::node_server("server-everything");
     World::start(
         &[],
@@ -143,29 +143,71 @@ async fn sdk_clients_walk_the_gateway_over_stdio() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_inspector_lists_and_calls() {
-    let world = world().await;
+/// Runs the inspector's command line and reads what it prints.
+async fn inspect(target: &[String], arguments: &[&str]) -> Value {
     let inspector = ecosystem::folder()
         .join("node/node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js");
-    let inspect = async |arguments: &[&str]| {
-        let output = Command::new(ecosystem::folder().join("node22/node_modules/node/bin/node"))
-            .arg(&inspector)
-            .args(["--cli", &format!("http://{}/mcp", world.address()), "--transport", "http"])
-            .args(["--header", &format!("Authorization: Bearer {ALICE}")])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .expect("the inspector starts");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        serde_json::from_str::<Value>(&text)
-            .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)))
-    };
-    let listed = inspect(&["--method", "tools/list"]).await;
+    let output = Command::new(ecosystem::folder().join("node22/node_modules/node/bin/node"))
+        .arg(&inspector)
+        .arg("--cli")
+        .args(target)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("the inspector starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    serde_json::from_str::<Value>(&text).unwrap_or_else(|error| {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        panic!("{target:?} {arguments:?}: {error}: {text}{errors}")
+    })
+}
+
+/// Lists, then makes one call that is allowed and one that is denied.
+async fn inspect_all(target: &[String], prefix: &str) {
+    let listed = inspect(target, &["--method", "tools/list"]).await;
     let names: Vec<_> = listed["tools"].as_array().expect("tools").iter().map(|tool| &tool["name"]).collect();
-    assert!(names.contains(&&json!("everything__echo")) && !names.contains(&&json!("everything__get-env")));
-    let call = ["--method", "tools/call", "--tool-name", "everything__echo", "--tool-arg", "message=hi"];
-    assert_eq!(inspect(&call).await["content"][0]["text"], "Echo: hi");
+    assert!(names.contains(&&json!(format!("{prefix}echo"))), "{names:?}");
+    assert!(!names.contains(&&json!(format!("{prefix}get-env"))), "hidden");
+    let call = async |tool: &str, arguments: &[&str]| {
+        let name = format!("{prefix}{tool}");
+        let call = ["--method", "tools/call", "--tool-name", &name, "--tool-arg"];
+        inspect(target, &[&call, arguments].concat()).await
+    };
+    assert_eq!(call("echo", &["message=hi"]).await["content"][0]["text"], "Echo: hi");
+    let denied = call("echo", &["message=secret"]).await;
+    let said = "[POLICY DENIED] Denied by policy \"Staff\": echo on everything";
+    assert_eq!((&denied["isError"], &denied["content"][0]["text"]), (&json!(true), &json!(said)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inspector_walks_the_aggregate_and_one_server_over_http() {
+    let world = world().await;
+    for (path, prefix) in [("/mcp", "everything__"), ("/mcp/everything", "")] {
+        let url = format!("http://{}{path}", world.address());
+        let header = format!("Authorization: Bearer {ALICE}");
+        let target = [url, "--transport".into(), "http".into(), "--header".into(), header];
+        inspect_all(&target, prefix).await;
+    }
+    let said: Vec<_> = world.records().iter().map(|record| record["status"].clone()).collect();
+    assert_eq!(said, ["success", "denied", "success", "denied"]);
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inspector_walks_the_gateway_over_stdio() {
+    let World { folder, running, .. } = world().await;
+    // The child holds the data directory, so the gateway of the world makes room.
+    running.stop().await;
+    let command = json!({
+        "type": "stdio", "command": program(),
+        "args": ["--config", folder.path().join("gateway.yaml"), "serve", "--stdio"],
+        "env": {"MCP_GATEWAY_API_KEY": ALICE, "PATH": std::env::var_os("PATH").unwrap_or_default().to_string_lossy()},
+    });
+    let file = folder.path().join("mcp.json");
+    std::fs::write(&file, json!({"mcpServers": {"doorward": command}}).to_string()).expect("written");
+    let target = ["--config".into(), file.display().to_string(), "--server".into(), "doorward".into()];
+    inspect_all(&target, "everything__").await;
+    let said: Vec<_> = records_in(folder.path()).iter().map(|record| record["status"].clone()).collect();
+    assert_eq!(said, ["success", "denied"]);
 }

@@ -9,12 +9,15 @@ pub mod recorder;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use doorward::runtime::{self, Running, Surroundings};
 use doorward_gateway::Gateway;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::process::Command;
 
 pub use http::{Answer, Client};
 pub use recorder::{Recorder, Speaks};
@@ -149,6 +152,58 @@ pub fn program() -> PathBuf {
     let program = folder.join("doorward");
     assert!(program.exists(), "{} is missing: run `cargo build --package doorward` first", program.display());
     program
+}
+
+/// How a run of the program ended, and what it said.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs the program with a configuration, and waits for its end.
+pub async fn doorward(config: &Path, arguments: &[&str]) -> Ran {
+    let run = Command::new(program())
+        .arg("--config")
+        .arg(config)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(Duration::from_secs(30), run).await.expect("it ends in time");
+    let output = output.expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+/// Looks again and again until `holds`; fails after ten seconds.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The records of a gateway that has ended, oldest first.
+pub fn records_in(folder: &Path) -> Vec<Value> {
+    let filter = doorward_ledger::Filter { limit: 10_000, ..Default::default() };
+    let index = doorward_ledger::Index::open_read_only(&folder.join("data/audit")).expect("an index");
+    let rows = index.query(&filter).expect("rows");
+    rows.iter().rev().map(doorward_ledger::CallRow::to_json).collect()
+}
+
+/// The entries of a log as they are kept, oldest first.
+pub fn entries(folder: &Path) -> Vec<Value> {
+    let mut entries = Vec::new();
+    for file in std::fs::read_dir(folder.join("data/audit/segments")).expect("a log").filter_map(Result::ok) {
+        let text = std::fs::read(file.path()).unwrap_or_default();
+        let lines = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+        entries.extend(lines.filter(|entry: &Value| entry["_seq"].is_u64()));
+    }
+    entries.sort_by_key(|entry| entry["_seq"].as_u64());
+    entries
 }
 
 /// The arguments of `tools/call`.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use doorward_gateway::door::{self, Listener, Peers};
+use doorward_gateway::door::{self, Listener};
 use doorward_gateway::{Gateway, Parts, Settings};
 use doorward_ledger::{EventRecord, Ledger};
 use doorward_model::{Clock, Random};
@@ -237,14 +237,9 @@ pub async fn start(config: &Path, surroundings: Surroundings) -> anyhow::Result<
     let host = (listen.host.as_str(), port.unwrap_or(listen.port));
     let address =
         host.to_socket_addrs()?.next().with_context(|| format!("`{}` is no address", listen.host))?;
-    let mut listener = Listener::bind(address, &listen.allowed_hosts, &listen.origins).await?;
+    let mut listener = Listener::bind(address).await?;
     listener.tls = listen.tls.as_ref().map(tls::load).transpose()?;
-    let (proxies, filter) = (listen.trusted_proxies, listen.ip_filter);
-    listener.peers = Peers::new(
-        move |address| proxies.iter().any(|network| network.contains(address)),
-        move |address| filter.as_ref().is_none_or(|filter| filter.admits(address)),
-    );
-    let address = listener.listener.local_addr()?;
+    let address = listener.address;
     let (stop, stopped) = signal::channel(false);
     let wait = |mut stopped: signal::Receiver<bool>| async move {
         // A sender that is gone means stop as well.

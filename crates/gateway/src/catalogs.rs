@@ -50,8 +50,10 @@ fn learn(gateway: &Arc<Gateway>, server: &ServerId, catalog: Arc<Catalog>) {
         for kind in KINDS {
             let same = known.is_some_and(|known| known.of(kind).eq(catalog.of(kind)));
             let nothing = known.is_none() && catalog.of(kind).next().is_none();
-            if !same && !nothing {
-                changed.push(kind);
+            // Resources and their templates are one list to whoever is told.
+            let told = if kind == CapabilityKind::ResourceTemplate { CapabilityKind::Resource } else { kind };
+            if !same && !nothing && !changed.contains(&told) {
+                changed.push(told);
             }
         }
         let mut catalogs = old.registry.catalogs().clone();

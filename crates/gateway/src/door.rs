@@ -10,5 +10,5 @@ mod stdio;
 pub(crate) use body::{Body, CallStream, ListenStream, Pending};
 pub use guard::Guard;
 pub use peer::Peers;
-pub use serve::{Listener, ServeError, serve};
+pub use serve::{Front, Listener, ServeError, serve};
 pub use stdio::serve_stdio;

@@ -90,10 +90,7 @@ fn base<'r>(
         origin: asked.incoming.arrival.origin,
         fingerprint: None,
         arguments: None,
-        verdict: match decision.verdict {
-            Verdict::Approve => "approval_required",
-            verdict => verdict.as_str(),
-        },
+        verdict: verdict(decision.verdict),
         reasons: &decision.reasons,
         layer: decision.layer.as_str(),
         rule: decision.rule.as_deref(),
@@ -104,5 +101,13 @@ fn base<'r>(
         limits: &[],
         trace_id: Some(&asked.trace.id),
         terminal: None,
+    }
+}
+
+/// The word for a verdict in records.
+pub(crate) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Approve => "approval_required",
+        verdict => verdict.as_str(),
     }
 }

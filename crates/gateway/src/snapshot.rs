@@ -9,9 +9,13 @@ use doorward_model::{Caller, CapabilityKind, Catalog, ServerId};
 use doorward_policy::{DefinitionFacts, PolicySet, ServerFacts};
 use doorward_registry::{Capability, Problem, Registry, Server};
 
+use crate::door::Front;
+
 /// What the configuration says, ready for use.
 #[derive(Clone)]
 pub struct Rulebook {
+    /// From where one may speak at all.
+    pub front: Arc<Front>,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
     /// The registered servers, in configuration order.

@@ -108,10 +108,13 @@ impl Gateway {
             (None, _) => true,
             (Some(_), Surface::Gateway) => false,
             (Some(server), Surface::Server(own)) if own != server => false,
-            (Some(server), _) => snapshot
-                .registry
-                .server(server.as_str())
-                .is_some_and(|server| snapshot.reaches(caller, server)),
+            (Some(server), _) => {
+                snapshot
+                    .registry
+                    .server(server.as_str())
+                    .is_some_and(|server| snapshot.reaches(caller, server))
+                    && snapshot.rulebook.policy.may_allow(caller, server)
+            }
         };
         self.streams.notify(kind, concerns);
         let message = reply::notification(changed_method(kind), None);

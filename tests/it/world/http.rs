@@ -1,13 +1,16 @@
 //! A client that can be as honest or as rude as a test wants.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request};
+use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// What came back.
@@ -166,18 +169,89 @@ impl Client {
 
     async fn try_raw(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Option<Answer> {
         let stream = TcpStream::connect(self.address).await.ok()?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
-        tokio::spawn(connection);
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = self.path.parse().expect("a path");
-        *request.headers_mut() = headers.clone();
-        let response = sender.send_request(request).await.ok()?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.ok()?.to_bytes();
-        Some(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+        exchange(stream, method, &self.path, headers, body).await
     }
+
+    /// Opens a stream of events.
+    pub async fn events(&self, method: Method, body: &Value) -> Events {
+        let mut headers = self.headers();
+        insert(&mut headers, "accept", "application/json, text/event-stream");
+        if self.revision == MODERN {
+            insert(&mut headers, "mcp-method", body["method"].as_str().unwrap_or_default());
+        }
+        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        let stream = TcpStream::connect(self.address).await.expect("connected");
+        let response = send(stream, method, &self.path, &headers, body).await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Events { body: response.into_body(), text: String::new() }
+    }
+}
+
+/// A stream of events, read as it comes.
+pub struct Events {
+    body: Incoming,
+    text: String,
+}
+
+impl Events {
+    /// The next message; fails after ten seconds.
+    pub async fn next(&mut self) -> Value {
+        let next = tokio::time::timeout(Duration::from_secs(10), self.read());
+        next.await.expect("the next event comes in time")
+    }
+
+    /// The methods of the next `count` messages.
+    pub async fn methods(&mut self, count: usize) -> Vec<String> {
+        let mut methods = Vec::new();
+        for _ in 0..count {
+            methods.push(self.next().await["method"].as_str().expect("a method").to_owned());
+        }
+        methods
+    }
+
+    async fn read(&mut self) -> Value {
+        loop {
+            while let Some((line, rest)) = self.text.split_once('\n') {
+                let (line, rest) = (line.to_owned(), rest.to_owned());
+                self.text = rest;
+                if let Some(data) = line.strip_prefix("data: ") {
+                    return serde_json::from_str(data).expect("JSON");
+                }
+            }
+            let frame = self.body.frame().await.expect("the stream is open").expect("it is whole");
+            self.text += &String::from_utf8_lossy(frame.data_ref().expect("data"));
+        }
+    }
+}
+
+/// Sends one request on a connection, and reads the answer.
+pub async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: Method,
+    path: &str,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Option<Answer> {
+    let (parts, body) = send(stream, method, path, headers, body).await?.into_parts();
+    let body = body.collect().await.ok()?.to_bytes();
+    Some(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+}
+
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: Method,
+    path: &str,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Option<Response<Incoming>> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().expect("a path");
+    *request.headers_mut() = headers.clone();
+    sender.send_request(request).await.ok()
 }
 
 pub fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {

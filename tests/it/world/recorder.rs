@@ -2,16 +2,20 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Which era the server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,10 @@ struct State {
     speaks: Speaks,
     tools: Mutex<Vec<String>>,
     received: Mutex<Vec<Received>>,
+    /// The open streams for news; `None` where the server offers none.
+    streams: Mutex<Option<Vec<UnboundedSender<Bytes>>>>,
+    /// What calls of `wait` wait for.
+    gate: Semaphore,
 }
 
 /// What every recorder offers unless told otherwise.
@@ -57,6 +65,8 @@ impl Recorder {
             speaks,
             tools: Mutex::new(TOOLS.map(str::to_owned).to_vec()),
             received: Mutex::default(),
+            streams: Mutex::default(),
+            gate: Semaphore::new(0),
         });
         let serving = Arc::clone(&state);
         tokio::spawn(async move {
@@ -92,6 +102,37 @@ impl Recorder {
         self.received().iter().filter_map(called).collect()
     }
 
+    /// From now on the server says that it announces changes.
+    pub fn announces(&self) {
+        *self.state.streams.lock().expect("not poisoned") = Some(Vec::new());
+    }
+
+    /// How many streams for its news are open.
+    pub fn listeners(&self) -> usize {
+        let streams = self.state.streams.lock().expect("not poisoned");
+        streams.iter().flatten().filter(|stream| !stream.is_closed()).count()
+    }
+
+    /// Offers these tools, saying nothing.
+    pub fn offer_only(&self, tools: &[&str]) {
+        *self.state.tools.lock().expect("not poisoned") =
+            tools.iter().map(|tool| (*tool).to_owned()).collect();
+    }
+
+    /// Says on every open stream that its list of tools changed.
+    pub fn say_tools_changed(&self) {
+        let message = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+        for stream in self.state.streams.lock().expect("not poisoned").iter().flatten() {
+            // A stream that has ended hears nothing.
+            let _ = stream.send(format!("data: {message}\n\n").into());
+        }
+    }
+
+    /// Lets one call of `wait` go on.
+    pub fn release(&self) {
+        self.state.gate.add_permits(1);
+    }
+
     /// Offers one more tool. One named `hang` never answers.
     pub fn offer(&self, tool: &str) {
         self.state.tools.lock().expect("not poisoned").push(tool.to_owned());
@@ -103,7 +144,44 @@ impl Recorder {
     }
 }
 
-async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+/// What the server says: a message, or news as they come.
+struct Said {
+    whole: Option<Bytes>,
+    news: Option<UnboundedReceiver<Bytes>>,
+}
+
+impl From<Bytes> for Said {
+    fn from(bytes: Bytes) -> Self {
+        Self { whole: (!bytes.is_empty()).then_some(bytes), news: None }
+    }
+}
+
+impl Body for Said {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(bytes) = self.whole.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        let Some(news) = &mut self.news else { return Poll::Ready(None) };
+        news.poll_recv(cx).map(|next| next.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+/// Opens a stream for news, if the server has any.
+fn listen(state: &State, first: Bytes) -> Option<Response<Said>> {
+    let (sender, news) = unbounded_channel();
+    state.streams.lock().expect("not poisoned").as_mut()?.push(sender);
+    let mut response = Response::new(Said { whole: Some(first), news: Some(news) });
+    response.headers_mut().insert("content-type", "text/event-stream".parse().expect("a header"));
+    Some(response)
+}
+
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Said>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let authorization = parts
@@ -118,10 +196,28 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
     state.received.lock().expect("not poisoned").push(Received { headers, body: body.clone() });
+    let legacy = state.speaks == Speaks::Legacy;
+    if parts.method == Method::GET
+        && legacy
+        && let Some(stream) = listen(&state, Bytes::from_static(b":\n\n"))
+    {
+        return Ok(stream);
+    }
     if parts.method != Method::POST {
         return Ok(status(StatusCode::METHOD_NOT_ALLOWED));
     }
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if message["method"] == "subscriptions/listen" && !legacy {
+        let params = json!({"notifications": message["params"]["notifications"], "_meta": {"io.modelcontextprotocol/subscriptionId": message["id"]}});
+        let first =
+            json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params});
+        if let Some(stream) = listen(&state, format!("data: {first}\n\n").into()) {
+            return Ok(stream);
+        }
+    }
+    if message["method"] == "tools/call" && message["params"]["name"] == "wait" {
+        state.gate.acquire().await.expect("never closed").forget();
+    }
     if message["id"].is_null() {
         return Ok(status(StatusCode::ACCEPTED));
     }
@@ -139,7 +235,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     };
     reply["jsonrpc"] = json!("2.0");
     reply["id"] = message["id"].clone();
-    let mut response = Response::new(Full::new(Bytes::from(reply.to_string())));
+    let mut response = Response::new(Said::from(Bytes::from(reply.to_string())));
     if reply["error"].is_object() && modern != (state.speaks == Speaks::Modern) {
         *response.status_mut() = StatusCode::BAD_REQUEST;
     }
@@ -151,23 +247,25 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     Ok(response)
 }
 
-fn status(code: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::new()));
+fn status(code: StatusCode) -> Response<Said> {
+    let mut response = Response::new(Said::from(Bytes::new()));
     *response.status_mut() = code;
     response
 }
 
 fn reply(state: &State, message: &Value, authorization: &str) -> Value {
     let modern = state.speaks == Speaks::Modern;
+    let announces = state.streams.lock().expect("not poisoned").is_some();
+    let tools = if announces { json!({"listChanged": true}) } else { json!({}) };
     let mut result = match message["method"].as_str().unwrap_or_default() {
         "initialize" => json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": {"tools": {}, "resources": {}, "prompts": {}},
+            "capabilities": {"tools": tools, "resources": {}, "prompts": {}},
             "serverInfo": {"name": "recorder", "version": "1"},
         }),
         "server/discover" => json!({
             "supportedVersions": ["2026-07-28"],
-            "capabilities": {"tools": {}, "resources": {}, "prompts": {}},
+            "capabilities": {"tools": tools, "resources": {}, "prompts": {}},
             "ttlMs": 0,
             "cacheScope": "private",
         }),
@@ -188,11 +286,12 @@ fn reply(state: &State, message: &Value, authorization: &str) -> Value {
             json!({"messages": [{"role": "user", "content": {"type": "text", "text": "review it"}}]})
         }
         "tools/call" => {
+            let failed = message["params"]["name"] == "fail";
             let text = match message["params"]["name"].as_str() {
                 Some("leak") => format!("I was sent {authorization}!"),
                 _ => message["params"]["arguments"].to_string(),
             };
-            json!({"content": [{"type": "text", "text": text}]})
+            json!({"content": [{"type": "text", "text": text}], "isError": failed})
         }
         _ => return json!({"error": {"code": -32601, "message": "Method not found"}}),
     };

@@ -1,5 +1,6 @@
 //! `doorward audit`: what the log says, and whether it holds.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub enum Command {
     /// Check every hash, the order and the signed checkpoints
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Verify),
-    /// Print records as they come, until Ctrl-C
+    /// Print records as calls end, until Ctrl-C
     #[command(after_help = "Examples:\n  doorward audit tail\n  doorward audit tail --status denied --json")]
     Tail(Selection),
 }
@@ -70,7 +71,7 @@ pub struct Selection {
     /// allow, deny, hide or approval_required
     #[arg(long)]
     verdict: Vec<String>,
-    /// success, tool_error, upstream_error, timeout, cancelled, denied, rate_limited, unknown
+    /// success, tool_error, upstream_error, timeout, cancelled, denied, rate_limited, unknown, pending
     #[arg(long)]
     outcome: Vec<String>,
     /// What guardrails did
@@ -288,16 +289,50 @@ fn legacy(path: &Path, json: bool, world: &mut Surroundings<'_>) -> anyhow::Resu
 
 /// How often the index is looked at.
 const PACE: Duration = Duration::from_millis(300);
+/// More than there can be to print at one look.
+const ALL: usize = usize::MAX;
+
+/// What of the log has been printed.
+struct Shown {
+    /// Everything before this entry has been, save what is under way.
+    until: u64,
+    /// Calls under way before it; each is printed when it ends.
+    under_way: BTreeSet<u64>,
+}
+
+impl Shown {
+    /// Everything that has ended by now, where nothing before `since` is under way.
+    fn now(index: &Index, since: u64) -> anyhow::Result<Self> {
+        let newest = index.query(&Filter { limit: 1, ..Filter::default() })?;
+        let until = newest.first().map_or(0, |row| row.seq + 1);
+        // Asked for second: what begins in between is looked at the next time.
+        let outcomes = vec!["pending".to_owned()];
+        let (since, before) = (Some(since), Some(until));
+        let open = index.query(&Filter { outcomes, since, before, limit: ALL, ..Filter::default() })?;
+        Ok(Self { until, under_way: open.iter().map(|row| row.seq).collect() })
+    }
+}
 
 fn tail(folder: &Path, selection: &Selection, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
-    let index = Index::open_read_only(folder)?;
-    let newest = index.query(&Filter { limit: 1, ..Filter::default() })?;
-    let mut seen = newest.first().map_or(0, |row| row.seq + 1);
+    let index = Index::open_caught_up(folder)?;
+    let mut shown = Shown::now(&index, 0)?;
     loop {
-        let filter = Filter { since: Some(seen), limit: 10_000, ..selection.filter() };
-        let rows = index.query(&filter)?;
-        for row in rows.iter().rev() {
-            seen = row.seq + 1;
+        std::thread::sleep(PACE);
+        let since = shown.under_way.first().copied().unwrap_or(shown.until);
+        let now = Shown::now(&index, since)?;
+        let between = |since, before| Filter {
+            since: Some(since),
+            before: Some(before),
+            limit: ALL,
+            ..selection.filter()
+        };
+        let mut rows = Vec::new();
+        for ended in shown.under_way.difference(&now.under_way) {
+            rows.extend(index.query(&between(*ended, ended + 1))?);
+        }
+        let news = index.query(&between(shown.until, now.until))?;
+        rows.extend(news.into_iter().rev().filter(|row| !now.under_way.contains(&row.seq)));
+        for row in &rows {
             if selection.json {
                 writeln!(world.out, "{}", row.to_json())?;
             } else {
@@ -305,6 +340,6 @@ fn tail(folder: &Path, selection: &Selection, world: &mut Surroundings<'_>) -> a
             }
         }
         world.out.flush()?;
-        std::thread::sleep(PACE);
+        shown = now;
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use doorward_gateway::Rulebook;
+use doorward_gateway::door::{Front, Guard, Peers};
 use doorward_identity::Authenticator;
 use doorward_limit::{Limiter, Per, RateLimit};
 use doorward_policy::{Options, PolicySet, RegoSource};
@@ -15,6 +16,7 @@ use super::Surroundings;
 use super::fetch::Fetcher;
 use super::trial;
 use crate::config::limits::{Limits, Period};
+use crate::config::listen::Listen;
 use crate::config::policies::{Action, Operator, RolePolicy};
 use crate::config::rego::{Mode, RegoPolicy};
 use crate::config::{Config, servers};
@@ -47,6 +49,7 @@ impl Builder {
         let clock = Arc::clone(&self.surroundings.clock);
         let authenticator = Authenticator::new(config.auth.settings(), clock, Some(fetcher))?;
         Ok(Rulebook {
+            front: Arc::new(front(&config.listen)),
             authenticator: Arc::new(authenticator),
             servers: config.servers.iter().map(registered).collect(),
             policy: Arc::new(self.policy(config)?),
@@ -98,6 +101,17 @@ impl Builder {
         let limiter = Arc::new(Limiter::new(rates(limits)?, Arc::clone(&self.surroundings.clock)));
         self.limiter = Some((told, Arc::clone(&limiter)));
         Ok(limiter)
+    }
+}
+
+fn front(listen: &Listen) -> Front {
+    let (proxies, filter) = (listen.trusted_proxies.clone(), listen.ip_filter.clone());
+    Front {
+        guard: Guard::new(&listen.allowed_hosts, &listen.origins),
+        peers: Peers::new(
+            move |address| proxies.iter().any(|network| network.contains(address)),
+            move |address| filter.as_ref().is_none_or(|filter| filter.admits(address)),
+        ),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::ServerConfig;
@@ -16,6 +16,7 @@ pub(super) fn load(files: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
     let chain = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| format!("the certificate {} cannot be read", shown(&files.cert)))?;
+    ensure!(!chain.is_empty(), "the certificate {} cannot be read: there is none in it", shown(&files.cert));
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .with_context(|| format!("the key {} cannot be read", shown(&files.key)))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))

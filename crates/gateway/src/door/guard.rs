@@ -6,7 +6,7 @@
 //! no browsers send no `Origin`; Node's `fetch` sends `Sec-Fetch-Mode` without one,
 //! which says nothing.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
@@ -34,21 +34,20 @@ impl Guard {
     /// Answers to loopback names, to the bound address, and to `hosts` (names or
     /// addresses without port); listens to same-machine origins and to `origins`
     /// (`https://app.example`, or `*` for any).
-    pub fn new(bound: SocketAddr, hosts: &[String], origins: &[String]) -> Self {
-        let mut names: Vec<String> = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        names.push(bound.ip().to_string());
+    pub fn new(hosts: &[String], origins: &[String]) -> Self {
         Self {
-            hosts: names,
+            hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             origins: origins.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect(),
             any_origin: origins.iter().any(|origin| origin == "*"),
         }
     }
 
-    /// Checks one request. `authority` is the one of an absolute or HTTP/2 target.
+    /// Checks one request that came to `bound`. `authority` is the one of an absolute
+    /// or HTTP/2 target.
     ///
     /// # Errors
     /// [`Foreign`], to be answered with 403.
-    pub fn check(&self, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Foreign> {
+    pub fn check(&self, bound: IpAddr, headers: &HeaderMap, authority: Option<&str>) -> Result<(), Foreign> {
         let mut hosts = headers.get_all(HOST).iter();
         let header = hosts.next().map(|value| value.to_str().map_err(|_| Foreign::Host)).transpose()?;
         if hosts.next().is_some() {
@@ -62,7 +61,7 @@ impl Guard {
             (None, Some(authority)) => authority,
             (None, None) => return Err(Foreign::Host),
         };
-        if !host_name(host).is_some_and(|name| self.is_ours(&name)) {
+        if !host_name(host).is_some_and(|name| self.is_ours(bound, &name)) {
             return Err(Foreign::Host);
         }
         let mut origins = headers.get_all(ORIGIN).iter();
@@ -76,8 +75,8 @@ impl Guard {
         }
     }
 
-    fn is_ours(&self, name: &str) -> bool {
-        is_loopback(name) || self.hosts.iter().any(|host| host == name)
+    fn is_ours(&self, bound: IpAddr, name: &str) -> bool {
+        is_loopback(name) || name.parse() == Ok(bound) || self.hosts.iter().any(|host| host == name)
     }
 
     fn may_originate(&self, origin: &str) -> bool {
@@ -116,18 +115,18 @@ mod tests {
 
     use super::*;
 
+    const BOUND: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
     #[test]
     fn strangers_are_turned_away_at_the_door() {
-        let guard = Guard::new(
-            "127.0.0.1:3100".parse().expect("address"),
-            &["gate.example".to_owned()],
-            &["https://app.example".to_owned()],
-        );
+        let guard = Guard::new(&["gate.example".to_owned()], &["https://app.example".to_owned()]);
         let cases = [
             // Host                 Origin                           verdict
             ("127.0.0.1:3100", None, Ok(())),
             ("localhost", None, Ok(())),
             ("[::1]:3100", None, Ok(())),
+            ("192.0.2.1:3100", None, Ok(())),
+            ("192.0.2.2", None, Err(Foreign::Host)),
             ("gate.example:443", None, Ok(())),
             ("GATE.example", Some("https://app.example"), Ok(())),
             ("localhost:3100", Some("http://localhost:5173"), Ok(())),
@@ -152,19 +151,19 @@ mod tests {
             if let Some(origin) = origin {
                 headers.insert(ORIGIN, HeaderValue::from_static(origin));
             }
-            assert_eq!(guard.check(&headers, None), expected, "{host} {origin:?}");
+            assert_eq!(guard.check(BOUND, &headers, None), expected, "{host} {origin:?}");
         }
     }
 
     #[test]
     fn hosts_that_contradict_each_other_are_nobodys() {
-        let guard = Guard::new("127.0.0.1:3100".parse().expect("address"), &[], &[]);
+        let guard = Guard::default();
         let mut headers = HeaderMap::new();
-        assert_eq!(guard.check(&headers, None), Err(Foreign::Host), "none at all");
+        assert_eq!(guard.check(BOUND, &headers, None), Err(Foreign::Host), "none at all");
         headers.append(HOST, HeaderValue::from_static("localhost"));
-        assert_eq!(guard.check(&headers, Some("evil.example")), Err(Foreign::Host));
-        assert_eq!(guard.check(&headers, Some("localhost")), Ok(()));
+        assert_eq!(guard.check(BOUND, &headers, Some("evil.example")), Err(Foreign::Host));
+        assert_eq!(guard.check(BOUND, &headers, Some("localhost")), Ok(()));
         headers.append(HOST, HeaderValue::from_static("localhost"));
-        assert_eq!(guard.check(&headers, None), Err(Foreign::Host), "two");
+        assert_eq!(guard.check(BOUND, &headers, None), Err(Foreign::Host), "two");
     }
 }

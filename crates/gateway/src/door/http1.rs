@@ -1,6 +1,6 @@
 //! One HTTP request: guarded, routed, identified, read, answered.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,6 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming as HyperBody;
 use tokio::sync::mpsc;
 
-use super::serve::Front;
 use super::{Body, CallStream, ListenStream, Pending};
 use crate::gateway::Gateway;
 use crate::receive::{self, Arrival, Carrier, SESSION};
@@ -32,10 +31,12 @@ const NOTIFICATIONS: usize = 32;
 /// Answers one request.
 pub(super) async fn answer(
     gateway: Arc<Gateway>,
-    front: &Front,
+    bound: IpAddr,
     peer: SocketAddr,
     request: Request<HyperBody>,
 ) -> Response<Body> {
+    let snapshot = gateway.snapshot();
+    let front = &snapshot.rulebook.front;
     let peer = SocketAddr::new(front.peers.client(peer.ip(), request.headers()), peer.port());
     if !front.peers.admits(peer.ip()) {
         gateway.metrics.refused("address");
@@ -43,7 +44,7 @@ pub(super) async fn answer(
         return plain(StatusCode::FORBIDDEN, "this address is not let in");
     }
     let authority = request.uri().authority().map(|authority| authority.as_str());
-    if let Err(foreign) = front.guard.check(request.headers(), authority) {
+    if let Err(foreign) = front.guard.check(bound, request.headers(), authority) {
         gateway.metrics.refused("foreign");
         note(&gateway, "refused", "foreign", peer);
         return plain(StatusCode::FORBIDDEN, &foreign.to_string());
@@ -58,7 +59,7 @@ pub(super) async fn answer(
             "nothing here; MCP is served on /mcp, /mcp/{server} and /mcp/_gateway",
         );
     };
-    let caller = match identify(&gateway.snapshot().rulebook.authenticator, request.headers()).await {
+    let caller = match identify(&snapshot.rulebook.authenticator, request.headers()).await {
         Ok(caller) => caller,
         Err(refused) => {
             gateway.metrics.refused("unauthenticated");
@@ -67,6 +68,7 @@ pub(super) async fn answer(
             return challenge();
         }
     };
+    drop(snapshot);
     match *request.method() {
         Method::POST => post(gateway, caller, surface, peer, request).await,
         Method::GET => listen(&gateway, &caller, &surface, request.headers()),

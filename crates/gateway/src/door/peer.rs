@@ -1,6 +1,6 @@
 //! Who is at the other end of a connection, and whether they may speak at all.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -15,13 +15,6 @@ pub struct Peers {
     admitted: Asks,
 }
 
-impl Default for Peers {
-    /// No proxies; everybody is let in.
-    fn default() -> Self {
-        Self { trusted: Arc::new(|_| false), admitted: Arc::new(|_| true) }
-    }
-}
-
 impl Peers {
     /// * `trusted`: whether an address is a proxy whose `X-Forwarded-For` is believed.
     /// * `admitted`: whether clients from an address are let in.
@@ -33,21 +26,27 @@ impl Peers {
     }
 
     /// The client's address: the peer's, or, behind proxies of ours, the last one in
-    /// `X-Forwarded-For` that none of them is. What stands before it, the client wrote.
+    /// `X-Forwarded-For` that none of them is. What stands before it, the client wrote,
+    /// and it may be anything; so the header is read from its end, and no further.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         if !(self.trusted)(peer) {
             return peer;
         }
-        let hops = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<IpAddr> =
-            hops.flat_map(|value| value.split(',')).map_while(|hop| hop.trim().parse().ok()).collect();
-        hops.into_iter().rev().find(|hop| !(self.trusted)(*hop)).unwrap_or(peer)
+        let values: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+        let hops = values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+        hops.map_while(address).find(|hop| !(self.trusted)(*hop)).unwrap_or(peer)
     }
 
     /// Whether clients from this address are let in.
     pub(crate) fn admits(&self, client: IpAddr) -> bool {
         (self.admitted)(client.to_canonical())
     }
+}
+
+/// One hop: an address, which some proxies write with its port.
+fn address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
+    hop.parse().or_else(|_| hop.parse().map(|with_port: SocketAddr| with_port.ip())).ok()
 }
 
 #[cfg(test)]
@@ -67,6 +66,10 @@ mod tests {
             ("10.0.0.1", "198.51.100.1, 203.0.113.5, 10.0.0.2", "203.0.113.5"),
             ("10.0.0.1", "10.0.0.2", "10.0.0.1"),
             ("10.0.0.1", "nonsense", "10.0.0.1"),
+            ("10.0.0.1", "nonsense, 203.0.113.5", "203.0.113.5"),
+            ("10.0.0.1", "198.51.100.1, nonsense, 10.0.0.2", "10.0.0.1"),
+            ("10.0.0.1", "203.0.113.5:4711, 10.0.0.2:80", "203.0.113.5"),
+            ("10.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
             ("10.0.0.1", "", "10.0.0.1"),
         ];
         for (peer, forwarded, client) in cases {

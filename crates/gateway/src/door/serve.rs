@@ -1,7 +1,7 @@
 //! Listening, accepting, and going away in order.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,10 +22,8 @@ use crate::gateway::Gateway;
 pub struct Listener {
     /// Where connections arrive.
     pub listener: TcpListener,
-    /// Which hosts and origins may speak.
-    pub guard: Guard,
-    /// Which addresses may.
-    pub peers: Peers,
+    /// Its address.
+    pub address: SocketAddr,
     /// Certificate and key, where TLS ends here.
     pub tls: Option<Arc<ServerConfig>>,
 }
@@ -48,12 +46,20 @@ impl Listener {
     ///
     /// # Errors
     /// [`ServeError::Bind`].
-    pub async fn bind(address: SocketAddr, hosts: &[String], origins: &[String]) -> Result<Self, ServeError> {
+    pub async fn bind(address: SocketAddr) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, guard: Guard::new(bound, hosts, origins), peers: Peers::default(), tls: None })
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address, tls: None })
     }
+}
+
+/// What every request passes first.
+pub struct Front {
+    /// Which hosts and origins may speak.
+    pub guard: Guard,
+    /// Which addresses may.
+    pub peers: Peers,
 }
 
 /// How long a client may take to send the head of a request.
@@ -65,8 +71,7 @@ const MAX_HEAD: usize = 64 << 10;
 
 /// Serves until `stop` completes, then lets calls under way finish.
 pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<Output = ()>) {
-    let Listener { listener, guard, peers, tls } = listener;
-    let front = Arc::new(Front { guard, peers });
+    let Listener { listener, address, tls } = listener;
     let tls = tls.map(TlsAcceptor::from);
     let room = Arc::new(Semaphore::new(gateway.settings.connections));
     let graceful = GracefulShutdown::new();
@@ -83,7 +88,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
         };
         match accepted {
             Ok((stream, peer, permit)) => {
-                connect(&gateway, &front, tls.as_ref(), &graceful, stream, peer, permit)
+                connect(&gateway, address.ip(), tls.as_ref(), &graceful, stream, peer, permit)
             }
             Err(error) => {
                 // Out of descriptors, most likely: wait for some to come back.
@@ -109,46 +114,40 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
-/// What every request passes first.
-pub(super) struct Front {
-    pub guard: Guard,
-    pub peers: Peers,
-}
-
 fn connect(
     gateway: &Arc<Gateway>,
-    front: &Arc<Front>,
+    bound: IpAddr,
     tls: Option<&TlsAcceptor>,
     graceful: &GracefulShutdown,
     stream: TcpStream,
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
 ) {
-    let (gateway, front) = (Arc::clone(gateway), Arc::clone(front));
+    let gateway = Arc::clone(gateway);
     let watcher = graceful.watcher();
     let Some(tls) = tls.cloned() else {
-        tokio::spawn(serve_connection(gateway, front, watcher, stream, peer, permit));
+        tokio::spawn(serve_connection(gateway, bound, watcher, stream, peer, permit));
         return;
     };
     tokio::spawn(async move {
         // Whoever cannot finish a handshake in time is no client.
         if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-            serve_connection(gateway, front, watcher, stream, peer, permit).await;
+            serve_connection(gateway, bound, watcher, stream, peer, permit).await;
         }
     });
 }
 
 async fn serve_connection(
     gateway: Arc<Gateway>,
-    front: Arc<Front>,
+    bound: IpAddr,
     watcher: Watcher,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
 ) {
     let service = service_fn(move |incoming| {
-        let (gateway, front) = (Arc::clone(&gateway), Arc::clone(&front));
-        async move { Ok::<_, Infallible>(request::answer(gateway, &front, peer, incoming).await) }
+        let gateway = Arc::clone(&gateway);
+        async move { Ok::<_, Infallible>(request::answer(gateway, bound, peer, incoming).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

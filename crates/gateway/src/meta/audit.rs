@@ -1,15 +1,18 @@
 //! `audit_log`, `audit_verify`, `audit_stats`, `usage`: what the log says.
 //!
 //! Without the scope `audit.read` a caller sees its own calls and nothing else,
-//! not even how many others there were.
+//! not even how many others there were; and of those only such whose target exists
+//! for it. A record knows whether a tool was hidden or is not there at all, which the
+//! caller must not learn.
 
 use doorward_ledger::Filter;
-use doorward_model::Timestamp;
 use doorward_model::json::Value;
+use doorward_model::{Timestamp, Verdict};
 use serde_json::json;
 
 use super::{Failure, pretty, text};
 use crate::pipeline::Asked;
+use crate::record;
 
 const READ: &str = "audit.read";
 /// Lets a caller see whole arguments and results, where they were kept.
@@ -22,6 +25,8 @@ fn reach(asked: &Asked<'_>) -> Filter {
     let mut filter = Filter::default();
     if !asked.caller.has_scope(READ) {
         filter.consumer = Some(asked.caller.consumer().to_owned());
+        let told = [Verdict::Allow, Verdict::Deny, Verdict::Approve];
+        filter.verdicts = told.map(|verdict| record::verdict(verdict).to_owned()).to_vec();
     }
     filter
 }
@@ -93,6 +98,9 @@ pub(super) async fn log(asked: &Asked<'_>, arguments: Option<Value<'_>>) -> Resu
 
 pub(super) async fn verify(asked: &Asked<'_>) -> Result<String, Failure> {
     let report = read(asked, |ledger| ledger.verify()).await?;
+    if !asked.caller.has_scope(READ) {
+        return Ok(pretty(&json!({ "valid": report.is_valid() })));
+    }
     let mut answer = json!({ "valid": report.is_valid(), "checked": report.entries, "head": report.head });
     if let Some(bad) = report.first_bad() {
         answer["brokenAt"] = json!(bad);

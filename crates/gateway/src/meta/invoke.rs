@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorward_model::json::{Document, Value, push_string};
-use doorward_model::{CapabilityKind, Operation};
+use doorward_model::{CapabilityKind, Operation, ServerId};
 use doorward_wire::message::Message;
 use serde_json::json;
 
@@ -55,9 +55,10 @@ pub(super) async fn call(mut asked: Asked<'_>, arguments: Option<Value<'_>>) -> 
 /// Finds the tool: by `server__tool`, by server and name, or by bare name, where the
 /// first server in configuration order that may show it wins.
 fn find(asked: &Asked<'_>, tool: &str, server: Option<&str>) -> Option<(Surface, String, bool)> {
+    // Whether there is such a server is for the pipeline to say, which records it.
     if let Some(server) = server {
-        let server = asked.snapshot.registry.server(server)?;
-        return Some((Surface::Server(server.id.clone()), tool.to_owned(), false));
+        let server = ServerId::try_from(server).ok()?;
+        return Some((Surface::Server(server), tool.to_owned(), false));
     }
     if asked.snapshot.registry.exposed(CapabilityKind::Tool, tool).is_some() {
         return Some((Surface::Aggregate, tool.to_owned(), false));
@@ -73,8 +74,9 @@ fn find(asked: &Asked<'_>, tool: &str, server: Option<&str>) -> Option<(Surface,
     // A tool that is denied everywhere is still called on its first server, so that
     // the refusal says why and is recorded.
     let count = allowed.clone().count();
-    let chosen = allowed.clone().next().or_else(|| named.first())?;
-    Some((Surface::Server(chosen.id.clone()), tool.to_owned(), count > 1))
+    let chosen = allowed.clone().next().or_else(|| named.first());
+    let surface = chosen.map_or(Surface::Aggregate, |server| Surface::Server(server.id.clone()));
+    Some((surface, tool.to_owned(), count > 1))
 }
 
 /// Walks the pipeline with a request written for the occasion.

@@ -84,7 +84,7 @@ pub struct Filter {
     pub status: Option<Status>,
     /// Verdicts.
     pub verdicts: Vec<String>,
-    /// Outcomes.
+    /// Outcomes; `pending` stands for none yet.
     pub outcomes: Vec<String>,
     /// What guardrails did.
     pub dlp: Vec<String>,
@@ -105,7 +105,7 @@ impl Filter {
     pub(super) fn sql(&self) -> (String, Vec<String>) {
         let mut conditions = vec!["1".to_owned()];
         let mut values: Vec<String> = Vec::new();
-        let mut any = |column: &str, wanted: &[String], none: &str| {
+        let mut any = |column: &str, wanted: &[String], none: &str, operator: fn(&str) -> &'static str| {
             if wanted.is_empty() {
                 return;
             }
@@ -114,40 +114,36 @@ impl Filter {
                 .map(|value| match value {
                     value if value == none => format!("{column} IS NULL"),
                     value => {
-                        values.push(value.clone());
-                        let operator = if value.contains('*') { "GLOB" } else { "=" };
+                        let operator = operator(value);
+                        values.push(pattern(value, operator));
                         format!("{column} {operator} ?{}", values.len())
                     }
                 })
                 .collect();
             conditions.push(format!("({})", each.join(" OR ")));
         };
-        any("consumer", self.consumer.as_slice(), "\0");
-        any("person", &self.persons, "\0");
-        any("agent", &self.agents, "unknown");
-        any("domain", &self.domains, "(none)");
-        any("server", &self.servers, "\0");
-        any("verdict", &self.verdicts, "\0");
-        any("outcome", &self.outcomes, "\0");
-        any("dlp", &self.dlp, "\0");
+        any("consumer", self.consumer.as_slice(), "\0", exactly);
+        any("person", &self.persons, "\0", exactly);
+        any("agent", &self.agents, "unknown", exactly);
+        any("domain", &self.domains, "(none)", exactly);
+        any("server", &self.servers, "\0", glob);
+        any("verdict", &self.verdicts, "\0", exactly);
+        any("outcome", &self.outcomes, "pending", exactly);
+        any("dlp", &self.dlp, "\0", exactly);
         if !self.tools.is_empty() {
             let each: Vec<_> = self
                 .tools
                 .iter()
                 .map(|tool| {
-                    values.push(tool.clone());
-                    let whole = values.len();
-                    let operator = if tool.contains('*') { "GLOB" } else { "=" };
-                    let plain = format!("target {operator} ?{whole}");
+                    let mut fits = |column: &str, text: &str| {
+                        let operator = glob(text);
+                        values.push(pattern(text, operator));
+                        format!("{column} {operator} ?{}", values.len())
+                    };
+                    let plain = fits("target", tool);
                     match tool.split_once("__") {
                         Some((server, name)) => {
-                            values.push(server.to_owned());
-                            values.push(name.to_owned());
-                            format!(
-                                "({plain} OR (server = ?{} AND target {operator} ?{}))",
-                                whole + 1,
-                                whole + 2
-                            )
+                            format!("({plain} OR ({} AND {}))", fits("server", server), fits("target", name))
                         }
                         None => plain,
                     }
@@ -173,4 +169,19 @@ impl Filter {
         }
         (conditions.join(" AND "), values)
     }
+}
+
+/// How a name is compared.
+fn exactly(_: &str) -> &'static str {
+    "="
+}
+
+/// How a name that may be a glob is compared.
+fn glob(text: &str) -> &'static str {
+    if text.contains(['*', '?']) { "GLOB" } else { "=" }
+}
+
+/// Our globs know `*` and `?`; SQLite's know brackets, too.
+fn pattern(text: &str, operator: &str) -> String {
+    if operator == "GLOB" { text.replace('[', "[[]") } else { text.to_owned() }
 }

@@ -1,0 +1,226 @@
+//! The HTTP door: TLS, who is let in by address, and whose word about addresses counts.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use hyper::{HeaderMap, Method};
+use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::world::http::{MODERN, exchange, insert};
+use crate::world::{ALICE, Answer, Client, STAFF_MAY_ALL, World};
+use crate::world::{call, configuration, doorward, entries};
+
+/// `tools/call` of `github__echo`, as a message and with its headers.
+fn echo(address: SocketAddr) -> (HeaderMap, Bytes) {
+    let mut headers = Client::modern(address, "/mcp", ALICE).headers();
+    insert(&mut headers, "mcp-method", "tools/call");
+    insert(&mut headers, "mcp-name", "github__echo");
+    let mut params = call("github__echo", json!({"a": 1}));
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    (headers, body.to_string().into())
+}
+
+/// Calls from an address of this machine, with `X-Forwarded-For` as given.
+async fn call_from(world: &World, from: &str, forwarded: Option<&[u8]>) -> Answer {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let from: IpAddr = from.parse().expect("an address");
+    socket.bind(SocketAddr::new(from, 0)).expect("bound");
+    let stream = socket.connect(world.address()).await.expect("connected");
+    let (mut headers, body) = echo(world.address());
+    if let Some(forwarded) = forwarded {
+        headers.insert("x-forwarded-for", HeaderValue::from_bytes(forwarded).expect("a value"));
+    }
+    exchange(stream, Method::POST, "/mcp", &headers, body).await.expect("an answer")
+}
+
+/// Kind and address of the entries that have one.
+fn addresses(world: &World) -> Vec<(String, String)> {
+    let text = |entry: &Value, key: &str| entry[key].as_str().map(str::to_owned);
+    entries(world.folder.path())
+        .iter()
+        .filter_map(|entry| Some((text(entry, "kind")?, text(entry, "ip")?)))
+        .collect()
+}
+
+fn expected(all: &[(&str, &str)]) -> Vec<(String, String)> {
+    all.iter().map(|(kind, ip)| ((*kind).to_owned(), (*ip).to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_outside_the_allowlist_is_refused_before_anything_else() {
+    let rest = format!("{STAFF_MAY_ALL}ipFilter: {{enabled: true, ips: [127.0.0.1, 10.0.0.0/8]}}\n");
+    let world = World::start(&["github"], &rest).await;
+    assert_eq!(call_from(&world, "127.0.0.1", None).await.text(), r#"{"a":1}"#);
+    world.recorders[0].forget();
+    let refused = call_from(&world, "127.0.0.2", None).await;
+    assert_eq!(refused.summary(), "403 -32600");
+    let lying = call_from(&world, "127.0.0.2", Some(b"10.1.2.3")).await;
+    assert_eq!(lying.summary(), "403 -32600", "no proxy is trusted");
+    assert_eq!(world.recorders[0].received().len(), 0, "the server heard nothing of it");
+    assert_eq!(world.records().len(), 1);
+    assert_eq!(
+        addresses(&world),
+        expected(&[("decision", "127.0.0.1"), ("event", "127.0.0.2"), ("event", "127.0.0.2")])
+    );
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_on_the_denylist_is_refused_and_all_others_come_in() {
+    let rest = format!("{STAFF_MAY_ALL}ipFilter: {{enabled: true, mode: denylist, ips: [127.0.0.2/31]}}\n");
+    let world = World::start(&["github"], &rest).await;
+    for from in ["127.0.0.2", "127.0.0.3"] {
+        assert_eq!(call_from(&world, from, None).await.summary(), "403 -32600", "{from}");
+    }
+    assert_eq!(world.recorders[0].received().len(), 0);
+    assert_eq!(call_from(&world, "127.0.0.4", None).await.summary(), "200 ok");
+    assert_eq!(world.received(), ["github echo"]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_trusted_proxy_says_who_the_client_is() {
+    let rest = format!(
+        "{STAFF_MAY_ALL}trustedProxies: [127.0.0.2, 192.0.2.0/24]\nipFilter: {{enabled: true, mode: denylist, ips: [203.0.113.0/24]}}\n"
+    );
+    let world = World::start(&["github"], &rest).await;
+    let cases: [(&str, &[u8], &str, &str); 10] = [
+        // peer       X-Forwarded-For                    status        who it was
+        ("127.0.0.2", b"203.0.113.5", "403 -32600", "203.0.113.5"),
+        ("127.0.0.2", b"198.51.100.7", "200 ok", "198.51.100.7"),
+        ("127.0.0.2", b"198.51.100.7, 203.0.113.5", "403 -32600", "203.0.113.5"),
+        ("127.0.0.2", b"203.0.113.5, 198.51.100.7", "200 ok", "198.51.100.7"),
+        ("127.0.0.2", b"203.0.113.5, 192.0.2.8", "403 -32600", "203.0.113.5"),
+        // What the client wrote itself comes first, and may be anything.
+        ("127.0.0.2", b"unknown, 203.0.113.5", "403 -32600", "203.0.113.5"),
+        ("127.0.0.2", b"\xff\xfe, 203.0.113.5", "403 -32600", "203.0.113.5"),
+        ("127.0.0.2", b"203.0.113.5:4711", "403 -32600", "203.0.113.5"),
+        // Not a proxy of ours: its word does not count, to its good or ill.
+        ("127.0.0.1", b"203.0.113.5", "200 ok", "127.0.0.1"),
+        ("127.0.0.3", b"127.0.0.2", "200 ok", "127.0.0.3"),
+    ];
+    let mut seen = Vec::new();
+    for (peer, forwarded, status, who) in cases {
+        let answer = call_from(&world, peer, Some(forwarded)).await;
+        let shown = String::from_utf8_lossy(forwarded);
+        assert_eq!(answer.summary(), status, "{peer}: {shown}");
+        seen.push((if status == "200 ok" { "decision" } else { "event" }, who));
+    }
+    assert_eq!(addresses(&world), expected(&seen));
+    assert_eq!(world.received().len(), 4);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_filter_takes_force_on_reload() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    assert_eq!(call_from(&world, "127.0.0.2", None).await.summary(), "200 ok");
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    let filter =
+        "ipFilter: {enabled: true, mode: denylist, ips: [127.0.0.2]}\nallowedHosts: [gate.example]\n";
+    std::fs::write(world.config_path(), config + filter).expect("written");
+    world.running.reload().expect("a valid file");
+    assert_eq!(call_from(&world, "127.0.0.2", None).await.summary(), "403 -32600");
+    assert_eq!(call_from(&world, "127.0.0.1", None).await.summary(), "200 ok");
+    let (mut headers, body) = echo(world.address());
+    insert(&mut headers, "host", "gate.example");
+    let stream = TcpStream::connect(world.address()).await.expect("connected");
+    let answer = exchange(stream, Method::POST, "/mcp", &headers, body).await.expect("an answer");
+    assert_eq!(answer.summary(), "200 ok", "so does a new name");
+    world.stop().await;
+}
+
+/// A gateway behind a certificate made for the occasion, and that certificate.
+async fn behind_tls() -> (World, CertificateDer<'static>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    let tls = format!("tls: {{cert: {}, key: {}}}\n", cert.display(), key.display());
+    // Both files are read once, when the gateway starts.
+    let world = World::start(&["github"], &(STAFF_MAY_ALL.to_owned() + &tls)).await;
+    (world, made.cert.der().clone())
+}
+
+/// Calls over HTTPS, trusting `root` alone.
+async fn call_over_tls(
+    world: &World,
+    root: Option<&CertificateDer<'static>>,
+) -> Result<Answer, std::io::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(root.cloned());
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(world.address()).await?;
+    let name = ServerName::try_from("localhost").expect("a name");
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), None);
+    let (headers, body) = echo(world.address());
+    Ok(exchange(stream, Method::POST, "/mcp", &headers, body).await.expect("an answer"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn https_works_with_its_root_and_plain_http_is_refused_and_harms_nobody() {
+    let (world, root) = behind_tls().await;
+    let answer = call_over_tls(&world, Some(&root)).await.expect("a handshake");
+    assert_eq!((answer.summary().as_str(), answer.text().as_str()), ("200 ok", r#"{"a":1}"#));
+    let distrusted = call_over_tls(&world, None).await.expect_err("nobody vouches for it");
+    assert!(distrusted.to_string().contains("UnknownIssuer"), "{distrusted}");
+    for _ in 0..3 {
+        let (headers, body) = echo(world.address());
+        let plain = TcpStream::connect(world.address()).await.expect("connected");
+        assert!(exchange(plain, Method::POST, "/mcp", &headers, body).await.is_none(), "no answer in HTTP");
+    }
+    assert_eq!(world.received(), ["github echo"], "what was sent in the clear reached nobody");
+    let answer = call_over_tls(&world, Some(&root)).await.expect("the door still works");
+    assert_eq!(answer.summary(), "200 ok");
+    assert_eq!(world.records().len(), 2);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_cannot_be_used_is_named_and_nothing_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("gateway.yaml");
+    let made = |name: &str| rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("made");
+    let (one, other) = (made("one"), made("other"));
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    file("cert.pem", &one.cert.pem());
+    file("key.pem", &one.signing_key.serialize_pem());
+    file("other.pem", &other.signing_key.serialize_pem());
+    file("empty.pem", "");
+    file("text.pem", "this is no certificate\n");
+    let cases = [
+        // cert         key            what is named
+        ("absent.pem", "key.pem", "absent.pem"),
+        ("cert.pem", "absent.pem", "absent.pem"),
+        ("empty.pem", "key.pem", "empty.pem"),
+        ("text.pem", "key.pem", "text.pem"),
+        ("cert.pem", "empty.pem", "empty.pem"),
+        ("cert.pem", "other.pem", "do not go together"),
+    ];
+    for (cert, key, named) in cases {
+        let tls = format!("tls: {{cert: {cert}, key: {key}}}\n");
+        std::fs::write(&config, configuration(folder.path(), &[], &tls)).expect("written");
+        let ran = doorward(&config, &["serve", "--port", "0"]).await;
+        assert_eq!(ran.code, Some(1), "{cert} {key}: {ran:?}");
+        assert!(ran.err.contains(named), "{cert} {key}: {}", ran.err);
+        assert!(!ran.err.contains("panicked"), "{}", ran.err);
+        if named.ends_with("empty.pem") || named.ends_with("text.pem") {
+            assert!(ran.err.contains("cannot be read"), "{}", ran.err);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! News of changed lists: from servers of both eras and from a reload, to clients of
+//! both eras, once each, and only to those whose view has the server.
+//!
+//! That somebody hears nothing is shown by what it hears next.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::world::http::{Events, MODERN};
+use crate::world::{ALICE, BOB, Client, STAFF_MAY_ALL, Speaks, World, eventually};
+
+const TOOLS: &str = "notifications/tools/list_changed";
+/// What a reload announces, as any list may have changed.
+const ALL: [&str; 3] = [TOOLS, "notifications/prompts/list_changed", "notifications/resources/list_changed"];
+
+/// Opens a stream of 2026-07-28 and reads its acknowledgement.
+async fn subscribe(client: &Client, id: &str) -> Events {
+    let wants = json!({"toolsListChanged": true, "promptsListChanged": true, "resourcesListChanged": true});
+    let params = json!({
+        "notifications": wants,
+        "_meta": {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}},
+    });
+    let message = json!({"jsonrpc": "2.0", "id": id, "method": "subscriptions/listen", "params": params});
+    let mut events = client.events(Method::POST, &message).await;
+    let first = events.next().await;
+    assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
+    assert_eq!(first["params"]["notifications"], wants);
+    events
+}
+
+/// Opens the GET stream of a session.
+async fn listen(client: &Client) -> Events {
+    client.events(Method::GET, &Value::Null).await
+}
+
+/// Puts the same rules in force again: a comment makes it another file.
+fn reload(world: &World) {
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    std::fs::write(world.config_path(), config + "# once more\n").expect("written");
+    assert!(world.running.reload().expect("a valid file"));
+}
+
+/// `alice` sees both servers; `bob` is let through to `gitlab` alone, `github` by no rule.
+const RULES: &str = "policies:\n  - {id: staff, name: Staff, roles: [staff], rules: [{action: allow}]}\n  - {id: guest, name: Guest, roles: [guest], rules: [{server: gitlab, action: allow}]}\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_servers_news_reach_clients_of_both_eras_once_and_nobody_else() {
+    for speaks in [Speaks::Legacy, Speaks::Modern] {
+        let world = World::start_speaking(&["github", "gitlab"], speaks, RULES).await;
+        let github = &world.recorders[0];
+        github.announces();
+        // Everybody's lists are known before anybody listens.
+        let (alice, bob) = (world.modern("/mcp", ALICE), world.modern("/mcp", BOB));
+        assert_eq!((alice.tools().await.len(), bob.tools().await.len()), (10, 5));
+        eventually("the gateway listens to the server", async || github.listeners() == 1).await;
+        let mut streams = vec![
+            ("modern", subscribe(&alice, "a-1").await),
+            (
+                "modern, the server's own endpoint",
+                subscribe(&world.modern("/mcp/github", ALICE), "a-2").await,
+            ),
+            ("legacy", listen(&world.legacy("/mcp", ALICE).await).await),
+            ("legacy, the server's own endpoint", listen(&world.legacy("/mcp/github", ALICE).await).await),
+        ];
+        let mut others = vec![
+            ("no rule lets bob call it", subscribe(&bob, "b-1").await),
+            ("nor in the other era", listen(&world.legacy("/mcp", BOB).await).await),
+            ("another server's endpoint", subscribe(&world.modern("/mcp/gitlab", ALICE), "a-3").await),
+        ];
+        github.offer_only(&["echo", "brand_new"]);
+        for _ in 0..25 {
+            github.say_tools_changed();
+        }
+        for (who, events) in &mut streams {
+            let news = events.next().await;
+            assert_eq!(news["method"], TOOLS, "{speaks:?} {who}");
+            let tag = &news["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
+            assert_eq!(tag.is_string(), who.starts_with("modern"), "{who}: {news}");
+        }
+        let tools = alice.tools().await;
+        assert!(
+            tools.contains(&"github__brand_new".to_owned()) && !tools.contains(&"github__leak".to_owned())
+        );
+        // Saying so again when nothing changed is no news.
+        github.say_tools_changed();
+        reload(&world);
+        for (who, events) in streams.iter_mut().chain(&mut others) {
+            assert_eq!(events.methods(3).await, ALL, "{speaks:?} {who}");
+        }
+        github.offer_only(&["echo"]);
+        github.say_tools_changed();
+        for (who, events) in &mut streams {
+            assert_eq!(events.next().await["method"], TOOLS, "{speaks:?} {who}");
+        }
+        reload(&world);
+        for (who, events) in streams.iter_mut().chain(&mut others) {
+            assert_eq!(events.methods(3).await, ALL, "{speaks:?} {who}");
+        }
+        assert_eq!(world.received(), Vec::<String>::new(), "news are no calls");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_first_heard_of_is_announced_once_a_kind() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    let alice = world.modern("/mcp", ALICE);
+    let mut events = subscribe(&alice, "first").await;
+    let mut bobs = subscribe(&world.modern("/mcp", BOB), "nobody").await;
+    assert_eq!(alice.tools().await.len(), 5);
+    let mut kinds = events.methods(3).await;
+    kinds.sort();
+    let mut expected = ALL;
+    expected.sort();
+    assert_eq!(kinds, expected);
+    reload(&world);
+    assert_eq!(events.methods(3).await, ALL);
+    assert_eq!(bobs.methods(3).await, ALL);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_while_nobody_listened_is_told_once_when_somebody_does() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    let alice = world.legacy("/mcp", ALICE).await;
+    for _ in 0..3 {
+        reload(&world);
+    }
+    let mut events = listen(&alice).await;
+    assert_eq!(events.methods(3).await, ALL);
+    // A second stream takes over, so that nothing is said twice.
+    let mut second = listen(&alice).await;
+    reload(&world);
+    assert_eq!(second.methods(3).await, ALL);
+    reload(&world);
+    assert_eq!(second.methods(3).await, ALL);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_was_asked_for_is_told() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}});
+    let params =
+        json!({"notifications": {"promptsListChanged": true, "toolsListChanged": false}, "_meta": meta});
+    let message = json!({"jsonrpc": "2.0", "id": 9, "method": "subscriptions/listen", "params": params});
+    let mut events = world.modern("/mcp", ALICE).events(Method::POST, &message).await;
+    assert_eq!(events.next().await["params"]["notifications"], json!({"promptsListChanged": true}));
+    reload(&world);
+    reload(&world);
+    assert_eq!(events.methods(2).await, [ALL[1], ALL[1]]);
+    // At the end the request is answered.
+    let stopping = tokio::spawn(world.stop());
+    let last = events.next().await;
+    assert_eq!((&last["id"], &last["result"]["resultType"]), (&json!(9), &json!("complete")));
+    drop(events);
+    stopping.await.expect("stopped");
+}
