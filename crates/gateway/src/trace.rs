@@ -1,6 +1,7 @@
 //! Trace context (W3C Trace Context, level 1): taken from the caller, handed on.
 
 use doorward_model::CallId;
+use doorward_model::json::push_hex;
 
 /// The trace that a call belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,12 +60,8 @@ pub fn own_span(call: CallId) -> [u8; 8] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
+    push_hex(&mut text, bytes);
     text
 }
 

@@ -3,11 +3,11 @@
 //! `_prev` and `_seq` sort before every letter, so the part of an entry that depends
 //! on its place in the log comes first and the rest can be written beforehand.
 
-use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
-use doorward_model::json::push_string;
+use doorward_model::json::{push_hex, push_ip, push_number, push_string};
 use doorward_model::{CallId, Timestamp};
 
 use crate::merkle::Hash;
@@ -50,7 +50,7 @@ impl Object<'_> {
 
     fn number(&mut self, key: &str, number: u64) {
         self.key(key);
-        write!(self.0, "{number}").expect("writing to a string");
+        push_number(self.0, number);
     }
 
     /// Text that needs no escapes.
@@ -61,9 +61,11 @@ impl Object<'_> {
         self.0.push('"');
     }
 
-    fn show(&mut self, key: &str, value: &impl std::fmt::Display) {
+    fn address(&mut self, key: &str, ip: IpAddr) {
         self.key(key);
-        write!(self.0, "\"{value}\"").expect("writing to a string");
+        self.0.push('"');
+        push_ip(self.0, ip);
+        self.0.push('"');
     }
 }
 
@@ -111,13 +113,13 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
     object.text("grant_kind", record.grant_kind);
     object.text("input", record.input_digest);
     if let Some(ip) = record.ip {
-        object.show("ip", &ip);
+        object.address("ip", ip);
     }
     object.text("kind", "decision");
     object.text("layer", record.layer);
     if !record.limits.is_empty() {
         object.key("limits");
-        pairs(object.0, record.limits, |out, number| write!(out, "{number}").expect("writing to a string"));
+        pairs(object.0, record.limits, |out, number| push_number(out, *number));
     }
     object.text("operation", record.operation);
     object.text("origin", record.origin);
@@ -215,7 +217,7 @@ pub(crate) fn event(out: &mut String, record: &EventRecord<'_>) {
     }
     object.text("event", record.kind);
     if let Some(ip) = record.ip {
-        object.show("ip", &ip);
+        object.address("ip", ip);
     }
     object.text("kind", "event");
     object.text("reason", record.reason);
@@ -227,17 +229,10 @@ pub(crate) fn place(line: &mut Vec<u8>, previous: &Hash, sequence: u64, rest: &s
     let mut head = String::with_capacity(112);
     head.push_str("{\"_prev\":\"");
     push_hex(&mut head, previous);
-    write!(head, "\",\"_seq\":{sequence},").expect("writing to a string");
+    head.push_str("\",\"_seq\":");
+    push_number(&mut head, sequence);
+    head.push(',');
     line.extend_from_slice(head.as_bytes());
     line.extend_from_slice(rest.as_bytes());
     line.push(b'}');
-}
-
-/// Appends bytes as lower-case hexadecimal digits.
-pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.push(char::from(HEX[usize::from(byte >> 4)]));
-        out.push(char::from(HEX[usize::from(byte & 15)]));
-    }
 }

@@ -4,9 +4,9 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::hmac;
 use doorward_model::CallId;
-use doorward_model::json::{Kind, Value, canonical, number_text, push_string};
+use doorward_model::json::{Kind, Value, canonical, number_text, push_hex, push_string};
 
-use crate::canonical::{first, push_hex};
+use crate::canonical::first;
 use crate::options::Capture;
 
 /// Longest preview, in characters.

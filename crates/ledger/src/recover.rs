@@ -13,11 +13,11 @@ use bytes::Bytes;
 use doorward_model::CallId;
 use doorward_model::json::{Document, Limits, Numbers, Value};
 
-use crate::canonical::push_hex;
 use crate::error::LedgerError;
 use crate::merkle::{Hash, Tree, leaf_hash};
 use crate::segment::{self, Lines};
 use crate::writer::End;
+use doorward_model::json::push_hex;
 
 /// What had to be put right when the log was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

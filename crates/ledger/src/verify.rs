@@ -8,13 +8,13 @@ use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::canonical::push_hex;
 use crate::checkpoint::Checkpoint;
 use crate::error::LedgerError;
 use crate::merkle::{Hash, Tree, leaf_hash};
 use crate::notes::{self, Notes};
 use crate::recover::Entry;
 use crate::segment::{self, Lines};
+use doorward_model::json::push_hex;
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

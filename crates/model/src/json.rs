@@ -16,7 +16,7 @@ mod write;
 
 pub use canonical::canonical;
 pub use read::{Limits, Numbers, ParseError, Problem};
-pub use write::{number_text, push_string, quoted};
+pub use write::{number_text, push_hex, push_ip, push_number, push_string, quoted};
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -5,9 +5,7 @@
 //! is what Rego sees as `input`, what records digest, and what
 //! [`simulate`](crate::simulate()) reads.
 
-use std::fmt::Write as _;
-
-use doorward_model::json::{canonical, push_string};
+use doorward_model::json::{canonical, push_ip, push_number, push_string};
 
 use crate::facts::{Context, Inquiry, Kind, SessionFacts};
 use crate::prepared::Prepared;
@@ -99,7 +97,7 @@ fn context(out: &mut String, context: &Context<'_>) {
     push_string(out, &context.client.version);
     out.push_str("},\"ip\":\"");
     if let Some(ip) = context.ip {
-        write!(out, "{ip}").expect("a String takes everything");
+        push_ip(out, ip);
     }
     out.push_str("\",\"origin\":");
     push_string(out, context.origin);
@@ -123,7 +121,8 @@ fn limits(out: &mut String, limits: &[(String, u64)]) {
             out.push(',');
         }
         push_string(out, name);
-        write!(out, ":{count}").expect("a String takes everything");
+        out.push(':');
+        push_number(out, *count);
     }
     out.push('}');
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use doorward_model::json::{Document, Limits, Numbers, canonical};
+use doorward_model::json::{Document, Limits, Numbers, canonical, push_hex};
 use doorward_model::{Caller, ServerId, Verdict};
 
 use crate::config::{Mode, Options, RegoSource, RolePolicy};
@@ -197,13 +197,8 @@ fn digest_of(roles: &[RolePolicy], rego: &[RegoSource], modules: &[Module], opti
 
 /// `sha256:<hex>`.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let digest = digest::digest(&digest::SHA256, bytes);
     let mut out = String::with_capacity(71);
     out.push_str("sha256:");
-    for byte in digest.as_ref() {
-        out.push(char::from(HEX[usize::from(byte >> 4)]));
-        out.push(char::from(HEX[usize::from(byte & 15)]));
-    }
+    push_hex(&mut out, digest::digest(&digest::SHA256, bytes).as_ref());
     out
 }

@@ -10,7 +10,10 @@ use doorward_model::Caller;
 use doorward_wire::error::INVALID_REQUEST;
 use doorward_wire::message::Message;
 use doorward_wire::{Era, RpcError};
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming as HyperBody;
@@ -208,6 +211,14 @@ fn no_session() -> Response<Body> {
 
 /// Checks the media types of a POST; says whether its answer may be a stream.
 fn negotiate(headers: &HeaderMap) -> Result<bool, Box<Response<Body>>> {
+    // What nearly every client sends needs no taking apart.
+    let is = |name: HeaderName, usual: &str| headers.get(name).is_some_and(|value| value == usual);
+    if is(CONTENT_TYPE, "application/json")
+        && is(ACCEPT, "application/json, text/event-stream")
+        && !headers.contains_key(CONTENT_ENCODING)
+    {
+        return Ok(true);
+    }
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
@@ -216,7 +227,7 @@ fn negotiate(headers: &HeaderMap) -> Result<bool, Box<Response<Body>>> {
             "Content-Type must be application/json",
         )));
     }
-    if headers.contains_key(http::header::CONTENT_ENCODING) {
+    if headers.contains_key(CONTENT_ENCODING) {
         return Err(Box::new(plain(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "compressed bodies are not accepted",

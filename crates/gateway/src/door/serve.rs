@@ -64,8 +64,6 @@ pub struct Front {
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Headers that a request may have.
-const MAX_HEADERS: usize = 100;
 /// Bytes that the head of a request may have.
 const MAX_HEAD: usize = 64 << 10;
 
@@ -149,10 +147,10 @@ async fn serve_connection(
         let gateway = Arc::clone(&gateway);
         async move { Ok::<_, Infallible>(request::answer(gateway, bound, peer, incoming).await) }
     });
+    // A request may have 100 headers: hyper's own limit, and quicker left to it.
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     // A connection that breaks is the client's business.

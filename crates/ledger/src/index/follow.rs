@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Statement, Transaction, params};
 
-use crate::canonical::push_hex;
 use crate::entry::Raw;
 use crate::error::LedgerError;
 use crate::index::columns::{Column, Entry};
 use crate::merkle::{Hash, leaf_hash};
 use crate::segment::{self, Lines};
+use doorward_model::json::push_hex;
 
 /// Entries in one transaction.
 const BATCH: u64 = 4_000;

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use super::columns::{Column, Entry};
 use super::filter::Status;
-use crate::canonical::push_hex;
 use crate::error::LedgerError;
 use crate::merkle::leaf_hash;
 use crate::payload;
 use crate::segment::Places;
+use doorward_model::json::push_hex;
 
 /// The columns that [`CallRow::read`] expects, in order.
 pub(super) const COLUMNS: &str = "seq, segment, offset, outcome, duration_us, upstream_us, error, dlp";

@@ -1,5 +1,7 @@
 //! Writing JSON texts, in the one spelling that RFC 8785 (section 3.2.2) allows.
 
+use std::net::IpAddr;
+
 /// Appends `text` as a JSON string, quotes included.
 pub fn push_string(out: &mut String, text: &str) {
     out.push('"');
@@ -27,7 +29,6 @@ pub fn push_string(out: &mut String, text: &str) {
         out.push_str(&text[clean..at]);
         clean = at + 1;
         if short.is_empty() {
-            const HEX: &[u8; 16] = b"0123456789abcdef";
             out.push_str("\\u00");
             out.push(char::from(HEX[usize::from(byte >> 4)]));
             out.push(char::from(HEX[usize::from(byte & 15)]));
@@ -44,6 +45,41 @@ pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     push_string(&mut out, text);
     out
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Appends bytes as lower-case hexadecimal digits.
+pub fn push_hex(out: &mut String, bytes: &[u8]) {
+    // A hash at a time: digit by digit takes several times longer.
+    for chunk in bytes.chunks(32) {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(chunk) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        out.push_str(std::str::from_utf8(&digits[..2 * chunk.len()]).unwrap_or_default());
+    }
+}
+
+/// Appends a whole number.
+pub fn push_number(out: &mut String, number: u64) {
+    out.push_str(itoa::Buffer::new().format(number));
+}
+
+/// Appends an address, without quotes.
+pub fn push_ip(out: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (at, octet) in ip.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push('.');
+                }
+                push_number(out, u64::from(octet));
+            }
+        }
+        IpAddr::V6(ip) => out.push_str(&ip.to_string()),
+    }
 }
 
 /// A number as JavaScript's `String()` writes it (ECMA-262, `Number::toString`),
@@ -76,6 +112,24 @@ mod tests {
             quoted("a\"b\\c/\u{7f}é\u{1}\u{1f}\n\t\r\u{8}\u{c}"),
             "\"a\\\"b\\\\c/\u{7f}é\\u0001\\u001f\\n\\t\\r\\b\\f\""
         );
+    }
+
+    #[test]
+    fn bytes_become_two_digits_each() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut out = String::new();
+        push_hex(&mut out, &bytes);
+        let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn addresses_are_written_as_everywhere() {
+        for text in ["127.0.0.1", "255.10.0.9", "::1", "2001:db8::2", "::ffff:10.0.0.1"] {
+            let mut out = String::new();
+            push_ip(&mut out, text.parse().expect("an address"));
+            assert_eq!(out, text);
+        }
     }
 
     #[test]
