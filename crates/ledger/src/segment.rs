@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::error::LedgerError;
 
 /// The longest line that is read; no gateway writes a longer one.
-const LONGEST_LINE: usize = 1 << 20;
+pub(crate) const LONGEST_LINE: usize = 1 << 20;
 /// The longest entry that is written, but for its place in the log.
 pub(crate) const LONGEST_ENTRY: usize = LONGEST_LINE - 256;
 

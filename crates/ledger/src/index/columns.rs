@@ -74,15 +74,15 @@ impl Column {
 }
 
 /// An entry, and where in it those members are.
-pub(super) struct Entry {
-    bytes: Vec<u8>,
+pub(super) struct Entry<'a> {
+    bytes: &'a [u8],
     at: [(u32, u32); COLUMNS],
 }
 
-impl Entry {
-    pub(super) fn read(bytes: Vec<u8>) -> Self {
+impl<'a> Entry<'a> {
+    pub(super) fn read(bytes: &'a [u8]) -> Self {
         let mut at = [(0, 0); COLUMNS];
-        for (key, value) in Members::of(&bytes) {
+        for (key, value) in Members::of(bytes) {
             if let Some(column) = Column::named(key) {
                 at[column as usize] = value.span();
             }
@@ -90,15 +90,15 @@ impl Entry {
         Self { bytes, at }
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
-    pub(super) fn value(&self, column: Column) -> Option<Raw<'_>> {
-        Raw::at(&self.bytes, self.at[column as usize])
+    pub(super) fn value(&self, column: Column) -> Option<Raw<'a>> {
+        Raw::at(self.bytes, self.at[column as usize])
     }
 
-    pub(super) fn text(&self, column: Column) -> Option<Cow<'_, str>> {
+    pub(super) fn text(&self, column: Column) -> Option<Cow<'a, str>> {
         self.value(column).and_then(Raw::text)
     }
 

@@ -1,8 +1,10 @@
 //! Taking entries from the segments into the index.
 
-use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use memchr::memchr;
 use rusqlite::{Connection, Statement, Transaction, params};
 
 use crate::entry::Raw;
@@ -12,8 +14,8 @@ use crate::merkle::{Hash, leaf_hash};
 use crate::segment::{self, Lines};
 use doorward_model::json::push_hex;
 
-/// Entries in one transaction.
-const BATCH: u64 = 4_000;
+/// Bytes of the log that are taken in at once. Every entry fits.
+const CHUNK: usize = segment::LONGEST_LINE;
 
 /// Where the index has got to.
 pub(super) struct Follower {
@@ -23,14 +25,15 @@ pub(super) struct Follower {
     offset: u64,
     /// The hash of the entry before `next`, hexadecimal.
     head: String,
+    /// Room for what is taken in, used again and again.
+    chunk: Vec<u8>,
 }
 
 /// A decision on its way into the table, with its outcome if that came along.
-struct Pending {
-    segment: u64,
+struct Pending<'a> {
     offset: u64,
-    decision: Entry,
-    outcome: Option<Entry>,
+    decision: Entry<'a>,
+    outcome: Option<Entry<'a>>,
 }
 
 impl Follower {
@@ -38,7 +41,7 @@ impl Follower {
         let sql = "SELECT next, segment, offset, head FROM position";
         let (next, segment, offset, head) =
             database.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-        Ok(Self { log: log.to_path_buf(), next, segment, offset, head })
+        Ok(Self { log: log.to_path_buf(), next, segment, offset, head, chunk: Vec::new() })
     }
 
     /// Whether the entries taken in are the first of a log that has so many, the last
@@ -59,41 +62,47 @@ impl Follower {
 
     /// Takes in the entries before `written`.
     pub(super) fn follow(&mut self, database: &mut Connection, written: u64) -> Result<(), LedgerError> {
+        if self.next < written {
+            self.chunk.resize(CHUNK, 0);
+        }
         while self.next < written {
-            self.batch(database, written.min(self.next + BATCH))?;
+            let chunk = std::mem::take(&mut self.chunk);
+            let taken = self.take_in(database, written, chunk);
+            self.chunk = taken?;
         }
         Ok(())
     }
 
-    fn batch(&mut self, database: &mut Connection, until: u64) -> Result<(), LedgerError> {
-        let (mut next, mut segment, mut offset) = (self.next, self.segment, self.offset);
-        // Most calls end within the batch they began in; those cost one row and no update.
-        let mut decisions: BTreeMap<u64, Pending> = BTreeMap::new();
-        let mut late: Vec<(u64, Entry)> = Vec::new();
-        let mut head = String::new();
-        let mut lines = Lines::open(&segment::path(&self.log, segment), offset)?;
-        while next < until {
-            let Some(line) = lines.next()?.filter(|line| line.complete) else {
-                // The end of a segment; the next one begins with the next entry.
-                if offset == 0 {
-                    return Err(LedgerError::Index(format!("entry {next} is not where it should be")));
-                }
-                (segment, offset) = (next, 0);
-                lines = Lines::open(&segment::path(&self.log, segment), 0)?;
-                continue;
-            };
-            if next + 1 == until {
-                push_hex(&mut head, &leaf_hash(&line.entry));
-            }
-            let entry = Entry::read(line.entry);
+    /// Takes in as many entries before `until` as fit into `chunk`, and gives it back.
+    fn take_in(
+        &mut self,
+        database: &mut Connection,
+        until: u64,
+        mut chunk: Vec<u8>,
+    ) -> Result<Vec<u8>, LedgerError> {
+        let path = segment::path(&self.log, self.segment);
+        let file = File::open(&path).map_err(LedgerError::file("open", &path))?;
+        let read = file.read_at(&mut chunk, self.offset).map_err(LedgerError::file("read", &path))?;
+        let mut rest = &chunk[..read];
+        let (mut next, mut offset, mut last) = (self.next, self.offset, &rest[..0]);
+        // Most calls end soon after they began; those cost one row and no update.
+        let mut decisions: Vec<(u64, Pending<'_>)> = Vec::new();
+        let mut late: Vec<(u64, Entry<'_>)> = Vec::new();
+        while next < until
+            && let Some(end) = memchr(b'\n', rest)
+        {
+            last = &rest[..end];
+            rest = &rest[end + 1..];
+            let entry = Entry::read(last);
             match entry.text(Column::Kind).as_deref() {
                 Some("decision") => {
-                    decisions.insert(next, Pending { segment, offset, decision: entry, outcome: None });
+                    decisions.push((next, Pending { offset, decision: entry, outcome: None }));
                 }
                 Some("outcome") => {
                     let of = entry.number(Column::Of).and_then(|of| u64::try_from(of).ok());
-                    match of.and_then(|of| decisions.get_mut(&of)) {
-                        Some(decision) => decision.outcome = Some(entry),
+                    let begun = |of| decisions.binary_search_by_key(&of, |(decision, _)| *decision).ok();
+                    match of.and_then(begun) {
+                        Some(at) => decisions[at].1.outcome = Some(entry),
                         None => late.extend(of.map(|of| (of, entry))),
                     }
                 }
@@ -101,12 +110,22 @@ impl Follower {
                 None => return Err(LedgerError::Index(format!("entry {next} cannot be read"))),
             }
             next += 1;
-            offset = line.end;
+            offset += last.len() as u64 + 1;
         }
+        if next == self.next {
+            // The end of a segment; the next one begins with the next entry.
+            if self.offset == 0 {
+                return Err(LedgerError::Index(format!("entry {next} is not where it should be")));
+            }
+            (self.segment, self.offset) = (next, 0);
+            return Ok(chunk);
+        }
+        let mut head = String::new();
+        push_hex(&mut head, &leaf_hash(last));
         let transaction = database.transaction()?;
         let mut statement = transaction.prepare_cached(INSERT)?;
         for (sequence, pending) in &decisions {
-            insert(&mut statement, *sequence, pending)?;
+            insert(&mut statement, *sequence, self.segment, pending)?;
         }
         drop(statement);
         for (of, outcome) in &late {
@@ -114,24 +133,30 @@ impl Follower {
         }
         transaction
             .prepare_cached("UPDATE position SET next = ?1, segment = ?2, offset = ?3, head = ?4")?
-            .execute(params![next, segment, offset, head])?;
+            .execute(params![next, self.segment, offset, head])?;
         transaction.commit()?;
-        (self.next, self.segment, self.offset, self.head) = (next, segment, offset, head);
-        Ok(())
+        drop((decisions, late));
+        (self.next, self.offset, self.head) = (next, offset, head);
+        Ok(chunk)
     }
 }
 
 const INSERT: &str =
     "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
 
-fn insert(statement: &mut Statement<'_>, sequence: u64, pending: &Pending) -> Result<(), LedgerError> {
+fn insert(
+    statement: &mut Statement<'_>,
+    sequence: u64,
+    segment: u64,
+    pending: &Pending<'_>,
+) -> Result<(), LedgerError> {
     let text = |column| pending.decision.text(column);
     let end = pending.outcome.as_ref();
     let ended = |column| end.and_then(|end| end.value(column)).or_else(|| pending.decision.value(column));
     let domain = text(Column::Email).and_then(|email| Some(email.rsplit_once('@')?.1.to_lowercase()));
     statement.execute(params![
         sequence,
-        pending.segment,
+        segment,
         pending.offset,
         text(Column::Time),
         text(Column::Consumer),
@@ -150,7 +175,7 @@ fn insert(statement: &mut Statement<'_>, sequence: u64, pending: &Pending) -> Re
     Ok(())
 }
 
-fn update(transaction: &Transaction<'_>, of: u64, outcome: &Entry) -> Result<(), LedgerError> {
+fn update(transaction: &Transaction<'_>, of: u64, outcome: &Entry<'_>) -> Result<(), LedgerError> {
     transaction
         .prepare_cached(
             "UPDATE calls SET outcome = ?2, duration_us = ?3, upstream_us = ?4, error = ?5, dlp = ?6 WHERE seq = ?1",

@@ -56,7 +56,8 @@ pub struct CallRow {
 
 impl CallRow {
     pub(super) fn read(row: &Row<'_>, places: &mut Places) -> Result<Self, LedgerError> {
-        let entry = Entry::read(places.read(row.get(1)?, row.get(2)?)?);
+        let bytes = places.read(row.get(1)?, row.get(2)?)?;
+        let entry = Entry::read(&bytes);
         let maybe = |column| entry.text(column).map(Cow::into_owned);
         let text = |column| maybe(column).unwrap_or_default();
         let mut hash = String::new();
