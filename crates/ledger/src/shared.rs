@@ -163,8 +163,7 @@ impl Shared {
         if self.closing.load(Ordering::Acquire) {
             return self.write_ends();
         }
-        // A relaxed log has a pace of its own.
-        if self.options.durability != Durability::Relaxed && !self.ended.swap(true, Ordering::AcqRel) {
+        if !self.ended.swap(true, Ordering::AcqRel) {
             self.wake();
         }
         Ok(())
@@ -286,6 +285,7 @@ impl Shared {
             Durability::Strict | Durability::Durable => self.options.checkpoint_interval,
         };
         let mut signed = (0, self.clock.elapsed());
+        let mut synced = self.clock.elapsed();
         let mut company = 0;
         loop {
             let closing = self.closing.load(Ordering::Acquire);
@@ -299,9 +299,11 @@ impl Shared {
                 // They are tried again the next time.
                 tracing::debug!(target: "doorward::ledger", %error, "outcomes wait for the log");
             }
-            if only_ends {
+            let now = self.clock.elapsed();
+            if only_ends && now.saturating_sub(synced) < idle {
                 continue;
             }
+            synced = now;
             company = self.sync_what_is_new();
             let now = self.clock.elapsed();
             let written = self.writer.written();
