@@ -2,39 +2,18 @@
 //! answered and every call that a server received.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
 use std::time::Duration;
 
 use doorward_ledger::{Filter, Index, verify};
 use serde_json::json;
-use tokio::process::{Child, Command};
 
-use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration, program};
+use crate::program::{Program, free_port};
+use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration};
 
 /// How often the gateway is killed.
 const KILLS: u64 = 20;
 /// Clients that call without pause.
 const CLIENTS: usize = 6;
-
-async fn start(config: &std::path::Path, port: u16) -> Child {
-    let child = Command::new(program())
-        .arg("--config")
-        .arg(config)
-        .args(["serve", "--port", &port.to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the gateway starts");
-    for _ in 0..500 {
-        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            return child;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the gateway does not listen on port {port}");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_answered_or_received_is_missing_after_kill_9() {
@@ -44,12 +23,13 @@ async fn nothing_answered_or_received_is_missing_after_kill_9() {
     let rest = format!("rateLimit: {{enabled: false}}\n{STAFF_MAY_ALL}");
     std::fs::write(&config, configuration(folder.path(), std::slice::from_ref(&recorder), &rest))
         .expect("written");
-    let port =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let port = free_port();
     let address = ([127, 0, 0, 1], port).into();
+    let log = folder.path().join("log");
+    let start = || Program::start_on(port, &[], &config, &log, &[]);
     let mut answered = BTreeSet::new();
     for kill in 0..KILLS {
-        let mut gateway = start(&config, port).await;
+        let mut gateway = start().await;
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 tokio::spawn(async move {
@@ -69,13 +49,13 @@ async fn nothing_answered_or_received_is_missing_after_kill_9() {
             .collect();
         // Spread over the first moments of a loaded run; a prime keeps it uneven.
         tokio::time::sleep(Duration::from_millis(40 + (kill * 37) % 211)).await;
-        gateway.kill().await.expect("killed");
+        gateway.child.kill().await.expect("killed");
         for client in clients {
             answered.extend(client.await.expect("the client ends"));
         }
     }
     // One more start puts right what the last kill left.
-    let mut last = start(&config, port).await;
+    let mut last = start().await;
     tokio::time::sleep(Duration::from_millis(600)).await;
     let log = folder.path().join("data/audit");
     let report = verify(&log, &[]).expect("readable");
@@ -83,7 +63,7 @@ async fn nothing_answered_or_received_is_missing_after_kill_9() {
     let rows = Index::open_read_only(&log)
         .and_then(|index| index.query(&Filter { limit: 1_000_000, ..Filter::default() }))
         .expect("rows");
-    last.kill().await.expect("killed");
+    last.child.kill().await.expect("killed");
     let recorded: BTreeSet<String> = rows
         .iter()
         .filter_map(|row| {

@@ -30,7 +30,17 @@ impl Program {
         log: &Path,
         variables: &[(&str, &str)],
     ) -> Self {
-        let port = free_port();
+        Self::start_on(free_port(), under, config, log, variables).await
+    }
+
+    /// The same, on a port that was chosen before.
+    pub async fn start_on(
+        port: u16,
+        under: &[&OsStr],
+        config: &Path,
+        log: &Path,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let program = program();
         let mut words = under.iter().copied().chain([program.as_os_str()]);
         let mut command = Command::new(words.next().expect("a program"));
@@ -70,7 +80,8 @@ impl Program {
     }
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on now.
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }
