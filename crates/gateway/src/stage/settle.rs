@@ -20,7 +20,7 @@ use crate::stage::{Refusal, Refused};
 /// that JSON-RPC and MCP reserve.
 const POLICY_DENIED: i32 = -31_403;
 /// JSON-RPC code of a call over a rate limit.
-const RATE_LIMITED: i32 = -31_429;
+pub(crate) const RATE_LIMITED: i32 = -31_429;
 
 /// How a call ended, before it is put into an envelope.
 #[derive(Debug)]
