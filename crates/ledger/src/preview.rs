@@ -3,8 +3,8 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::hmac;
-use doorward_model::CallId;
 use doorward_model::json::{Kind, Value, canonical, number_text, push_string};
+use doorward_model::{CallId, Secret};
 
 use crate::canonical::{first, push_hex};
 use crate::options::Capture;
@@ -91,6 +91,27 @@ fn is_secret(key: &str) -> bool {
 fn has_secret(value: Value<'_>) -> bool {
     value.members().any(|(key, member)| is_secret(&key) || has_secret(member))
         || value.items().any(has_secret)
+}
+
+/// The texts and numbers that a preview of these arguments masks.
+pub fn secrets_in(arguments: Value<'_>) -> Vec<Secret> {
+    let mut secrets = Vec::new();
+    if has_secret(arguments) {
+        collect(&mut secrets, arguments, false);
+    }
+    secrets
+}
+
+fn collect(secrets: &mut Vec<Secret>, value: Value<'_>, secret: bool) {
+    match value.kind() {
+        Kind::Object => {
+            value.members().for_each(|(key, member)| collect(secrets, member, secret || is_secret(&key)));
+        }
+        Kind::Array => value.items().for_each(|item| collect(secrets, item, secret)),
+        Kind::String if secret => secrets.push(Secret::new(value.as_str().unwrap_or_default())),
+        Kind::Number if secret => secrets.push(Secret::new(value.raw())),
+        Kind::String | Kind::Number | Kind::Null | Kind::Bool => {}
+    }
 }
 
 fn mask(out: &mut String, value: Value<'_>, secret: bool) {
