@@ -107,6 +107,12 @@ fn push_forms(forms: &mut Vec<String>, secret: &str) {
     // PHP escapes every slash.
     let slashed: Vec<_> = forms[first..].iter().filter(|form| form.contains('/')).cloned().collect();
     forms.extend(slashed.iter().map(|form| form.replace('/', "\\/")));
+    // Results are often JSON in a string of JSON, where every escape is escaped again.
+    let escaped: Vec<_> = forms[first..].iter().filter(|form| form.contains(['\\', '"'])).cloned().collect();
+    forms.extend(escaped.iter().map(|form| {
+        let quoted = json::quoted(form);
+        quoted[1..quoted.len() - 1].to_owned()
+    }));
 }
 
 /// As in a path, a query or a form, in digits of either case. What need not be encoded
@@ -176,6 +182,7 @@ mod tests {
             ("sesame/öffne+ \"dich\"", "?k=sesame%2f%c3%b6ffne%2b%20%22dich%22&x", "?k=[secret]&x"),
             ("sesame/öffne+ \"dich\"", "k=sesame%2F%C3%B6ffne%2B+%22dich%22", "k=[secret]"),
             ("sesame/öffne+", "GET /sesame/%C3%B6ffne+ HTTP", "GET /[secret] HTTP"),
+            ("a/\"b\"/c", r#"{"text":"{\"t\":\"a/\\\"b\\\"/c\"}"}"#, r#"{"text":"{\"t\":\"[secret]\"}"}"#),
             ("short", "short", "short"),
         ];
         for (secret, text, expected) in cases {
