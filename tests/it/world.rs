@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use doorward::runtime::{self, Running, Surroundings};
 use doorward_gateway::Gateway;
+use doorward_model::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -50,6 +51,12 @@ impl World {
     /// The same, in an environment that holds just these variables.
     pub async fn start_in(servers: &[&str], speaks: Speaks, rest: &str, variables: &[(&str, &str)]) -> Self {
         Self::start_surrounded(servers, speaks, rest, surroundings(variables)).await
+    }
+
+    /// The same, at a time that the test moves.
+    pub async fn start_at(servers: &[&str], rest: &str, clock: Arc<dyn Clock>) -> Self {
+        let system = Surroundings { port: Some(0), program: program(), clock, ..Surroundings::system() };
+        Self::start_surrounded(servers, Speaks::Legacy, rest, system).await
     }
 
     async fn start_surrounded(

@@ -182,7 +182,11 @@ mod tests {
             ("sesame/öffne+ \"dich\"", "?k=sesame%2f%c3%b6ffne%2b%20%22dich%22&x", "?k=[secret]&x"),
             ("sesame/öffne+ \"dich\"", "k=sesame%2F%C3%B6ffne%2B+%22dich%22", "k=[secret]"),
             ("sesame/öffne+", "GET /sesame/%C3%B6ffne+ HTTP", "GET /[secret] HTTP"),
-            ("a/\"b\"/c", r#"{"text":"{\"t\":\"a/\\\"b\\\"/c\"}"}"#, r#"{"text":"{\"t\":\"[secret]\"}"}"#),
+            (
+                "a/\"bb\"/cc",
+                r#"{"text":"{\"t\":\"a/\\\"bb\\\"/cc\"}"}"#,
+                r#"{"text":"{\"t\":\"[secret]\"}"}"#,
+            ),
             ("short", "short", "short"),
         ];
         for (secret, text, expected) in cases {
