@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorward::runtime::Surroundings;
 use doorward_model::clock::Fixed;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
@@ -17,8 +18,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::world::http::{MODERN, exchange, insert};
-use crate::world::{ALICE, Answer, BOB, Client, STAFF_MAY_ALL, World};
-use crate::world::{call, configuration, doorward, entries, eventually};
+use crate::world::{ALICE, Answer, BOB, Client, STAFF_MAY_ALL, Speaks, World};
+use crate::world::{call, configuration, doorward, entries, eventually, system};
 
 /// `tools/call` of `github__echo`, as a message and with its headers.
 fn echo(address: SocketAddr) -> (HeaderMap, Bytes) {
@@ -186,7 +187,8 @@ fn refusals(world: &World) -> Vec<(String, String, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_over_their_allowance_wait_and_fill_no_disk_and_lock_nobody_out() {
     let clock = Arc::new(Fixed::new(1));
-    let world = World::start_at(&["github"], STAFF_MAY_ALL, clock.clone()).await;
+    let surroundings = Surroundings { clock: clock.clone(), ..system() };
+    let world = World::start_surrounded(&["github"], Speaks::Legacy, STAFF_MAY_ALL, surroundings).await;
     let (here, there) = ("127.0.0.1", "127.0.0.2");
     assert_eq!(present(&world, here, Some(ALICE), &[]).await.summary(), "200 ok");
 

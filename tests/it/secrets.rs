@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use doorward::config::Config;
+use doorward::runtime::Surroundings;
+use doorward::system::SystemRandom;
+use doorward_model::Random;
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -17,7 +22,9 @@ use tokio::process::Command;
 
 use crate::program::Program;
 use crate::world::recorder::{CONFESS, spellings};
-use crate::world::{ALICE, Answer, BOB, Client, Recorder, STAFF_MAY_ALL, Speaks, World, ecosystem, program};
+use crate::world::{
+    ALICE, Answer, BOB, Client, Recorder, STAFF_MAY_ALL, Speaks, World, ecosystem, program, system,
+};
 
 const BEARER: &str = "planted-bearer-6f1e9c0a7d";
 const HEADER: &str = "planted-header-\"quoted\"-2b8d";
@@ -329,9 +336,50 @@ async fn over_stdio(seen: &mut Seen, config: &Path, surface: &str, variables: &[
     seen.take(format!("log of stdio {surface}"), errors.await.expect("read").expect("read"));
 }
 
-/// Ten secrets, and the three keys of the log. There is no honest way to make a call
-/// panic, so what a panic prints is not among what is looked at: no input is known that
-/// does it, and the program has no switch for it.
+/// Chance that fails once when told to: the one part of a call that a test can make
+/// panic. No input is known that does.
+#[derive(Default)]
+struct Failing {
+    next: AtomicBool,
+}
+
+impl Random for Failing {
+    fn fill(&self, bytes: &mut [u8]) {
+        assert!(!self.next.swap(false, Ordering::SeqCst), "no chance today");
+        SystemRandom.fill(bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_call_prints_no_secret_and_ends_that_call_alone() {
+    let random = Arc::new(Failing::default());
+    let surroundings = Surroundings { random: random.clone(), ..system() };
+    let world = World::start_surrounded(&["github"], Speaks::Legacy, STAFF_MAY_ALL, surroundings).await;
+    let alice = world.modern("/mcp", ALICE);
+    let password = json!({"password": planted::PASSWORD});
+    assert_eq!(alice.call("github__echo", password.clone()).await.status, 200);
+    let printed = Arc::new(Mutex::new(String::new()));
+    let (said, usual) = (Arc::clone(&printed), Arc::new(std::panic::take_hook()));
+    let before = Arc::clone(&usual);
+    std::panic::set_hook(Box::new(move |panic| {
+        let trace = std::backtrace::Backtrace::force_capture();
+        *said.lock().unwrap_or_else(PoisonError::into_inner) += &format!("{panic}\n{trace}\n");
+        before(panic);
+    }));
+    random.next.store(true, Ordering::SeqCst);
+    assert!(alice.try_call("github__echo", password.clone()).await.is_none(), "the connection ends");
+    std::panic::set_hook(Box::new(move |panic| usual(panic)));
+    let printed = printed.lock().expect("not poisoned").clone();
+    assert!(printed.contains("no chance today") && printed.contains("gateway"), "{printed}");
+    for secret in [ALICE, planted::PASSWORD] {
+        assert!(!of_text(secret).iter().any(|form| contains(printed.as_bytes(), form)), "{printed}");
+    }
+    assert_eq!(alice.call("github__echo", password).await.status, 200);
+    assert_eq!(world.received().len(), 2, "the call between reached nobody");
+    world.stop().await;
+}
+
+/// Ten secrets, and the three keys of the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_planted_secrets_are_seen_by_those_they_belong_to_and_nowhere_else() {
     let recorders =

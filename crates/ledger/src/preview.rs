@@ -176,6 +176,16 @@ mod tests {
     }
 
     #[test]
+    fn the_same_values_are_known_apart() {
+        let text = br#"{"b":"no","pass_word":["s1",7],"a":[{"token":{"x":"s2","y":null}}]}"#;
+        let document = Document::parse(Bytes::from_static(text), &Limits::default()).expect("valid");
+        let mut secrets: Vec<_> =
+            secrets_in(document.root()).iter().map(|secret| secret.expose().to_owned()).collect();
+        secrets.sort();
+        assert_eq!(secrets, ["7", "s1", "s2"]);
+    }
+
+    #[test]
     fn less_is_kept_where_less_is_asked_for() {
         let document =
             Document::parse(Bytes::from_static(b"{\"a\":\"v\"}"), &Limits::default()).expect("valid");

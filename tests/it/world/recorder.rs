@@ -268,18 +268,17 @@ pub const CONFESS: [&str; 7] = [
     "confess_as_nonsense",
 ];
 
-/// All values of headers and arguments, in every spelling.
+/// All values of arguments, and those of headers in every spelling.
 fn told(message: &Value, headers: &hyper::HeaderMap) -> String {
     let mut told = String::new();
+    let arguments = message["params"]["arguments"].as_object();
+    for value in arguments.into_iter().flat_map(|arguments| arguments.values()).filter_map(Value::as_str) {
+        told += &format!("{value} ");
+    }
     for value in headers.values() {
         for spelling in spellings(&String::from_utf8_lossy(value.as_bytes())) {
             told += &format!("{spelling} ");
         }
-    }
-    let arguments = message["params"]["arguments"].as_object();
-    for value in arguments.into_iter().flat_map(|arguments| arguments.values()).filter_map(Value::as_str) {
-        told += value;
-        told.push(' ');
     }
     told
 }
