@@ -1,12 +1,17 @@
 //! Malformed, hostile and merely odd input: each gets its status and code, and the
 //! next honest call works.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
+use doorward::runtime::Surroundings;
+use doorward_model::clock::Fixed;
 use hyper::Method;
 use serde_json::json;
 
 use crate::world::http::insert;
-use crate::world::{ALICE, STAFF_MAY_ALL, World};
+use crate::world::{ALICE, STAFF_MAY_ALL, Speaks, World, system};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_no_message_are_refused_and_harm_nothing() {
@@ -144,9 +149,13 @@ async fn headers_that_lie_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_door_is_kept_on_every_route() {
-    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    let clock = Arc::new(Fixed::new(1));
+    let surroundings = Surroundings { clock: clock.clone(), ..system() };
+    let world = World::start_surrounded(&["github"], Speaks::Legacy, STAFF_MAY_ALL, surroundings).await;
     for path in ["/mcp", "/mcp/github", "/mcp/_gateway", "/healthz", "/readyz", "/metrics", "/nowhere"] {
         let alice = world.modern(path, ALICE);
+        // Time enough for the next dozen not to be too many.
+        clock.advance(Duration::from_secs(1));
         for (name, value) in
             [("host", "evil.example"), ("origin", "https://evil.example"), ("origin", "null")]
         {

@@ -1,9 +1,13 @@
 //! The HTTP door: TLS, who is let in by address, and whose word about addresses counts.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use doorward::runtime::Surroundings;
+use doorward_model::clock::Fixed;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 use serde_json::{Value, json};
@@ -14,8 +18,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::world::http::{MODERN, exchange, insert};
-use crate::world::{ALICE, Answer, Client, STAFF_MAY_ALL, World};
-use crate::world::{call, configuration, doorward, entries};
+use crate::world::{ALICE, Answer, BOB, Client, STAFF_MAY_ALL, Speaks, World};
+use crate::world::{call, configuration, doorward, entries, eventually, system};
 
 /// `tools/call` of `github__echo`, as a message and with its headers.
 fn echo(address: SocketAddr) -> (HeaderMap, Bytes) {
@@ -137,6 +141,121 @@ async fn a_changed_filter_takes_force_on_reload() {
     let answer = exchange(stream, Method::POST, "/mcp", &headers, body).await.expect("an answer");
     assert_eq!(answer.summary(), "200 ok", "so does a new name");
     world.stop().await;
+}
+
+/// One request with this credential, or with none, from an address of this machine.
+async fn present(world: &World, from: &str, key: Option<&str>, more: &[(&'static str, &str)]) -> Answer {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::new(from.parse().expect("an address"), 0)).expect("bound");
+    let stream = socket.connect(world.address()).await.expect("connected");
+    let (mut headers, body) = echo(world.address());
+    headers.remove("authorization");
+    if let Some(key) = key {
+        insert(&mut headers, "authorization", &format!("Bearer {key}"));
+    }
+    for (name, value) in more {
+        insert(&mut headers, name, value);
+    }
+    exchange(stream, Method::POST, "/mcp", &headers, body).await.expect("an answer")
+}
+
+/// How many of `count` such requests were answered with each status.
+async fn flood(
+    world: &World,
+    from: &str,
+    key: Option<&str>,
+    more: &[(&'static str, &str)],
+    count: usize,
+) -> BTreeMap<u16, usize> {
+    let mut statuses = BTreeMap::new();
+    for _ in 0..count {
+        *statuses.entry(present(world, from, key, more).await.status).or_default() += 1;
+    }
+    statuses
+}
+
+/// Reason, address and detail of the entries about refused requests, oldest first.
+fn refusals(world: &World) -> Vec<(String, String, String)> {
+    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    entries(world.folder.path())
+        .iter()
+        .filter(|entry| entry["event"] == "refused")
+        .map(|entry| (text(entry, "reason"), text(entry, "ip"), text(entry, "detail")))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_over_their_allowance_wait_and_fill_no_disk_and_lock_nobody_out() {
+    let clock = Arc::new(Fixed::new(1));
+    let surroundings = Surroundings { clock: clock.clone(), ..system() };
+    let world = World::start_surrounded(&["github"], Speaks::Legacy, STAFF_MAY_ALL, surroundings).await;
+    let (here, there) = ("127.0.0.1", "127.0.0.2");
+    assert_eq!(present(&world, here, Some(ALICE), &[]).await.summary(), "200 ok");
+
+    // Wrong keys use up the allowance of their address, and of no other.
+    assert_eq!(flood(&world, here, Some("gw_wrong"), &[], 100).await, [(401, 60), (429, 40)].into());
+    let late = present(&world, here, Some("gw_wrong"), &[]).await;
+    assert_eq!(
+        (late.summary().as_str(), &late.headers["retry-after"]),
+        ("429 -31429", &HeaderValue::from_static("1"))
+    );
+    assert_eq!(present(&world, there, Some("gw_wrong"), &[]).await.status, 401);
+    // Who came in from here before comes in, and so do others whose key is known by
+    // heart; at an address without regulars nobody is looked at.
+    assert_eq!(present(&world, here, Some(ALICE), &[]).await.summary(), "200 ok");
+    assert_eq!(present(&world, here, Some(BOB), &[]).await.summary(), "200 ok");
+    assert_eq!(flood(&world, there, Some("gw_wrong"), &[], 80).await, [(401, 59), (429, 21)].into());
+    assert_eq!(present(&world, there, Some(ALICE), &[]).await.status, 429);
+    clock.advance(Duration::from_millis(50));
+    assert_eq!(present(&world, there, Some(ALICE), &[]).await.summary(), "200 ok");
+
+    // What shows no credential locks out nobody who does, not even a newcomer.
+    let third = "127.0.0.3";
+    let page = [("origin", "https://evil.example")];
+    assert_eq!(flood(&world, third, None, &page, 70).await, [(403, 60), (429, 10)].into());
+    assert_eq!(flood(&world, third, None, &[], 5).await, [(429, 5)].into());
+    assert_eq!(present(&world, third, Some(ALICE), &[]).await.summary(), "200 ok");
+
+    // Messages of callers who are known are answered as ever, and cost no more entries.
+    let alice = world.modern("/mcp", ALICE);
+    for _ in 0..30 {
+        assert_eq!(alice.raw(Method::POST, &alice.headers(), "{".into()).await.summary(), "400 -32700");
+    }
+    assert_eq!(world.received().len(), 4, "of all that, four calls reached the server");
+    // 101 + 30 from here, 82 from there, 75 from the third; of each, twenty have an entry.
+    let before = refusals(&world);
+    assert_eq!(before.len(), 60);
+    assert!(before.iter().all(|(_, _, detail)| detail.is_empty()));
+    clock.advance(Duration::from_secs(10));
+    eventually("the rest is summed up", async || refusals(&world).len() == 63).await;
+    let sums = &refusals(&world)[60..];
+    let left_out = |ip: &str, detail: &str| ("left_out".to_owned(), ip.to_owned(), detail.to_owned());
+    assert_eq!(
+        sums,
+        [
+            left_out(here, "111: 41 flood, 30 malformed, 40 unauthenticated"),
+            left_out(there, "62: 22 flood, 40 unauthenticated"),
+            left_out(third, "55: 15 flood, 40 foreign"),
+        ]
+    );
+    let metrics = world.modern("/metrics", ALICE);
+    let metrics = metrics.raw(Method::GET, &metrics.headers(), Bytes::new()).await;
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    for line in [
+        "doorward_refused_requests_total{reason=\"flood\"} 78",
+        "doorward_refused_requests_total{reason=\"unauthenticated\"} 120",
+        "doorward_refused_requests_total{reason=\"foreign\"} 60",
+        "doorward_refused_requests_without_entry_total 228",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line} is not in\n{metrics}");
+    }
+    // What is pending at the end is summed up as well.
+    assert_eq!(flood(&world, there, Some("gw_wrong"), &[], 25).await, [(401, 25)].into());
+    let World { folder, running, .. } = world;
+    running.stop().await;
+    let last = entries(folder.path());
+    let last = last.iter().rfind(|entry| entry["reason"] == "left_out").expect("a sum");
+    assert_eq!(last["detail"], "5: 5 unauthenticated");
 }
 
 /// A gateway behind a certificate made for the occasion, and that certificate.

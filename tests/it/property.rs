@@ -1,11 +1,13 @@
 //! Over generated configurations and calls: no denied call reaches a server, every
 //! call leaves one record, and lists and calls never disagree.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
 
-use crate::world::{ALICE, World, recorder};
+use crate::world::{ALICE, World, entries, recorder};
 
 #[derive(Clone, Debug)]
 struct Rule {
@@ -146,7 +148,19 @@ fn no_denied_call_reaches_a_server_and_lists_never_lie() {
     if let Err(error) = tried {
         panic!("{error}");
     }
+    let made = CALLS.load(Ordering::Relaxed);
+    let recorded = runtime.block_on(async { decided(&world) });
+    assert_eq!(recorded, made, "every call leaves one record");
     runtime.block_on(world.stop());
+}
+
+/// The calls made so far.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// The records of calls.
+fn decided(world: &World) -> u64 {
+    let decisions = entries(world.folder.path()).iter().filter(|entry| entry["kind"] == "decision").count();
+    decisions as u64
 }
 
 async fn try_case(world: &World, base: &str, case: &Case) -> Result<(), String> {
@@ -161,6 +175,7 @@ async fn try_case(world: &World, base: &str, case: &Case) -> Result<(), String> 
         let name = format!("{server}__{tool}");
         let before = world.received().len();
         let answer = alice.call(&name, arguments.clone()).await;
+        CALLS.fetch_add(1, Ordering::Relaxed);
         let reached = world.received().len() - before;
         let text = answer.text();
         let unknown = text == format!("Unknown tool: {name}");

@@ -43,8 +43,7 @@ impl World {
 
     /// The same, with servers of the given era.
     pub async fn start_speaking(servers: &[&str], speaks: Speaks, rest: &str) -> Self {
-        let system = Surroundings { port: Some(0), program: program(), ..Surroundings::system() };
-        Self::start_surrounded(servers, speaks, rest, system).await
+        Self::start_surrounded(servers, speaks, rest, system()).await
     }
 
     /// The same, in an environment that holds just these variables.
@@ -52,7 +51,8 @@ impl World {
         Self::start_surrounded(servers, speaks, rest, surroundings(variables)).await
     }
 
-    async fn start_surrounded(
+    /// The same, in surroundings of the test's own.
+    pub async fn start_surrounded(
         servers: &[&str],
         speaks: Speaks,
         rest: &str,
@@ -115,12 +115,17 @@ impl World {
     }
 }
 
+/// A free port, and otherwise what a gateway has outside tests.
+pub fn system() -> Surroundings {
+    Surroundings { port: Some(0), program: program(), ..Surroundings::system() }
+}
+
 /// A free port, and an environment that holds just these variables.
 pub fn surroundings(variables: &[(&str, &str)]) -> Surroundings {
     let variables: HashMap<String, String> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let variables = Arc::new(move |name: &str| variables.get(name).cloned());
-    Surroundings { port: Some(0), program: program(), variables, ..Surroundings::system() }
+    Surroundings { variables, ..system() }
 }
 
 /// The configuration of a test.

@@ -11,6 +11,7 @@ use doorward_upstream::Upstreams;
 use doorward_wire::message::Message;
 use tokio::sync::mpsc;
 
+use crate::door::Strangers;
 use crate::method;
 use crate::metrics::Metrics;
 use crate::pipeline::Asked;
@@ -88,6 +89,7 @@ pub struct Gateway {
     pub(crate) sessions: Sessions,
     pub(crate) streams: Streams,
     pub(crate) metrics: Metrics,
+    pub(crate) strangers: Strangers,
     pub(crate) spans: Option<Arc<dyn Spans>>,
 }
 
@@ -102,6 +104,7 @@ impl Gateway {
             sessions: Sessions::new(parts.settings.sessions),
             streams: Streams::default(),
             metrics: Metrics::new(started, parts.spans.clone()),
+            strangers: Strangers::new(&parts.clock),
             settings: parts.settings,
             upstreams: parts.upstreams,
             ledger: parts.ledger,

@@ -42,6 +42,7 @@ pub struct Metrics {
     overhead: Histogram,
     upstream: Family<ServerLabels, Histogram, fn() -> Histogram>,
     refused: Family<ReasonLabels, Counter>,
+    unrecorded: Counter,
     sessions: Gauge,
     started: Gauge<f64, AtomicU64>,
 }
@@ -63,6 +64,7 @@ impl Metrics {
             overhead: histogram(),
             upstream: Family::new_with_constructor(histogram),
             refused: Family::default(),
+            unrecorded: Counter::default(),
             sessions: Gauge::default(),
             started: Gauge::default(),
             registry: Registry::default(),
@@ -89,6 +91,11 @@ impl Metrics {
             "refused_requests",
             "Requests turned away before any decision",
             metrics.refused.clone(),
+        );
+        registry.register(
+            "refused_requests_without_entry",
+            "Requests turned away that have no entry of their own in the log, but are counted in one",
+            metrics.unrecorded.clone(),
         );
         registry.register("sessions", "Open sessions of the legacy era", metrics.sessions.clone());
         registry.register_with_unit(
@@ -123,6 +130,11 @@ impl Metrics {
     /// Counts a request that was turned away at the door.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts such a request that gets no entry of its own in the log.
+    pub fn unrecorded(&self) {
+        self.unrecorded.inc();
     }
 
     /// The text of `/metrics`.

@@ -40,6 +40,7 @@ pub use merkle::{
     Hash, Tree, consistency_holds, consistency_ranges, inclusion_holds, inclusion_ranges, leaf_hash, roots,
 };
 pub use options::{Capture, Durability, Options};
+pub use preview::secrets_in;
 pub use record::{DecisionRecord, EventRecord, OutcomeRecord};
 pub use recover::Recovery;
 pub use verify::{Fault, Report, verify};

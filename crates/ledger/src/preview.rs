@@ -3,8 +3,8 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::hmac;
-use doorward_model::CallId;
 use doorward_model::json::{Kind, Value, canonical, number_text, push_hex, push_string};
+use doorward_model::{CallId, Secret};
 
 use crate::canonical::first;
 use crate::options::Capture;
@@ -93,6 +93,27 @@ fn has_secret(value: Value<'_>) -> bool {
         || value.items().any(has_secret)
 }
 
+/// The texts and numbers that a preview of these arguments masks.
+pub fn secrets_in(arguments: Value<'_>) -> Vec<Secret> {
+    let mut secrets = Vec::new();
+    if has_secret(arguments) {
+        collect(&mut secrets, arguments, false);
+    }
+    secrets
+}
+
+fn collect(secrets: &mut Vec<Secret>, value: Value<'_>, secret: bool) {
+    match value.kind() {
+        Kind::Object => {
+            value.members().for_each(|(key, member)| collect(secrets, member, secret || is_secret(&key)));
+        }
+        Kind::Array => value.items().for_each(|item| collect(secrets, item, secret)),
+        Kind::String if secret => secrets.push(Secret::new(value.as_str().unwrap_or_default())),
+        Kind::Number if secret => secrets.push(Secret::new(value.raw())),
+        Kind::String | Kind::Number | Kind::Null | Kind::Bool => {}
+    }
+}
+
 fn mask(out: &mut String, value: Value<'_>, secret: bool) {
     match value.kind() {
         Kind::Object => {
@@ -152,6 +173,16 @@ mod tests {
         for secret in ["k1", "k2", "k3"] {
             assert!(!text.contains(secret), "{text}");
         }
+    }
+
+    #[test]
+    fn the_same_values_are_known_apart() {
+        let text = br#"{"b":"no","pass_word":["s1",7],"a":[{"token":{"x":"s2","y":null}}]}"#;
+        let document = Document::parse(Bytes::from_static(text), &Limits::default()).expect("valid");
+        let mut secrets: Vec<_> =
+            secrets_in(document.root()).iter().map(|secret| secret.expose().to_owned()).collect();
+        secrets.sort();
+        assert_eq!(secrets, ["7", "s1", "s2"]);
     }
 
     #[test]

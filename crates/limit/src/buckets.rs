@@ -70,6 +70,26 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         take(shard.full_at.entry(key.clone()).or_default(), rate, now)
     }
 
+    /// Remembers this key until then, as a bucket that is full then.
+    pub(crate) fn keep(&self, key: &K, now: u64, until: u64) {
+        let shard = self.shard(key);
+        if let Some(bucket) = shard.read().unwrap_or_else(PoisonError::into_inner).full_at.get(key) {
+            bucket.fetch_max(until, Ordering::Relaxed);
+            return;
+        }
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        if shard.full_at.len() >= shard.clean_at.min(self.most) {
+            shard.clean(now, self.most);
+        }
+        shard.full_at.entry(key.clone()).or_default().fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// Whether this key is still remembered.
+    pub(crate) fn holds(&self, key: &K, now: u64) -> bool {
+        let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
+        shard.full_at.get(key).is_some_and(|until| until.load(Ordering::Relaxed) > now)
+    }
+
     /// Gives back what [`take`](Self::take) took at this rate.
     pub(crate) fn give_back(&self, key: &K, rate: Rate) {
         let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);

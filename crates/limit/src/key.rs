@@ -96,7 +96,7 @@ impl KeyTemplate {
 }
 
 /// The address that counts: of IPv6 the network, since one host has all of a /64.
-pub(crate) fn network(ip: IpAddr) -> IpAddr {
+pub fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
         v4 => v4,

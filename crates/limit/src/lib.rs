@@ -13,8 +13,10 @@ mod flood;
 mod key;
 mod limiter;
 mod rate;
+mod regulars;
 
 pub use flood::Flood;
-pub use key::{InvalidKey, KeyTemplate, Subject};
+pub use key::{InvalidKey, KeyTemplate, Subject, network};
 pub use limiter::{Exceeded, Limiter};
 pub use rate::{Per, RateLimit};
+pub use regulars::Regulars;

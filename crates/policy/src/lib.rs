@@ -26,5 +26,5 @@ pub use facts::{Arguments, Context, DefinitionFacts, EarlierCall, Inquiry, Serve
 pub use problem::{PolicyError, Warning};
 pub use rego::trial_compile;
 pub use ruling::{Listing, Ruling};
-pub use set::PolicySet;
+pub use set::{Compiled, PolicySet};
 pub use simulate::{InvalidInput, simulate};

@@ -1,6 +1,7 @@
 //! All policies in force, compiled, immutable, and named by a digest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -18,12 +19,20 @@ use crate::{document, prepared};
 /// The evaluator, named in digests because another one may decide differently.
 const EVALUATOR: &str = "regorus/0.14.1";
 
+/// How many compiled modules are kept for the next time.
+const MODULES_KEPT: usize = 256;
+
+/// Modules as they were compiled, for the next set that has the same. Compiling a module
+/// and trying it on generated inputs takes far longer than all else that a set needs.
+#[derive(Default)]
+pub struct Compiled(HashMap<String, (Arc<Module>, Vec<Warning>)>);
+
 /// Role rules and Rego policies that decide together.
 #[derive(Debug)]
 pub struct PolicySet {
     roles: RoleRules,
     /// By name, without those that are off.
-    modules: Vec<Module>,
+    modules: Vec<Arc<Module>>,
     /// What of the input some module can see.
     needs: Needs,
     digest: String,
@@ -39,9 +48,24 @@ impl PolicySet {
     /// Every mistake found, with its place.
     pub fn compile(
         roles: Vec<RolePolicy>,
+        rego: Vec<RegoSource>,
+        options: &Options,
+        trial: &dyn Fn(&RegoSource) -> Result<(), String>,
+    ) -> Result<(Self, Vec<Warning>), Vec<PolicyError>> {
+        Self::compile_anew(roles, rego, options, trial, &mut Compiled::default())
+    }
+
+    /// The same, taking from `compiled` what was compiled before, and leaving there what
+    /// was not.
+    ///
+    /// # Errors
+    /// As for [`compile`](Self::compile).
+    pub fn compile_anew(
+        roles: Vec<RolePolicy>,
         mut rego: Vec<RegoSource>,
         options: &Options,
         trial: &dyn Fn(&RegoSource) -> Result<(), String>,
+        compiled: &mut Compiled,
     ) -> Result<(Self, Vec<Warning>), Vec<PolicyError>> {
         let (mut warnings, mut errors) = (Vec::new(), Vec::new());
         let compiled_roles = RoleRules::compile(&roles, options, &mut warnings, &mut errors);
@@ -55,7 +79,7 @@ impl PolicySet {
         rego.retain(|source| source.mode != Mode::Off);
         let mut modules = Vec::new();
         for source in &rego {
-            match compile_module(source, options, trial) {
+            match compiled.module(source, options, trial) {
                 Ok((module, doubts)) => {
                     modules.push(module);
                     warnings.extend(doubts);
@@ -145,11 +169,11 @@ impl PolicySet {
             return Vec::new();
         }
         let input = rego::build(inquiry, &prepared::prepared(inquiry.caller), self.needs);
-        self.modules.iter().map(|module| (module, module.ask(&input))).collect()
+        self.modules.iter().map(|module| (&**module, module.ask(&input))).collect()
     }
 
     fn evaluator(&self) -> &'static str {
-        match (self.modules.is_empty(), self.modules.iter().all(Module::is_fast)) {
+        match (self.modules.is_empty(), self.modules.iter().all(|module| module.is_fast())) {
             (true, _) => "rules",
             (_, true) => "regorus/0.14.1 rvm",
             (_, false) => "regorus/0.14.1 interpreter",
@@ -162,17 +186,36 @@ fn enforced<'s>(statements: &'s [(&'s Module, Statement)]) -> Vec<(&'s Module, &
     enforced.map(|(module, statement)| (*module, statement)).collect()
 }
 
-fn compile_module(
-    source: &RegoSource,
-    options: &Options,
-    trial: &dyn Fn(&RegoSource) -> Result<(), String>,
-) -> Result<(Module, Vec<Warning>), Vec<PolicyError>> {
-    rego::prescan(source)?;
-    trial(source).map_err(|message| vec![PolicyError::new(source.place(), message)])?;
-    rego::compile(source, options)
+impl Compiled {
+    fn module(
+        &mut self,
+        source: &RegoSource,
+        options: &Options,
+        trial: &dyn Fn(&RegoSource) -> Result<(), String>,
+    ) -> Result<(Arc<Module>, Vec<Warning>), Vec<PolicyError>> {
+        // Everything that a module is made of; two that differ in anything are two.
+        let key = format!("{options:?} {source:?}");
+        if let Some(known) = self.0.get(&key) {
+            return Ok(known.clone());
+        }
+        rego::prescan(source)?;
+        trial(source).map_err(|message| vec![PolicyError::new(source.place(), message)])?;
+        let (module, warnings) = rego::compile(source, options)?;
+        if self.0.len() >= MODULES_KEPT {
+            self.0.clear();
+        }
+        let module = Arc::new(module);
+        self.0.insert(key, (Arc::clone(&module), warnings.clone()));
+        Ok((module, warnings))
+    }
 }
 
-fn digest_of(roles: &[RolePolicy], rego: &[RegoSource], modules: &[Module], options: &Options) -> String {
+fn digest_of(
+    roles: &[RolePolicy],
+    rego: &[RegoSource],
+    modules: &[Arc<Module>],
+    options: &Options,
+) -> String {
     let policies: Vec<_> = rego
         .iter()
         .zip(modules)

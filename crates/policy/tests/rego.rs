@@ -331,3 +331,38 @@ fn threads_share_a_policy_and_never_each_others_input() {
         }
     });
 }
+
+#[test]
+fn a_module_that_did_not_change_is_not_compiled_again() {
+    let source = |name: &str, body: &str| RegoSource {
+        name: name.to_owned(),
+        source: format!("package p\n{body}\n"),
+        ..RegoSource::default()
+    };
+    let (one, two) = (source("one", "allow if true"), source("two", "deny contains \"no\" if true"));
+    let changed = source("one", "allow if false");
+    let off = RegoSource { mode: Mode::Off, ..two.clone() };
+    let mut compiled = doorward_policy::Compiled::default();
+    let tried = std::cell::RefCell::new(Vec::new());
+    let trial = |source: &RegoSource| {
+        tried.borrow_mut().push(source.name.clone());
+        Ok(())
+    };
+    let mut digests = Vec::new();
+    for (sources, newly) in [
+        (vec![one.clone(), two.clone()], vec!["one", "two"]),
+        (vec![one.clone(), two.clone()], vec![]),
+        (vec![changed, two.clone()], vec!["one"]),
+        (vec![one.clone(), off], vec![]),
+        (vec![one, two], vec![]),
+    ] {
+        let options = Options::default();
+        let set = doorward_policy::PolicySet::compile_anew(vec![], sources, &options, &trial, &mut compiled);
+        digests.push(set.expect("valid").0.digest().to_owned());
+        assert_eq!(tried.take(), newly);
+    }
+    assert_eq!(digests[0], digests[1]);
+    assert_eq!(digests[0], digests[4]);
+    assert_ne!(digests[0], digests[2]);
+    assert_ne!(digests[0], digests[3]);
+}

@@ -99,7 +99,7 @@ impl Duplex {
 
     /// Takes a message of the server.
     pub(crate) fn receive(&self, bytes: Bytes) {
-        let Ok(document) = inbound::parse(bytes) else {
+        let Ok(document) = inbound::read(&self.hub, bytes) else {
             // Servers greet, and print what they should have logged.
             return tracing::debug!(server = %self.hub.server, "the server wrote something that is no JSON");
         };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use doorward_model::CapabilityKind;
 use doorward_model::json::{Document, Limits, Numbers, ParseError, Value};
-use doorward_wire::error::METHOD_NOT_FOUND;
+use doorward_wire::error::{INTERNAL, METHOD_NOT_FOUND};
 use doorward_wire::message::{Body, Message};
 use doorward_wire::{RpcError, reply};
 
@@ -28,6 +28,24 @@ pub(crate) enum Inbound<'a> {
     Updated(String),
     /// Any other notification.
     Notification,
+}
+
+/// Reads a message of a server, without the secrets that the server was given: whatever
+/// becomes of it, an answer, news, an entry of a list or a line of a log, they are gone.
+pub(crate) fn read(hub: &Hub, bytes: Bytes) -> Result<Document, ParseError> {
+    let clean = hub.scrubber.scrub(bytes.clone());
+    let read = parse(clean.clone());
+    // A secret that stood there as a number, say, leaves no JSON behind. Whoever waits
+    // for the answer is told so, and not left waiting.
+    if read.is_err()
+        && clean != bytes
+        && let Ok(whole) = parse(bytes)
+        && let Some(Inbound::Response { id: Some(id), .. }) = sort(&whole)
+    {
+        let error = RpcError::answer(INTERNAL, "the server's answer held a secret and could not be cleaned");
+        return parse(reply::error(Some(&id.to_string()), &error));
+    }
+    read
 }
 
 /// Reads a message of a server.

@@ -1,8 +1,9 @@
 //! Takes a server's own secrets out of what it says.
 //!
 //! A server that was given a secret may print it: into a result, an error, its
-//! log. Each secret of at least [`SHORTEST`] bytes is looked for as it is, as JSON
-//! escapes it, and as base64 at each of the three alignments.
+//! log. Each secret of at least [`SHORTEST`] bytes is looked for as it is, as the usual
+//! writers of JSON escape it, percent-encoded, and as base64 at each of the three
+//! alignments.
 
 use std::borrow::Cow;
 
@@ -83,17 +84,15 @@ fn push_forms(forms: &mut Vec<String>, secret: &str) {
     if secret.len() < SHORTEST {
         return;
     }
+    let first = forms.len();
     forms.push(secret.to_owned());
     let quoted = json::quoted(secret);
     let escaped = &quoted[1..quoted.len() - 1];
-    if escaped != secret {
-        forms.push(escaped.to_owned());
-    }
-    // Some writers escape the slash as well, and everything beyond ASCII.
-    let ascii = ascii_escaped(escaped);
-    if ascii != escaped {
-        forms.push(ascii.into_owned());
-    }
+    forms.push(escaped.to_owned());
+    // Python escapes everything beyond ASCII, Go what means something in HTML.
+    forms.push(ascii_escaped(escaped).into_owned());
+    forms.push(escaped.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"));
+    push_percent_encoded(forms, secret);
     for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
         for shift in 0..3 {
             let mut bytes = vec![0; shift];
@@ -104,6 +103,37 @@ fn push_forms(forms: &mut Vec<String>, secret: &str) {
             let end = bytes.len() * 8 / 6;
             forms.push(text[start..end].to_owned());
         }
+    }
+    // PHP escapes every slash.
+    let slashed: Vec<_> = forms[first..].iter().filter(|form| form.contains('/')).cloned().collect();
+    forms.extend(slashed.iter().map(|form| form.replace('/', "\\/")));
+    // Results are often JSON in a string of JSON, where every escape is escaped again.
+    let escaped: Vec<_> = forms[first..].iter().filter(|form| form.contains(['\\', '"'])).cloned().collect();
+    forms.extend(escaped.iter().map(|form| {
+        let quoted = json::quoted(form);
+        quoted[1..quoted.len() - 1].to_owned()
+    }));
+}
+
+/// As in a path, a query or a form, in digits of either case. What need not be encoded
+/// differs a little from one writer to the next.
+fn push_percent_encoded(forms: &mut Vec<String>, secret: &str) {
+    for plain in [&b"-._~"[..], b"-._~!*'()", b"-._~!$&'()*+,;=:@", b"-._~!$&'()*+,;=:@/"] {
+        let mut encoded = String::with_capacity(secret.len() * 3);
+        for byte in secret.bytes() {
+            if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
+                encoded.push(char::from(byte));
+            } else {
+                encoded.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        let lower = encoded.split('%').enumerate().map(|(at, part)| match part.split_at_checked(2) {
+            Some((digits, rest)) if at > 0 => format!("%{}{rest}", digits.to_ascii_lowercase()),
+            _ => part.to_owned(),
+        });
+        forms.push(lower.collect());
+        forms.push(encoded.replace("%20", "+"));
+        forms.push(encoded);
     }
 }
 
@@ -143,6 +173,20 @@ mod tests {
             ("with\"quote\\x", r#"{"text":"with\"quote\\x"}"#, r#"{"text":"[secret]"}"#),
             ("grüße-geheim", r#"{"text":"gr\u00fc\u00dfe-geheim"}"#, r#"{"text":"[secret]"}"#),
             ("Bearer abcdefgh12", "token abcdefgh12", "token [secret]"),
+            (
+                "a/b&c<d>e",
+                r#"{"text":"a\/b&c<d>e a/b\u0026c\u003cd\u003ee"}"#,
+                r#"{"text":"[secret] [secret]"}"#,
+            ),
+            ("sesame/öffne+ \"dich\"", "?k=sesame%2F%C3%B6ffne%2B%20%22dich%22&x", "?k=[secret]&x"),
+            ("sesame/öffne+ \"dich\"", "?k=sesame%2f%c3%b6ffne%2b%20%22dich%22&x", "?k=[secret]&x"),
+            ("sesame/öffne+ \"dich\"", "k=sesame%2F%C3%B6ffne%2B+%22dich%22", "k=[secret]"),
+            ("sesame/öffne+", "GET /sesame/%C3%B6ffne+ HTTP", "GET /[secret] HTTP"),
+            (
+                "a/\"bb\"/cc",
+                r#"{"text":"{\"t\":\"a/\\\"bb\\\"/cc\"}"}"#,
+                r#"{"text":"{\"t\":\"[secret]\"}"}"#,
+            ),
             ("short", "short", "short"),
         ];
         for (secret, text, expected) in cases {

@@ -121,11 +121,6 @@ impl Upstreams {
         self.server(server).ok().map(|server| server.status())
     }
 
-    /// What takes this server's secrets out of its results and errors.
-    pub fn scrubber(&self, server: &ServerId) -> Option<Arc<Scrubber>> {
-        self.server(server).ok().map(|server| Arc::clone(&server.hub.scrubber))
-    }
-
     /// How integers in arguments for this server are to be read.
     pub fn numbers(&self, server: &ServerId) -> Option<Numbers> {
         self.server(server).ok().map(|server| server.spec.numbers)

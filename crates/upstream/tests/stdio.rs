@@ -243,10 +243,9 @@ async fn secrets_stay_out_of_what_is_kept() {
     })
     .await;
     assert!(stderr.contains("the token is [secret]") && !stderr.contains("s3cr3t"), "{stderr}");
-    let scrubber = world.upstreams.scrubber(&world.id).expect("configured");
     let seen = world.call(tool("environment")).await.expect("answered");
-    let scrubbed = scrubber.scrub(seen.message.bytes().clone());
-    assert!(!String::from_utf8_lossy(&scrubbed).contains("s3cr3t-t0ken"));
+    let seen = String::from_utf8_lossy(seen.message.bytes()).into_owned();
+    assert!(seen.contains("[secret]") && !seen.contains("s3cr3t-t0ken"), "{seen}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use doorward_gateway::Rulebook;
 use doorward_gateway::door::{Front, Guard, Peers};
 use doorward_identity::Authenticator;
 use doorward_limit::{Limiter, Per, RateLimit};
-use doorward_policy::{Options, PolicySet, RegoSource};
+use doorward_policy::{Compiled, Options, PolicySet, RegoSource};
 use doorward_upstream::{Credential, Protocol, ServerSpec, Transport};
 
 use super::Surroundings;
@@ -27,12 +27,19 @@ pub(super) struct Builder {
     in_force: Option<String>,
     /// Rego sources that survived their trial, by digest.
     tried: HashSet<[u8; 32]>,
+    compiled: Compiled,
     limiter: Option<(String, Arc<Limiter>)>,
 }
 
 impl Builder {
     pub(super) fn new(surroundings: Surroundings) -> Self {
-        Self { surroundings, in_force: None, tried: HashSet::new(), limiter: None }
+        Self {
+            surroundings,
+            in_force: None,
+            tried: HashSet::new(),
+            compiled: Compiled::default(),
+            limiter: None,
+        }
     }
 
     pub(super) fn is_in_force(&self, digest: &str) -> bool {
@@ -73,7 +80,7 @@ impl Builder {
             Ok(())
         };
         let roles = config.policies.iter().map(role_policy).collect();
-        let compiled = PolicySet::compile(roles, rego, &Options::default(), &trial);
+        let compiled = PolicySet::compile_anew(roles, rego, &Options::default(), &trial, &mut self.compiled);
         self.tried.extend(survived);
         match compiled {
             Ok((policy, warnings)) => {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use doorward_identity::{Authenticator, Presented};
 use doorward_ledger::EventRecord;
+use doorward_limit::Exceeded;
 use doorward_model::Caller;
 use doorward_wire::error::INVALID_REQUEST;
 use doorward_wire::message::Message;
@@ -23,7 +25,8 @@ use super::{Body, CallStream, ListenStream, Pending};
 use crate::gateway::Gateway;
 use crate::receive::{self, Arrival, Carrier, SESSION};
 use crate::reply::Reply;
-use crate::stage::identify::identify;
+use crate::stage::identify::{identify, presented};
+use crate::stage::settle::RATE_LIMITED;
 use crate::streams::changed_method;
 use crate::surface::Surface;
 use crate::{method, ops};
@@ -42,15 +45,11 @@ pub(super) async fn answer(
     let front = &snapshot.rulebook.front;
     let peer = SocketAddr::new(front.peers.client(peer.ip(), request.headers()), peer.port());
     if !front.peers.admits(peer.ip()) {
-        gateway.metrics.refused("address");
-        note(&gateway, "refused", "address", peer);
-        return plain(StatusCode::FORBIDDEN, "this address is not let in");
+        return turn_away(&gateway, "address", peer, "this address is not let in");
     }
     let authority = request.uri().authority().map(|authority| authority.as_str());
     if let Err(foreign) = front.guard.check(bound, request.headers(), authority) {
-        gateway.metrics.refused("foreign");
-        note(&gateway, "refused", "foreign", peer);
-        return plain(StatusCode::FORBIDDEN, &foreign.to_string());
+        return turn_away(&gateway, "foreign", peer, &foreign.to_string());
     }
     let path = request.uri().path();
     if let Some(response) = ops::answer(&gateway, request.method(), path) {
@@ -62,14 +61,10 @@ pub(super) async fn answer(
             "nothing here; MCP is served on /mcp, /mcp/{server} and /mcp/_gateway",
         );
     };
-    let caller = match identify(&snapshot.rulebook.authenticator, request.headers()).await {
+    let presented = presented(request.headers());
+    let caller = match let_in(&gateway, &snapshot.rulebook.authenticator, peer, presented).await {
         Ok(caller) => caller,
-        Err(refused) => {
-            gateway.metrics.refused("unauthenticated");
-            note(&gateway, "refused", "unauthenticated", peer);
-            tracing::info!(target: "doorward::identity", %peer, reason = %refused, "caller refused");
-            return challenge();
-        }
+        Err(response) => return *response,
     };
     drop(snapshot);
     match *request.method() {
@@ -78,6 +73,43 @@ pub(super) async fn answer(
         Method::DELETE => delete(&gateway, &caller, &surface, request.headers()),
         _ => not_allowed(),
     }
+}
+
+/// Finds out who calls, unless too many from this address turned out to be nobody; see
+/// [`Strangers`](super::Strangers).
+async fn let_in(
+    gateway: &Gateway,
+    authenticator: &Authenticator,
+    peer: SocketAddr,
+    presented: Presented<'_>,
+) -> Result<Arc<Caller>, Box<Response<Body>>> {
+    let strangers = &gateway.strangers;
+    if presented.bearer.is_some()
+        && let Err(exceeded) = strangers.may_present(peer.ip())
+    {
+        let known = if strangers.has_regulars(peer.ip()) { authenticator.recall(presented) } else { None };
+        let caller = known.ok_or_else(|| Box::new(too_many(gateway, peer, &exceeded)))?;
+        strangers.came_in(peer.ip());
+        return Ok(caller);
+    }
+    let refused = match identify(authenticator, presented).await {
+        Ok(caller) => {
+            strangers.came_in(peer.ip());
+            return Ok(caller);
+        }
+        Err(refused) => refused,
+    };
+    let counted = match presented.bearer {
+        Some(_) => strangers.unknown(peer.ip()),
+        None => strangers.refused(peer.ip()),
+    };
+    if let Err(exceeded) = counted {
+        return Err(Box::new(too_many(gateway, peer, &exceeded)));
+    }
+    if note(gateway, "unauthenticated", peer) {
+        tracing::info!(target: "doorward::identity", %peer, reason = %refused, "caller refused");
+    }
+    Err(Box::new(challenge()))
 }
 
 async fn post(
@@ -97,8 +129,7 @@ async fn post(
     let body = match collect(body, gateway.settings.max_body).await {
         Ok(body) => body,
         Err(NoBody::TooLarge) => {
-            gateway.metrics.refused("too_large");
-            note(&gateway, "refused", "too_large", peer);
+            note(&gateway, "too_large", peer);
             return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this gateway accepts");
         }
         Err(NoBody::Lost) => {
@@ -117,8 +148,7 @@ async fn post(
         match receive::receive(body, arrival, &caller, sessions, &gateway.settings.json, received, started) {
             Ok(incoming) => incoming,
             Err(unreadable) => {
-                gateway.metrics.refused("malformed");
-                note(&gateway, "refused", "malformed", peer);
+                note(&gateway, "malformed", peer);
                 return respond(Reply::error(unreadable.id.as_deref(), &unreadable.error));
             }
         };
@@ -348,15 +378,54 @@ fn plain(status: StatusCode, text: &str) -> Response<Body> {
     respond(Reply::error(None, &error))
 }
 
-/// Leaves an entry about a request that was turned away before any decision.
-fn note(gateway: &Gateway, kind: &'static str, reason: &'static str, peer: SocketAddr) {
-    let event = EventRecord {
-        kind,
-        time: gateway.clock.now(),
-        reason,
-        ip: Some(peer.ip()),
-        ..EventRecord::default()
+/// Refuses a request for where it comes from, or for where it wants to go.
+fn turn_away(gateway: &Gateway, reason: &'static str, peer: SocketAddr, text: &str) -> Response<Body> {
+    match gateway.strangers.refused(peer.ip()) {
+        Ok(()) => {
+            note(gateway, reason, peer);
+            plain(StatusCode::FORBIDDEN, text)
+        }
+        Err(exceeded) => too_many(gateway, peer, &exceeded),
+    }
+}
+
+/// Refuses a request because there were too many refused ones from its address.
+fn too_many(gateway: &Gateway, peer: SocketAddr, exceeded: &Exceeded) -> Response<Body> {
+    note(gateway, "flood", peer);
+    let error = RpcError {
+        code: RATE_LIMITED,
+        message: "too many refused requests from this address; try again later".to_owned(),
+        data: None,
+        status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
     };
+    respond(Reply { retry_after: Some(exceeded.retry_after), ..Reply::error(None, &error) })
+}
+
+/// Counts a request that was turned away before any decision, and leaves an entry about
+/// it if its address has not had too many; says whether it did.
+fn note(gateway: &Gateway, reason: &'static str, peer: SocketAddr) -> bool {
+    gateway.metrics.refused(reason);
+    if !gateway.strangers.has_entry(peer.ip(), reason) {
+        gateway.metrics.unrecorded();
+        return false;
+    }
+    record(gateway, EventRecord { reason, ip: Some(peer.ip()), ..EventRecord::default() });
+    true
+}
+
+/// Leaves one entry for each address whose refusals did not all get their own.
+pub(super) fn note_left_out(gateway: &Gateway, at_once: bool) {
+    for left_out in gateway.strangers.end_window(at_once) {
+        let detail = Some(left_out.detail.as_str());
+        record(
+            gateway,
+            EventRecord { reason: "left_out", ip: left_out.network, detail, ..EventRecord::default() },
+        );
+    }
+}
+
+fn record(gateway: &Gateway, event: EventRecord<'_>) {
+    let event = EventRecord { kind: "refused", time: gateway.clock.now(), ..event };
     if let Err(error) = gateway.ledger.event(&event) {
         tracing::error!(target: "doorward::ledger", %error, "an event could not be recorded");
     }

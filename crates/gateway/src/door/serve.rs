@@ -67,6 +67,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that the head of a request may have.
 const MAX_HEAD: usize = 64 << 10;
 
+/// How often it is asked whether refusals are due to be summed up in the log.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
 /// Serves until `stop` completes, then lets calls under way finish.
 pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<Output = ()>) {
     let Listener { listener, address, tls } = listener;
@@ -75,11 +78,16 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     let mut sweep = tokio::time::interval(Duration::from_secs(30));
+    let mut count = tokio::time::interval(COUNT_EVERY);
     loop {
         let accepted = tokio::select! {
             () = &mut stop => break,
             _ = sweep.tick() => {
                 gateway.sessions.sweep(gateway.clock.elapsed());
+                continue;
+            }
+            _ = count.tick() => {
+                request::note_left_out(&gateway, false);
                 continue;
             }
             accepted = accept(&listener, &room) => accepted,
@@ -100,6 +108,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
     if tokio::time::timeout(gateway.settings.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(target: "doorward::serve", "some calls did not finish in time and were cut off");
     }
+    request::note_left_out(&gateway, true);
 }
 
 async fn accept(

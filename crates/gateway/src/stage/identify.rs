@@ -10,21 +10,26 @@ use doorward_model::Caller;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-/// Finds out who presents the credentials in these headers.
+/// Finds out who presents these credentials.
 ///
 /// # Errors
 /// [`Refused`]; to be answered with 401 and a challenge, the same for every reason.
 pub(crate) async fn identify(
     authenticator: &Authenticator,
-    headers: &HeaderMap,
+    presented: Presented<'_>,
 ) -> Result<Arc<Caller>, Refused> {
+    authenticator.identify(presented).await
+}
+
+/// The credentials in these headers.
+pub(crate) fn presented(headers: &HeaderMap) -> Presented<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let bearer = values.next().and_then(|value| value.to_str().ok()).and_then(bearer);
     // Two credentials are one too many: which of them a proxy in front looked at,
     // nobody knows.
     let bearer = if values.next().is_some() { None } else { bearer };
     let bearer = bearer.or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()));
-    authenticator.identify(Presented { bearer }).await
+    Presented { bearer }
 }
 
 /// The token of an `Authorization` header; the scheme's case does not matter (RFC 9110, section 11.1).

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_ledger::LedgerError;
-use doorward_model::json::{Document, Value, push_string, quoted};
+use doorward_model::json::{Value, push_string, quoted};
 use doorward_model::{CapabilityKind, Decision, Operation, Outcome, Verdict};
-use doorward_upstream::{Answer, UpstreamError};
+use doorward_upstream::{Answer, Scrubber, UpstreamError};
 use doorward_wire::adapt::{self, Completeness};
 use doorward_wire::{Era, RpcError, error};
 
@@ -20,7 +20,7 @@ use crate::stage::{Refusal, Refused};
 /// that JSON-RPC and MCP reserve.
 const POLICY_DENIED: i32 = -31_403;
 /// JSON-RPC code of a call over a rate limit.
-const RATE_LIMITED: i32 = -31_429;
+pub(crate) const RATE_LIMITED: i32 = -31_429;
 
 /// How a call ended, before it is put into an envelope.
 #[derive(Debug)]
@@ -56,13 +56,8 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let resolved = ready.permitted().resolved();
     let asked = resolved.asked();
     let gateway = asked.gateway;
-    let scrubber = gateway.upstreams.scrubber(&resolved.server().id);
-    let scrub = |bytes: Bytes| match &scrubber {
-        Some(scrubber) => scrubber.scrub(bytes),
-        None => bytes,
-    };
     let ended = match &answer {
-        Ok(answer) => ended(answer, scrub, resolved.operation(), asked),
+        Ok(answer) => ended(answer, resolved.operation(), asked),
         Err(error) => failed(error, asked.era(), resolved.operation()),
     };
     let upstream = answer.as_ref().map_or(Duration::ZERO, |answer| answer.upstream_time);
@@ -79,7 +74,8 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let mut outcome = record::outcome(ended.outcome);
     outcome.duration_us = micros(duration);
     outcome.upstream_us = micros(upstream);
-    outcome.error = ended.error.as_deref();
+    let error = ended.error.map(|error| masked(error, resolved.arguments()));
+    outcome.error = error.as_deref();
     if let Ok(answer) = &answer {
         outcome.upstream_status = answer.status;
         outcome.bytes_out = answer.bytes as u64;
@@ -94,6 +90,13 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     }
 }
 
+/// The words of an error for the record, which shows of secret-looking arguments no more
+/// there than elsewhere: servers like to repeat what they were asked.
+fn masked(error: String, arguments: Option<Value<'_>>) -> String {
+    let secrets = arguments.map(doorward_ledger::secrets_in).unwrap_or_default();
+    if secrets.is_empty() { error } else { Scrubber::new(&secrets).scrub_text(&error) }
+}
+
 /// How an answered call ended.
 struct Ended {
     outcome: Outcome,
@@ -105,7 +108,7 @@ struct Ended {
     recorded: Option<Bytes>,
 }
 
-fn ended(answer: &Answer, scrub: impl Fn(Bytes) -> Bytes, operation: Operation, asked: &Asked<'_>) -> Ended {
+fn ended(answer: &Answer, operation: Operation, asked: &Asked<'_>) -> Ended {
     let root = answer.message.root();
     if let Some(result) = root.get("result") {
         if adapt::completeness(result) == Completeness::Other {
@@ -117,52 +120,33 @@ fn ended(answer: &Answer, scrub: impl Fn(Bytes) -> Bytes, operation: Operation, 
         let outcome =
             if is_error && operation == Operation::ToolsCall { Outcome::ToolError } else { Outcome::Success };
         let cacheable = operation == Operation::ResourcesRead;
-        let raw = scrub(answer.message.slice(result));
-        // Scrubbing replaces text inside strings, so the shape is unchanged; it is
-        // read again only when something was replaced.
-        let adapted = if raw.len() == result.span().len() && raw == result.raw().as_bytes() {
-            adapt::result_for(asked.era(), result, cacheable).into_owned()
-        } else {
-            match Document::parse(raw.clone(), &asked.gateway.settings.json) {
-                Ok(scrubbed) => adapt::result_for(asked.era(), scrubbed.root(), cacheable).into_owned(),
-                Err(_) => {
-                    return broken(
-                        "the server's answer held a secret and could not be cleaned",
-                        asked,
-                        operation,
-                    );
-                }
-            }
-        };
+        let adapted = adapt::result_for(asked.era(), result, cacheable).into_owned();
         return Ended {
             outcome,
             settled: Settled::Result(adapted),
             error: None,
             code: None,
-            recorded: Some(raw),
+            recorded: Some(answer.message.slice(result)),
         };
     }
     let Some(error) = root.get("error") else {
         return broken("the server's answer holds neither result nor error", asked, operation);
     };
-    let raw = scrub(answer.message.slice(error));
-    let error = Document::parse(raw.clone(), &asked.gateway.settings.json).ok();
-    let error = error.as_ref().map(Document::root);
-    let code = error.and_then(|error| error.get("code")).and_then(Value::as_i64);
-    let message = error.and_then(|error| error.get("message")).and_then(Value::as_str).unwrap_or_default();
+    let code = error.get("code").and_then(Value::as_i64);
+    let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
     let code = translated(
         code.and_then(|code| i32::try_from(code).ok()).unwrap_or(error::INTERNAL),
         asked.era(),
         operation,
     );
     let mut failure = RpcError::answer(code, message.as_ref());
-    failure.data = error.and_then(|error| error.get("data")).map(|data| data.raw().to_owned());
+    failure.data = error.get("data").map(|data| data.raw().to_owned());
     Ended {
         outcome: Outcome::UpstreamError,
         error: Some(format!("{code}: {message}")),
         code: Some(code),
         settled: Settled::Failed(failure),
-        recorded: Some(raw),
+        recorded: Some(answer.message.slice(error)),
     }
 }
 

@@ -69,7 +69,11 @@ impl Exchange<'_> {
             body.release().await;
             return Ok(Outcome::Refused { status: status.as_u16(), message: None });
         }
-        let message = body.collect(MAX_ERROR_BODY).await.ok().and_then(|bytes| inbound::parse(bytes).ok());
+        let message = body
+            .collect(MAX_ERROR_BODY)
+            .await
+            .ok()
+            .and_then(|bytes| inbound::read(&self.remote.hub, bytes).ok());
         let message = message.filter(|document| self.is_error_for_us(document));
         Ok(Outcome::Refused { status: status.as_u16(), message })
     }
@@ -151,7 +155,7 @@ impl Exchange<'_> {
     }
 
     fn parse(&self, bytes: Bytes) -> Result<Document, UpstreamError> {
-        inbound::parse(bytes).map_err(|error| {
+        inbound::read(&self.remote.hub, bytes).map_err(|error| {
             let detail = "its answer is not the JSON that every reader reads alike";
             UpstreamError::protocol_because(&self.remote.hub.server, detail, Cause::new(error))
         })

@@ -120,7 +120,7 @@ async fn read(remote: &Remote, response: Response, session: Option<&HeaderMap>) 
         for event in events.drain(..) {
             end.last_id = event.id.clone().or(end.last_id);
             end.retry = event.retry.or(end.retry);
-            let Ok(document) = inbound::parse(event.data) else { continue };
+            let Ok(document) = inbound::read(&remote.hub, event.data) else { continue };
             match inbound::sort(&document) {
                 Some(Inbound::Request { reply }) => {
                     if let Some(session) = session {
