@@ -480,6 +480,11 @@ async fn ten_planted_secrets_are_seen_by_those_they_belong_to_and_nowhere_else()
     let loaded = loaded.expect("a valid file");
     seen.take("Debug of the configuration", format!("{loaded:?}{loaded:#?}"));
 
+    // The files as they are while the gateway runs: the index still has its journal.
+    let data = folder.path().join("data");
+    seen.files(&data, "keys");
+    assert!(seen.0.iter().any(|(place, _)| place.ends_with("index.db-wal")));
+
     // The collector comes up at last, and gets what is its own.
     let collector = TcpListener::bind(free).await.expect("the port is still free");
     let call = tokio::spawn(async move { ana.call("github__echo", json!({})).await });
@@ -492,7 +497,7 @@ async fn ten_planted_secrets_are_seen_by_those_they_belong_to_and_nowhere_else()
     for surface in ["aggregate", "meta"] {
         over_stdio(&mut seen, &config, surface, &variables).await;
     }
-    seen.files(&folder.path().join("data"), "keys");
+    seen.files(&data, "keys");
     for recorder in &recorders {
         let received: Vec<_> = recorder
             .received()
@@ -530,7 +535,7 @@ async fn ten_planted_secrets_are_seen_by_those_they_belong_to_and_nowhere_else()
         leaks.extend(elsewhere.map(|place| format!("{name} in {place}")));
     }
     for file in ["seal.key", "ledger-signing.key", "ledger-salt.key"] {
-        let key = fs::read(folder.path().join("data/keys").join(file)).expect("a key");
+        let key = fs::read(data.join("keys").join(file)).expect("a key");
         let mut forms = of_bytes(&key);
         // A signing key is a document; its 32 secret bytes stand inside.
         forms.extend(key.windows(32).step_by(16).flat_map(of_bytes));

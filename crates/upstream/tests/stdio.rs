@@ -116,7 +116,7 @@ async fn a_child_gets_its_arguments_and_little_of_the_environment() {
     let world = World::new(transport, settings(), |_| {});
     let seen = ask(&world, "environment").await;
     assert!(seen.contains(r#""argv": ["$HOME", "a b", "*", "; exit"]"#), "{seen}");
-    // What it was given comes back scrubbed, which shows that it got it.
+    // That it has the token shows, and not which.
     assert!(seen.contains(r#""TOKEN": "[secret]""#) && seen.contains("\"PATH\""), "{seen}");
     assert!(seen.contains(&format!(r#""cwd": "{}""#, path.display())), "{seen}");
     assert!(!seen.contains("CARGO"), "{seen}");
