@@ -1,7 +1,7 @@
 //! Over generated configurations and calls: no denied call reaches a server, every
 //! call leaves one record, and lists and calls never disagree.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -134,36 +134,45 @@ impl Case {
 
 /// How many configurations are tried; each makes a list and up to three calls.
 const CASES: u32 = 10_000;
+/// Worlds that share them, side by side: one alone leaves most processors idle.
+const WORLDS: u8 = 2;
 
 #[test]
 fn no_denied_call_reaches_a_server_and_lists_never_lie() {
+    std::thread::scope(|scope| {
+        let worlds: Vec<_> = (0..WORLDS).map(|seed| scope.spawn(move || try_cases(seed))).collect();
+        for world in worlds {
+            if let Err(panic) = world.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+}
+
+/// Tries one world's share of the cases.
+fn try_cases(seed: u8) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let world = runtime.block_on(World::start(&SERVERS, ""));
     let base = std::fs::read_to_string(world.config_path()).expect("readable");
-    let config =
-        Config { cases: CASES, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let tried = runner
-        .run(&case(), |case| runtime.block_on(try_case(&world, &base, &case)).map_err(TestCaseError::fail));
+    let cases = CASES.div_ceil(WORLDS.into());
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let calls = AtomicUsize::new(0);
+    let tried = runner.run(&case(), |case| {
+        runtime.block_on(try_case(&world, &base, &case, &calls)).map_err(TestCaseError::fail)
+    });
     if let Err(error) = tried {
         panic!("{error}");
     }
-    let made = CALLS.load(Ordering::Relaxed);
-    let recorded = runtime.block_on(async { decided(&world) });
-    assert_eq!(recorded, made, "every call leaves one record");
-    runtime.block_on(world.stop());
+    let World { folder, running, .. } = world;
+    runtime.block_on(running.stop());
+    let decisions = entries(folder.path()).iter().filter(|entry| entry["kind"] == "decision").count();
+    assert_eq!(decisions, calls.into_inner(), "every call leaves one record");
+    assert!(decisions > cases as usize, "{decisions} calls");
 }
 
-/// The calls made so far.
-static CALLS: AtomicU64 = AtomicU64::new(0);
-
-/// The records of calls.
-fn decided(world: &World) -> u64 {
-    let decisions = entries(world.folder.path()).iter().filter(|entry| entry["kind"] == "decision").count();
-    decisions as u64
-}
-
-async fn try_case(world: &World, base: &str, case: &Case) -> Result<(), String> {
+async fn try_case(world: &World, base: &str, case: &Case, calls: &AtomicUsize) -> Result<(), String> {
     std::fs::write(world.config_path(), case.yaml(base)).map_err(|error| error.to_string())?;
     world.running.reload().map_err(|error| format!("{error:#}\n{}", case.yaml(base)))?;
     for recorder in &world.recorders {
@@ -175,7 +184,7 @@ async fn try_case(world: &World, base: &str, case: &Case) -> Result<(), String> 
         let name = format!("{server}__{tool}");
         let before = world.received().len();
         let answer = alice.call(&name, arguments.clone()).await;
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        calls.fetch_add(1, Ordering::Relaxed);
         let reached = world.received().len() - before;
         let text = answer.text();
         let unknown = text == format!("Unknown tool: {name}");
