@@ -9,6 +9,7 @@ mod crash;
 mod decisions;
 mod doors;
 mod eras;
+mod forward;
 mod full_disk;
 mod list_changed;
 mod program;

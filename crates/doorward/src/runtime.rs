@@ -2,6 +2,7 @@
 
 mod fetch;
 mod rulebook;
+mod socket;
 mod tls;
 pub mod trial;
 mod watch;
@@ -25,6 +26,8 @@ use crate::system::{SystemClock, SystemRandom};
 use crate::telemetry::{self, Telemetry};
 use rulebook::Builder;
 pub use rulebook::{rego_source, role_policy};
+use socket::SocketDoor;
+pub use socket::{absolute, socket_folder};
 
 /// Looks up an environment variable.
 pub type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -44,6 +47,8 @@ pub struct Surroundings {
     pub program: PathBuf,
     /// A port to use in place of the configured one.
     pub port: Option<u16>,
+    /// What was called for, as others who want the same log are told.
+    pub command: &'static str,
 }
 
 impl Surroundings {
@@ -57,6 +62,7 @@ impl Surroundings {
             environment: std::env::vars_os().collect(),
             program: std::env::current_exe().unwrap_or_else(|_| "doorward".into()),
             port: None,
+            command: "doorward serve",
         }
     }
 }
@@ -97,6 +103,7 @@ pub fn open_ledger(config: &Config, surroundings: &Surroundings) -> anyhow::Resu
     options.checkpoint_entries = audit.checkpoint_entries;
     options.checkpoint_interval = audit.checkpoint_interval;
     options.anchors.clone_from(&audit.anchors);
+    options.holder = format!("process {} (`{}`)", std::process::id(), surroundings.command);
     let (ledger, recovery) = Ledger::open(options, Arc::clone(&surroundings.clock), &*surroundings.random)?;
     if !recovery.closed.is_empty() || recovery.cut_bytes > 0 {
         let reason = format!(
@@ -163,11 +170,22 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
         spans: telemetry.as_ref().map(Telemetry::spans),
     });
     let follower = tokio::spawn(Arc::clone(&gateway).follow(events));
+    builder.put_in_force(&loaded.digest);
     let builder = Arc::new(Mutex::new(builder));
     Ok(Assembled { gateway, loaded, builder, follower, telemetry, surroundings })
 }
 
 impl Assembled {
+    /// Looks for changes of the configuration until the task is aborted.
+    pub fn watch(&self) -> JoinHandle<()> {
+        tokio::spawn(watch::watch(
+            Arc::clone(&self.gateway),
+            self.loaded.clone(),
+            Arc::clone(&self.builder),
+            self.surroundings.clone(),
+        ))
+    }
+
     /// Ends children and sessions, closes the log, and sends the last spans.
     pub async fn stop(self) {
         self.gateway.upstreams().shutdown().await;
@@ -224,6 +242,7 @@ pub struct Running {
     stop: signal::Sender<bool>,
     serving: JoinHandle<()>,
     watching: JoinHandle<()>,
+    socket: Option<SocketDoor>,
 }
 
 /// Starts a gateway and returns once it listens.
@@ -246,14 +265,10 @@ pub async fn start(config: &Path, surroundings: Surroundings) -> anyhow::Result<
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let gateway = Arc::clone(&assembled.gateway);
-    let serving = tokio::spawn(door::serve(Arc::clone(&gateway), listener, wait(stopped.clone())));
-    let watching = tokio::spawn(watch::watch(
-        gateway,
-        assembled.loaded.clone(),
-        Arc::clone(&assembled.builder),
-        assembled.surroundings.clone(),
-    ));
-    Ok(Running { assembled, address, stop, serving, watching })
+    let serving = tokio::spawn(door::serve(gateway, listener, wait(stopped.clone())));
+    let watching = assembled.watch();
+    let socket = assembled.open_socket();
+    Ok(Running { assembled, address, stop, serving, watching, socket })
 }
 
 impl Running {
@@ -285,6 +300,9 @@ impl Running {
         self.watching.abort();
         // Nobody listens any more only if serving has ended already.
         let _ = self.stop.send(true);
+        if let Some(socket) = self.socket {
+            socket.close().await;
+        }
         if self.serving.await.is_err() {
             tracing::error!(target: "doorward::serve", "serving did not end in order");
         }

@@ -1,16 +1,20 @@
-//! The doors: HTTP and stdio. Both lead to the same pipeline.
+//! The doors: HTTP, stdio and the socket. All lead to the same pipeline.
 
 mod body;
 mod guard;
 mod http1;
 mod peer;
+mod preface;
 mod serve;
+mod socket;
 mod stdio;
 mod strangers;
 
 pub(crate) use body::{Body, CallStream, ListenStream, Pending};
 pub use guard::Guard;
 pub use peer::Peers;
+pub use preface::{Foreign, InForce, Preface, Turned, read_answer, read_line};
 pub use serve::{Front, Listener, ServeError, serve};
+pub use socket::{Open, Socket, connect, serve_socket};
 pub use stdio::serve_stdio;
 pub(crate) use strangers::Strangers;

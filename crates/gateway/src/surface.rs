@@ -1,6 +1,6 @@
 //! The endpoints a client can speak to.
 
-use doorward_model::ServerId;
+use doorward_model::{InvalidServerId, ServerId};
 
 /// Which endpoint a message came to; it decides which names mean what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,28 @@ pub enum Surface {
 }
 
 impl Surface {
+    /// The endpoint that a client without URLs calls by this name: `aggregate`, `meta`
+    /// or a server's id.
+    ///
+    /// # Errors
+    /// When it is no id.
+    pub fn named(name: &str) -> Result<Self, InvalidServerId> {
+        match name {
+            "aggregate" => Ok(Self::Aggregate),
+            "meta" => Ok(Self::Gateway),
+            id => ServerId::try_from(id).map(Self::Server),
+        }
+    }
+
+    /// What [`named`](Self::named) knows it by.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Aggregate => "aggregate".to_owned(),
+            Self::Gateway => "meta".to_owned(),
+            Self::Server(id) => id.to_string(),
+        }
+    }
+
     /// The endpoint behind a URL path; `None` when there is none.
     pub fn from_path(path: &str) -> Option<Self> {
         let rest = path.strip_prefix("/mcp")?;

@@ -6,8 +6,13 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
     /// Another process writes this log.
-    #[error("the log in {0} is in use by another gateway; stop it, or give this one its own dataDir")]
-    Locked(PathBuf),
+    #[error("the log in {folder} is in use by {holder}; stop it, or give this one its own dataDir")]
+    Locked {
+        /// Where the log is.
+        folder: PathBuf,
+        /// What the other process called itself when it took the log.
+        holder: String,
+    },
     /// Reading or writing a file failed.
     #[error("{action} {path}: {reason}")]
     File {

@@ -58,6 +58,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Files elsewhere that every checkpoint is appended to.
     pub anchors: Vec<PathBuf>,
+    /// What others who want the log are told about this process: a few printable words.
+    pub holder: String,
 }
 
 impl Options {
@@ -76,6 +78,7 @@ impl Options {
             checkpoint_interval: Duration::from_secs(1),
             segment_bytes: 64 << 20,
             anchors: Vec::new(),
+            holder: format!("process {}", std::process::id()),
         }
     }
 

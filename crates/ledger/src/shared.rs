@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
 }
 
 const PUBLIC_KEY: &str = "ledger.pub";
+/// Bytes of the words about who holds the lock.
+const LONGEST_HOLDER: u64 = 200;
 /// How often a relaxed log is synced.
 const RELAXED_SYNC: Duration = Duration::from_millis(100);
 /// How long a sync waits for company, for each entry that the one before it had: a
@@ -443,11 +446,22 @@ impl Drop for Waiting<'_> {
 
 fn lock_folder(options: &Options) -> Result<File, LedgerError> {
     let path = options.folder.join("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(LedgerError::file("open", &path))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| LedgerError::Locked(options.folder.clone()))?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let mut file = file.map_err(LedgerError::file("open", &path))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Err(LedgerError::Locked { folder: options.folder.clone(), holder: holder(file) });
+    }
+    // For people only: a log whose disk is full is opened all the same.
+    let _ = file.set_len(0).and_then(|()| file.write_all(options.holder.as_bytes()));
     Ok(file)
+}
+
+/// Who holds the lock, as far as it has said so.
+fn holder(lock: File) -> String {
+    let mut text = String::new();
+    let read = lock.take(LONGEST_HOLDER).read_to_string(&mut text);
+    let is_plain = read.is_ok() && !text.is_empty() && !text.contains(char::is_control);
+    if is_plain { text } else { "another gateway".to_owned() }
 }
 
 /// Writes the public key where everybody who checks the log looks for it.

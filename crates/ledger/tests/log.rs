@@ -153,7 +153,7 @@ fn what_was_written_is_verified_queried_and_continued() {
 fn one_writer_at_a_time() {
     let world = World::new();
     let (ledger, _) = world.open();
-    assert!(matches!(world.try_open(), Err(LedgerError::Locked(_))));
+    assert!(matches!(world.try_open(), Err(LedgerError::Locked { .. })));
     drop(ledger);
     assert!(world.try_open().is_ok());
 }

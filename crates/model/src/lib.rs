@@ -20,7 +20,7 @@ pub use caller::{Agent, Caller, ClientLabel, Grant, GrantKind, Person};
 pub use catalog::{Catalog, Definition};
 pub use clock::{Clock, Random};
 pub use decision::{Decision, Layer, Verdict};
-pub use id::{CallId, ServerId};
+pub use id::{CallId, InvalidServerId, ServerId};
 pub use operation::{CapabilityKind, Operation};
 pub use outcome::Outcome;
 pub use seal::{Seal, SealError};

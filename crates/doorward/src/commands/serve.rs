@@ -1,18 +1,23 @@
 //! `doorward serve`: the gateway itself.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use doorward_gateway::Surface;
 use doorward_gateway::door::serve_stdio;
 use doorward_identity::Presented;
-use doorward_model::{Secret, ServerId};
+use doorward_ledger::LedgerError;
+use doorward_model::Secret;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Surroundings, load};
+use crate::config::Loaded;
+use crate::forward::{self, Link};
 use crate::logging::{self, Format};
-use crate::runtime::{self, Surroundings as World};
+use crate::runtime::{self, Assembled, Surroundings as World};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +27,15 @@ Examples:
   MCP_GATEWAY_API_KEY=gw_… doorward serve --stdio --surface github
 
 The log goes to standard error; DOORWARD_LOG sets its level (`debug`, `doorward::upstream=trace`).
-A changed configuration is put in force within two seconds. SIGTERM and Ctrl-C let calls finish.";
+A changed configuration is put in force within two seconds. SIGTERM and Ctrl-C let calls finish.
+Further `serve --stdio` of the same configuration are served by the first gateway.";
+
+/// How long a gateway that holds the log, and cannot be reached, is waited for.
+const HOLDER_TIME: Duration = Duration::from_secs(10);
+/// How often it is looked for.
+const FIND_PACE: Duration = Duration::from_millis(20);
+/// How often the log is tried again meanwhile; it means compiling all policies.
+const ASSEMBLE_PACE: Duration = Duration::from_secs(1);
 
 /// Arguments of `doorward serve`.
 #[derive(Debug, clap::Args)]
@@ -52,26 +65,18 @@ pub(super) fn run(
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let surroundings = World { port: arguments.port, ..World::system() };
-    if arguments.stdio {
+    let ended = if arguments.stdio {
         let key = (world.variables)("MCP_GATEWAY_API_KEY").map(Secret::new);
-        let surface = surface(&arguments.surface)?;
-        runtime.block_on(stdio(&loaded.path, surroundings, surface, key))?;
+        let surface = Surface::named(&arguments.surface).context(forward::NO_SURFACE)?;
+        let surroundings = World { command: "doorward serve --stdio", ..surroundings };
+        runtime.block_on(stdio(&loaded, surroundings, surface, key))
     } else {
-        runtime.block_on(http(&loaded.path, surroundings))?;
-    }
-    // A blocked read of standard input must not keep the process.
+        runtime.block_on(http(&loaded.path, surroundings))
+    };
+    // A blocked read of standard input must not keep the process, however it ended.
     runtime.shutdown_background();
+    ended?;
     Ok(Exit::Done)
-}
-
-fn surface(name: &str) -> anyhow::Result<Surface> {
-    Ok(match name {
-        "aggregate" => Surface::Aggregate,
-        "meta" => Surface::Gateway,
-        id => Surface::Server(
-            ServerId::try_from(id).context("--surface wants aggregate, meta or a server's id")?,
-        ),
-    })
 }
 
 async fn http(path: &Path, surroundings: World) -> anyhow::Result<()> {
@@ -85,25 +90,107 @@ async fn http(path: &Path, surroundings: World) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Serves the client at standard input and output: as the gateway, or through the one
+/// that holds the log already.
 async fn stdio(
-    path: &Path,
+    loaded: &Loaded,
     surroundings: World,
     surface: Surface,
     key: Option<Secret>,
 ) -> anyhow::Result<()> {
-    let assembled = runtime::assemble(path, surroundings)?;
+    let mut stopped = std::pin::pin!(told_to_stop());
+    let held = tokio::select! {
+        held = hold_or_find(loaded, surroundings, &surface, key.as_ref()) => held?,
+        stopped = &mut stopped => return Ok(stopped?),
+    };
+    let link = match held {
+        Held::Here(assembled) => return hold(*assembled, surface, key, stopped).await,
+        Held::There(link) => link,
+    };
+    if link.in_force.digest != loaded.digest {
+        let (ours, theirs) = (runtime::absolute(&loaded.path), &link.in_force.config);
+        tracing::warn!(target: "doorward::serve",
+            "{} says something else than what {} has in force from {theirs}; the latter decides",
+            ours.display(), link.holder);
+    }
+    tracing::info!(target: "doorward::serve", "the log is in use; {} serves this client", link.holder);
+    tokio::select! {
+        carried = link.carry(tokio::io::stdin(), tokio::io::stdout()) => carried,
+        stopped = stopped => Ok(stopped?),
+    }
+}
+
+/// Who holds the log.
+enum Held {
+    Here(Box<Assembled>),
+    There(Link),
+}
+
+/// Opens the log, or finds the gateway that has it open. One that is just starting or
+/// leaving is waited for.
+async fn hold_or_find(
+    loaded: &Loaded,
+    surroundings: World,
+    surface: &Surface,
+    key: Option<&Secret>,
+) -> anyhow::Result<Held> {
+    let folder = runtime::socket_folder(&loaded.config);
+    let deadline = tokio::time::Instant::now() + HOLDER_TIME;
+    loop {
+        // First of all, because it costs nothing.
+        if let Ok(link) = forward::find(folder, surface, key).await? {
+            return Ok(Held::There(link));
+        }
+        let locked = match runtime::assemble(&loaded.path, surroundings.clone()) {
+            Ok(assembled) => return Ok(Held::Here(Box::new(assembled))),
+            Err(error) if matches!(error.downcast_ref(), Some(LedgerError::Locked { .. })) => error,
+            Err(error) => return Err(error),
+        };
+        let again = tokio::time::Instant::now() + ASSEMBLE_PACE;
+        while tokio::time::Instant::now() < again {
+            match forward::find(folder, surface, key).await? {
+                Ok(link) => return Ok(Held::There(link)),
+                Err(error) if tokio::time::Instant::now() > deadline => {
+                    bail!("{locked:#} (its socket in {} cannot be used: {error})", folder.display());
+                }
+                Err(_) => tokio::time::sleep(FIND_PACE).await,
+            }
+        }
+    }
+}
+
+/// Serves as the gateway, and goes when neither its own client nor others need it.
+async fn hold(
+    assembled: Assembled,
+    surface: Surface,
+    key: Option<Secret>,
+    mut stopped: Pin<&mut impl Future<Output = std::io::Result<()>>>,
+) -> anyhow::Result<()> {
     let authenticator = Arc::clone(&assembled.gateway.snapshot().rulebook.authenticator);
     let bearer = key.as_ref().map(Secret::expose);
     let Ok(caller) = authenticator.identify(Presented { bearer }).await else {
         assembled.stop().await;
-        bail!("set MCP_GATEWAY_API_KEY to a key of this gateway; `doorward keys create` makes one");
+        bail!(forward::NO_KEY);
     };
+    let watching = assembled.watch();
+    let mut socket = assembled.open_socket();
     let gateway = Arc::clone(&assembled.gateway);
     let served = serve_stdio(gateway, caller, surface, tokio::io::stdin(), tokio::io::stdout());
+    let served = async {
+        let served = served.await;
+        if let Some(socket) = &mut socket {
+            socket.unused().await;
+        }
+        served
+    };
     let result = tokio::select! {
         result = served => result,
-        stopped = told_to_stop() => stopped,
+        stopped = &mut stopped => stopped,
     };
+    if let Some(socket) = socket {
+        socket.close().await;
+    }
+    watching.abort();
     assembled.stop().await;
     Ok(result?)
 }

@@ -12,6 +12,8 @@ use doorward_limit::{Limiter, Per, RateLimit};
 use doorward_policy::{Compiled, Options, PolicySet, RegoSource};
 use doorward_upstream::{Credential, Protocol, ServerSpec, Transport};
 
+use tokio::sync::watch;
+
 use super::Surroundings;
 use super::fetch::Fetcher;
 use super::trial;
@@ -24,7 +26,7 @@ use crate::config::{Config, servers};
 /// Builds rulebooks, one after another, and remembers what need not be done again.
 pub(super) struct Builder {
     surroundings: Surroundings,
-    in_force: Option<String>,
+    in_force: watch::Sender<String>,
     /// Rego sources that survived their trial, by digest.
     tried: HashSet<[u8; 32]>,
     compiled: Compiled,
@@ -35,7 +37,7 @@ impl Builder {
     pub(super) fn new(surroundings: Surroundings) -> Self {
         Self {
             surroundings,
-            in_force: None,
+            in_force: watch::Sender::default(),
             tried: HashSet::new(),
             compiled: Compiled::default(),
             limiter: None,
@@ -43,11 +45,16 @@ impl Builder {
     }
 
     pub(super) fn is_in_force(&self, digest: &str) -> bool {
-        self.in_force.as_deref() == Some(digest)
+        *self.in_force.borrow() == digest
     }
 
     pub(super) fn put_in_force(&mut self, digest: &str) {
-        self.in_force = Some(digest.to_owned());
+        self.in_force.send_replace(digest.to_owned());
+    }
+
+    /// The digest of what is in force, now and later.
+    pub(super) fn in_force(&self) -> watch::Receiver<String> {
+        self.in_force.subscribe()
     }
 
     /// Compiles everything that a configuration says.

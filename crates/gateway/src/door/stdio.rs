@@ -41,11 +41,13 @@ pub async fn serve_stdio(
     let mut framer = Framer::new(gateway.settings.max_body);
     let mut buffer = vec![0; 64 << 10];
     let mut lines = Vec::new();
-    loop {
-        let read = input.read(&mut buffer).await?;
-        if read == 0 {
-            break;
-        }
+    let ended = loop {
+        let read = match input.read(&mut buffer).await {
+            Ok(0) => break Ok(()),
+            Ok(read) => read,
+            // A client that broke off is gone as well, and leaves as much to clear away.
+            Err(error) => break Err(error),
+        };
         framer.push(&buffer[..read], &mut lines);
         for line in lines.drain(..) {
             match line {
@@ -59,7 +61,7 @@ pub async fn serve_stdio(
             }
         }
         while client.calls.try_join_next().is_some() {}
-    }
+    };
     // The client is gone. What it still waited for is answered into the log; news
     // that nobody will read ends here.
     client.streams.abort_all();
@@ -68,7 +70,8 @@ pub async fn serve_stdio(
         gateway.sessions.close(&session);
     }
     drop(client);
-    writer.await.map_err(std::io::Error::other)?
+    let written = writer.await.map_err(std::io::Error::other)?;
+    ended.and(written)
 }
 
 /// The one client of this door.
