@@ -326,11 +326,8 @@ async fn clients_of_stdio_are_served_by_a_gateway_that_listens() {
     assert!(end.0.len() == 1 && end.0[0]["result"].is_object() && end.1 == Some(0), "{end:?}");
     // Told to stop, the gateway answers what it was asked, then lets go.
     legacy.ask("github__wait", json!({"mark": "waits too"})).await.expect("written");
-    eventually("the call is under way", async || {
-        place.recorder.calls().len() > 1
-            && place.recorder.calls().iter().filter(|call| *call == "wait").count() == 2
-    })
-    .await;
+    let waits = || place.recorder.calls().iter().filter(|call| *call == "wait").count();
+    eventually("the call is under way", async || waits() == 2).await;
     let stopping = tokio::spawn(gateway.stop());
     eventually("the socket is closed", async || !place.socket().exists()).await;
     place.recorder.release();
