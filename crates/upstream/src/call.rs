@@ -6,6 +6,8 @@ use bytes::Bytes;
 use doorward_model::json::Document;
 use tokio::sync::mpsc;
 
+use crate::question::Question;
+
 /// A request as the gateway wants it sent. The link adds its own id, the
 /// metadata the server's era asks for, and the headers.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +27,8 @@ pub struct Call<'a> {
     pub affinity: &'a str,
     /// What the client says of itself, a JSON object; empty for the gateway's own.
     pub client_info: &'a str,
-    /// The client's capabilities, a JSON object; empty for none.
+    /// What a server may know of the client's capabilities, a JSON object; empty for none.
+    /// Calls with the same text share a session with a server of the legacy era.
     pub capabilities: &'a str,
     /// The level of log messages wanted (2026-07-28).
     pub log_level: Option<&'a str>,
@@ -35,8 +38,23 @@ pub struct Call<'a> {
     pub notify: Option<mpsc::Sender<Bytes>>,
     /// The token, as JSON, that progress is to be reported under. Needs `notify`.
     pub progress_token: Option<&'a str>,
+    /// Where a server of the legacy era asks what it needs to know; without it, it is told
+    /// that nobody answers.
+    pub questions: Option<mpsc::Sender<Question>>,
+    /// What a server of the stateless era asked for, when the call is made again.
+    pub round: Option<Round<'a>>,
     /// `Mcp-Param-*` headers: full names with their plain values (2026-07-28).
     pub extra_headers: &'a [(String, String)],
+}
+
+/// The further members of `params` of a call that is made again (2026-07-28,
+/// multi-round-trip requests).
+#[derive(Clone, Copy, Debug)]
+pub struct Round<'a> {
+    /// `inputResponses`, a JSON object; empty for none.
+    pub responses: &'a str,
+    /// `requestState`, as the server issued it.
+    pub state: Option<&'a str>,
 }
 
 /// What a server answered.

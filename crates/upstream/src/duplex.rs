@@ -13,11 +13,13 @@ use bytes::Bytes;
 use doorward_model::json::Document;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::askers::Askers;
 use crate::envelope;
 use crate::error::UpstreamError;
 use crate::http::post::Post;
 use crate::hub::Hub;
 use crate::inbound::{self, Inbound};
+use crate::question::Question;
 
 /// A two-way stream with the requests that wait for answers on it.
 pub(crate) struct Duplex {
@@ -25,9 +27,11 @@ pub(crate) struct Duplex {
     outlet: Outlet,
     ids: AtomicU64,
     waiting: Mutex<Option<HashMap<u64, Waiting>>>,
+    askers: Arc<Askers>,
 }
 
 /// Where messages go out.
+#[derive(Clone)]
 pub(crate) enum Outlet {
     /// To the task that writes to a child's standard input.
     Pipe(mpsc::Sender<Bytes>),
@@ -41,16 +45,17 @@ struct Waiting {
     progress_token: Option<String>,
 }
 
-/// Who is to hear of a request's notifications.
+/// Who is to hear of a request's notifications, and of the server's questions.
 #[derive(Default)]
 pub(crate) struct Listener<'a> {
     pub(crate) notify: Option<&'a mpsc::Sender<Bytes>>,
     pub(crate) progress_token: Option<&'a str>,
+    pub(crate) questions: Option<&'a mpsc::Sender<Question>>,
 }
 
 impl Duplex {
     pub(crate) fn new(hub: Arc<Hub>, outlet: Outlet) -> Self {
-        Self { hub, outlet, ids: AtomicU64::new(1), waiting: Mutex::new(Some(HashMap::new())) }
+        Self { hub, outlet, ids: AtomicU64::new(1), waiting: Mutex::new(Some(HashMap::new())), askers: Arc::default() }
     }
 
     /// Sends the request that `write` makes for an id and waits for its answer.
@@ -61,6 +66,7 @@ impl Duplex {
         write: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<Document, UpstreamError> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let _present = self.askers.enter(id, listener.questions.cloned()).await;
         let (sender, answer) = oneshot::channel();
         let waiting = Waiting {
             answer: sender,
@@ -111,7 +117,19 @@ impl Duplex {
                     None => tracing::debug!(server = %self.hub.server, id, "an answer nobody waits for"),
                 }
             }
-            Some(Inbound::Request { reply }) => self.send_quietly(reply),
+            Some(Inbound::Request { request, reply }) => match Question::read(&document, &request) {
+                Some((question, reply)) => {
+                    let outlet = self.outlet.clone();
+                    tokio::spawn(async move {
+                        if let Some(message) = reply.message().await {
+                            // A link that has gone takes no answers.
+                            let _ = outlet.send(message).await;
+                        }
+                    });
+                    self.askers.ask(question);
+                }
+                None => self.send_quietly(reply),
+            },
             Some(Inbound::Progress { token, id: Some(id) }) => {
                 if let Some(all) = self.lock().as_ref()
                     && let Some(Waiting { notify: Some(notify), progress_token: Some(own), .. }) =

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use doorward_model::json;
 use doorward_wire::Revision;
 
-use crate::call::Call;
+use crate::call::{Call, Round};
 
 /// A request of the era with sessions: metadata only where there is something to
 /// say, `params` only where there is anything.
@@ -36,6 +36,9 @@ pub(crate) fn modern(id: u64, call: &Call<'_>, own_info: &str) -> Vec<u8> {
     out.extend_from_slice(&call.members);
     if !call.members.is_empty() {
         out.push(b',');
+    }
+    if let Some(round) = &call.round {
+        push_round(&mut out, round);
     }
     out.extend_from_slice(b"\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"");
     out.extend_from_slice(Revision::V2026_07_28.as_str().as_bytes());
@@ -69,10 +72,12 @@ pub(crate) const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notificatio
 
 /// The members of the `initialize` request of the newest revision with sessions.
 ///
-/// No capability is declared: nobody on this side answers a server's questions.
-pub(crate) fn initialize_members(client_info: &str) -> Bytes {
+/// The gateway itself answers no questions; `capabilities`, a JSON object or empty, are
+/// those of the clients whose session it is.
+pub(crate) fn initialize_members(client_info: &str, capabilities: &str) -> Bytes {
+    let capabilities = if capabilities.is_empty() { "{}" } else { capabilities };
     Bytes::from(format!(
-        r#""protocolVersion":"{}","capabilities":{{}},"clientInfo":{client_info}"#,
+        r#""protocolVersion":"{}","capabilities":{capabilities},"clientInfo":{client_info}"#,
         Revision::NEWEST_LEGACY
     ))
 }
@@ -104,6 +109,19 @@ fn open(id: u64, call: &Call<'_>) -> Vec<u8> {
         out.extend_from_slice(json::quoted(call.method).as_bytes());
     }
     out
+}
+
+fn push_round(out: &mut Vec<u8>, round: &Round<'_>) {
+    if !round.responses.is_empty() {
+        out.extend_from_slice(b"\"inputResponses\":");
+        out.extend_from_slice(round.responses.as_bytes());
+        out.push(b',');
+    }
+    if let Some(state) = round.state {
+        out.extend_from_slice(b"\"requestState\":");
+        out.extend_from_slice(json::quoted(state).as_bytes());
+        out.push(b',');
+    }
 }
 
 fn push_meta(out: &mut Vec<u8>, id: u64, call: &Call<'_>, token: bool) {
@@ -181,11 +199,12 @@ mod tests {
             members: Bytes::from_static(br#""name":"x""#),
             client_info: r#"{"name":"c"}"#,
             capabilities: r#"{"elicitation":{}}"#,
+            round: Some(Round { responses: r#"{"k":{}}"#, state: Some("s\"") }),
             ..Call::default()
         };
         assert_eq!(
             text(modern(1, &call, "{}")),
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"elicitation":{}},"io.modelcontextprotocol/clientInfo":{"name":"c"}}}}"#
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","inputResponses":{"k":{}},"requestState":"s\"","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"elicitation":{}},"io.modelcontextprotocol/clientInfo":{"name":"c"}}}}"#
         );
     }
 }

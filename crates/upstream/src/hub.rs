@@ -20,6 +20,8 @@ pub(crate) struct Hub {
     pub(crate) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     pub(crate) scrubber: Arc<Scrubber>,
+    /// What a session that all calls share is opened with: a JSON object, or empty.
+    pub(crate) capabilities: Box<str>,
     events: mpsc::UnboundedSender<Event>,
     /// Counts everything that makes a list of capabilities stale.
     changes: AtomicU64,
@@ -44,6 +46,7 @@ impl Hub {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         scrubber: Arc<Scrubber>,
+        capabilities: Box<str>,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         Self {
@@ -52,6 +55,7 @@ impl Hub {
             clock,
             random,
             scrubber,
+            capabilities,
             events,
             changes: AtomicU64::new(0),
             announced: AtomicU8::new(0),
@@ -59,6 +63,21 @@ impl Hub {
             health: Mutex::new(Health { state: State::Registered, last_error: None }),
             state_now: AtomicU8::new(State::Registered as u8),
         }
+    }
+
+    /// The common ground of another link to the same server, opened with these
+    /// capabilities. What it does is no news about the server.
+    pub(crate) fn twin(&self, capabilities: &str) -> Self {
+        let (events, _) = mpsc::unbounded_channel();
+        Self::new(
+            self.server.clone(),
+            Arc::clone(&self.settings),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.random),
+            Arc::clone(&self.scrubber),
+            capabilities.into(),
+            events,
+        )
     }
 
     pub(crate) fn state(&self) -> State {
@@ -192,7 +211,7 @@ mod tests {
         let server = ServerId::try_from("a").expect("valid");
         let fixed = Arc::new(Fixed::new(1));
         let scrubber = Arc::new(Scrubber::new([]));
-        let hub = Hub::new(server.clone(), Arc::default(), fixed.clone(), fixed, scrubber, events);
+        let hub = Hub::new(server.clone(), Arc::default(), fixed.clone(), fixed, scrubber, "".into(), events);
         let mut count = || std::iter::from_fn(|| heard.try_recv().ok()).count();
         let before = hub.changes();
         for _ in 0..100 {

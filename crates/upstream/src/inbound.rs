@@ -4,7 +4,7 @@ use bytes::Bytes;
 use doorward_model::CapabilityKind;
 use doorward_model::json::{Document, Limits, Numbers, ParseError, Value};
 use doorward_wire::error::{INTERNAL, METHOD_NOT_FOUND};
-use doorward_wire::message::{Body, Message};
+use doorward_wire::message::{Body, Message, Request};
 use doorward_wire::{RpcError, reply};
 
 use crate::hub::Hub;
@@ -18,8 +18,9 @@ pub(crate) enum Inbound<'a> {
     /// An answer to the request with this id; without one, to a request that the
     /// server could not read.
     Response { id: Option<u64>, is_error: bool },
-    /// A question. Nobody here answers any but `ping`; `reply` says so.
-    Request { reply: Bytes },
+    /// A request. `reply` is the answer it gets unless it is a question that a call's
+    /// client can answer: nothing for `ping`, and no for all others.
+    Request { request: Request<'a>, reply: Bytes },
     /// Progress of the request with this token.
     Progress { token: Value<'a>, id: Option<u64> },
     /// What the server offers of this kind has changed.
@@ -62,14 +63,13 @@ pub(crate) fn sort(document: &Document) -> Option<Inbound<'_>> {
         },
         Message::Request(request) => {
             let id = request.id.raw();
-            Inbound::Request {
-                reply: if request.method == "ping" {
-                    reply::result(id, "{}")
-                } else {
-                    let message = "this client answers no requests but ping";
-                    reply::error(Some(id), &RpcError::answer(METHOD_NOT_FOUND, message))
-                },
-            }
+            let reply = if request.method == "ping" {
+                reply::result(id, "{}")
+            } else {
+                let message = "this client does not answer that";
+                reply::error(Some(id), &RpcError::answer(METHOD_NOT_FOUND, message))
+            };
+            Inbound::Request { request, reply }
         }
         Message::Notification(notification) => match notification.method.as_ref() {
             "notifications/progress" => match notification.params.and_then(|it| it.get("progressToken")) {
@@ -121,7 +121,7 @@ mod tests {
         match sort(&document) {
             None => "no message".to_owned(),
             Some(Inbound::Response { id, is_error }) => format!("response {id:?} {is_error}"),
-            Some(Inbound::Request { reply }) => String::from_utf8_lossy(&reply).into_owned(),
+            Some(Inbound::Request { reply, .. }) => String::from_utf8_lossy(&reply).into_owned(),
             Some(Inbound::Progress { token, id }) => {
                 format!(
                     "progress {id:?} {}",
@@ -143,7 +143,7 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#, r#"{"jsonrpc":"2.0","id":"p","result":{}}"#),
             (
                 r#"{"jsonrpc":"2.0","id":3,"method":"roots/list"}"#,
-                r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32601,"message":"this client answers no requests but ping"}}"#,
+                r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32601,"message":"this client does not answer that"}}"#,
             ),
             (
                 r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}"#,

@@ -6,6 +6,7 @@
 //! Nothing here decides whether a call may be made, and nothing is sent twice
 //! that could act twice.
 
+mod askers;
 mod backoff;
 mod call;
 mod duplex;
@@ -19,6 +20,7 @@ mod inbound;
 mod link;
 mod listing;
 mod open;
+mod question;
 mod scrub;
 mod server;
 mod settings;
@@ -26,10 +28,12 @@ mod spec;
 mod status;
 mod stdio;
 mod task;
+mod twins;
 mod upstreams;
 
-pub use call::{Answer, Call};
+pub use call::{Answer, Call, Round};
 pub use error::{Cause, UpstreamError};
+pub use question::Question;
 pub use scrub::Scrubber;
 pub use settings::{Listing, Settings, inherited};
 pub use spec::{Credential, Protocol, ServerSpec, Transport};

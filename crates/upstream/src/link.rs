@@ -43,7 +43,11 @@ impl Link {
             Kind::Modern(link) => link.call(call).await.map(|(document, status)| (document, Some(status))),
             Kind::Legacy(link) => link.call(call).await.map(|(document, status)| (document, Some(status))),
             Kind::Stdio(Process { duplex, .. }) | Kind::Sse(Stream { duplex, .. }) => {
-                let listener = Listener { notify: call.notify.as_ref(), progress_token: call.progress_token };
+                let listener = Listener {
+                    notify: call.notify.as_ref(),
+                    progress_token: call.progress_token,
+                    questions: call.questions.as_ref(),
+                };
                 let write = |id| match self.era() {
                     Era::Modern => envelope::modern(id, call, &self.hub.settings.client_info),
                     Era::Legacy => envelope::legacy(id, call),
@@ -51,6 +55,12 @@ impl Link {
                 duplex.request(listener, write).await.map(|document| (document, None))
             }
         }
+    }
+
+    /// Whether all calls travel in one session, whose capabilities were settled when it
+    /// was opened.
+    pub(crate) fn is_one_session(&self) -> bool {
+        self.era() == Era::Legacy && matches!(self.kind, Kind::Stdio(_) | Kind::Sse(_))
     }
 
     pub(crate) fn era(&self) -> Era {

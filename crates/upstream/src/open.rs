@@ -174,7 +174,7 @@ fn subscribed(hub: &Hub, duplex: &Duplex, handshake: Handshake) -> Handshake {
 }
 
 async fn initialize(hub: &Hub, duplex: &Duplex) -> Result<Handshake, UpstreamError> {
-    let members = envelope::initialize_members(&hub.settings.client_info);
+    let members = envelope::initialize_members(&hub.settings.client_info, &hub.capabilities);
     let call = Call { method: "initialize", members, ..Call::default() };
     let answer = duplex.request(Listener::default(), |id| envelope::legacy(id, &call)).await?;
     let handshake = Handshake::from_initialize(&answer).map_err(|detail| UpstreamError::Protocol {

@@ -22,10 +22,14 @@ use crate::spec::{ServerSpec, Transport};
 use crate::status::{State, Status};
 use crate::stdio::process::End;
 use crate::stdio::stderr::Ring;
+use crate::twins::Twins;
 
 /// How long a caller waits for a crashed child to be started again; beyond that
 /// it is told when to come back.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a twin is kept without a call.
+const TWIN_IDLE: Duration = Duration::from_secs(300);
 
 /// How often a list is asked for anew when it changes while being read.
 const LISTINGS: usize = 3;
@@ -51,6 +55,7 @@ pub(crate) struct Server {
     last_heard: AtomicU64,
     is_checking: AtomicBool,
     is_retired: AtomicBool,
+    twins: Twins,
 }
 
 impl Server {
@@ -73,6 +78,7 @@ impl Server {
             last_heard: AtomicU64::new(0),
             is_checking: AtomicBool::new(false),
             is_retired: AtomicBool::new(false),
+            twins: Twins::default(),
         }
     }
 
@@ -81,6 +87,11 @@ impl Server {
     pub(crate) async fn call(self: &Arc<Self>, call: Call<'_>) -> Result<Answer, UpstreamError> {
         let _busy = Busy::enter(self);
         let link = self.link().await?;
+        if *call.capabilities != *self.hub.capabilities && link.is_one_session() {
+            let twin = self.twins.of(self, call.capabilities)?;
+            // On the heap, because a call of a call has no size.
+            return Box::pin(async move { twin.call(call).await }).await;
+        }
         let started = self.hub.clock.elapsed();
         let limit = call.deadline.unwrap_or(self.spec.timeout);
         let outcome = self.within(limit, &link, &call).await;
@@ -109,6 +120,26 @@ impl Server {
         self.listing.join(|| server.list()).await.unwrap_or_else(|| Err(self.unavailable()))
     }
 
+    /// The era of the link, as far as there is one, or of the last one.
+    pub(crate) fn known_era(&self) -> Option<Era> {
+        match self.link.load().as_ref() {
+            Some(link) => Some(link.era()),
+            None => *self.known_era.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) > 0
+    }
+
+    /// This server once more, with a link of its own.
+    pub(crate) fn twin(&self, capabilities: &str) -> Self {
+        let mut spec = self.spec.clone();
+        // It serves fewer callers than the first, so that it is stopped earlier.
+        spec.idle_timeout = Some(spec.idle_timeout.unwrap_or(TWIN_IDLE).min(TWIN_IDLE));
+        Self::new(spec, Arc::new(self.hub.twin(capabilities)), self.client.clone())
+    }
+
     pub(crate) fn status(&self) -> Status {
         let link = self.link.load();
         let link = link.as_ref().filter(|link| !link.is_closed());
@@ -126,11 +157,12 @@ impl Server {
 
     /// How many sessions are open with the server.
     pub(crate) fn session_count(&self) -> usize {
-        self.link.load().as_ref().map_or(0, |link| link.session_count())
+        self.link.load().as_ref().map_or(0, |link| link.session_count()) + self.twins.session_count()
     }
 
     /// Looks after the link: ends what is idle, asks after what is silent.
     pub(crate) fn sweep(self: &Arc<Self>) {
+        self.twins.sweep();
         let Some(link) = self.open_link() else { return };
         link.sweep();
         let now = self.hub.clock.elapsed();
@@ -167,6 +199,7 @@ impl Server {
     pub(crate) async fn retire(&self) {
         self.is_retired.store(true, Ordering::Release);
         self.hub.enter(State::Disabled);
+        Box::pin(self.twins.retire()).await;
         // A link that is being opened right now sees that the server is retired.
         if let Some(link) = self.link.swap(None) {
             link.stop().await;
@@ -323,7 +356,7 @@ impl Server {
     fn stop_idle(self: &Arc<Self>, link: &Arc<Link>) {
         let Some(taken) = self.take(link.serial) else { return };
         // Somebody may have got hold of the link just before it was taken.
-        if self.in_flight.load(Ordering::Acquire) > 0 {
+        if self.is_busy() {
             self.link.store(Some(taken));
             return;
         }

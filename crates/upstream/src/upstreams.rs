@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use doorward_egress::Client;
 use doorward_model::json::Numbers;
 use doorward_model::{Catalog, Clock, Random, ServerId};
+use doorward_wire::Era;
 use tokio::sync::mpsc;
 
 use crate::call::{Answer, Call};
@@ -121,6 +123,16 @@ impl Upstreams {
         self.server(server).ok().map(|server| server.status())
     }
 
+    /// How long one request to a server may take.
+    pub fn timeout(&self, server: &ServerId) -> Option<Duration> {
+        self.server(server).ok().map(|server| server.spec.timeout)
+    }
+
+    /// The era a server speaks, as far as that is known without asking.
+    pub fn era(&self, server: &ServerId) -> Option<Era> {
+        self.server(server).ok().and_then(|server| server.known_era())
+    }
+
     /// How integers in arguments for this server are to be read.
     pub fn numbers(&self, server: &ServerId) -> Option<Numbers> {
         self.server(server).ok().map(|server| server.spec.numbers)
@@ -177,6 +189,7 @@ impl Inner {
             Arc::clone(&self.clock),
             Arc::clone(&self.random),
             scrubber,
+            "".into(),
             self.events.clone(),
         );
         Server::new(spec, Arc::new(hub), self.client.clone())

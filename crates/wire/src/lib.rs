@@ -2,6 +2,7 @@
 //!
 //! Nothing here opens a socket or knows a policy; it turns bytes into words and back.
 
+pub mod abilities;
 pub mod adapt;
 pub mod era;
 pub mod error;
@@ -12,5 +13,6 @@ pub mod meta;
 pub mod reply;
 pub mod sse;
 
+pub use abilities::Abilities;
 pub use era::{Era, Revision};
 pub use error::RpcError;

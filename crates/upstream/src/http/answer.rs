@@ -2,6 +2,7 @@
 //! with the answer.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,16 +16,19 @@ use tokio::sync::mpsc;
 use crate::error::{Cause, UpstreamError};
 use crate::http::remote::{Content, MAX_ERROR_BODY, Remote, content};
 use crate::inbound::{self, Inbound};
+use crate::question::{Question, Reply};
 
 /// One request under way, and what is needed to read its answer.
 pub(crate) struct Exchange<'a> {
-    pub(crate) remote: &'a Remote,
+    pub(crate) remote: &'a Arc<Remote>,
     pub(crate) era: Era,
     /// The request's id.
     pub(crate) id: u64,
     pub(crate) notify: Option<&'a mpsc::Sender<Bytes>>,
     pub(crate) progress_token: Option<&'a str>,
-    /// The headers of the session, for answering the server's questions.
+    /// Where the server's questions go.
+    pub(crate) questions: Option<&'a mpsc::Sender<Question>>,
+    /// The headers of the session, for answering the server's requests.
     pub(crate) session: Option<&'a HeaderMap>,
 }
 
@@ -127,13 +131,20 @@ impl Exchange<'_> {
         match inbound::sort(&document) {
             Some(Inbound::Response { id: Some(id), .. }) if id == self.id => return Ok(Some(document)),
             Some(Inbound::Response { .. }) => return Err(self.broken("it answered another request")),
-            Some(Inbound::Request { reply }) => {
+            Some(Inbound::Request { request, reply }) => {
                 let Some(session) = self.session.filter(|_| self.era == Era::Legacy) else {
                     return Err(self.broken(
                         "it sent a request on its response stream, which revision 2026-07-28 does not have",
                     ));
                 };
-                self.remote.send_quietly(Method::POST, session.clone(), reply).await;
+                match self.questions.zip(Question::read(&document, &request)) {
+                    Some((questions, (question, reply))) => {
+                        reply_later(self.remote, session, reply);
+                        // As in `Askers`: more than the call can take up is dropped.
+                        drop(questions.try_send(question));
+                    }
+                    None => self.remote.send_quietly(Method::POST, session.clone(), reply).await,
+                }
             }
             Some(Inbound::Progress { token, id: Some(id) }) if id == self.id => {
                 if let (Some(notify), Some(own)) = (self.notify, self.progress_token) {
@@ -171,6 +182,16 @@ impl Exchange<'_> {
     fn broken(&self, detail: &'static str) -> UpstreamError {
         UpstreamError::protocol(&self.remote.hub.server, detail)
     }
+}
+
+/// Posts the answer to a server's question, whenever there is one.
+pub(crate) fn reply_later(remote: &Arc<Remote>, session: &HeaderMap, reply: Reply) {
+    let (remote, session) = (Arc::clone(remote), session.clone());
+    tokio::spawn(async move {
+        if let Some(message) = reply.message().await {
+            remote.send_quietly(Method::POST, session, message).await;
+        }
+    });
 }
 
 /// The error for a status that asks for a credential, or for another one.

@@ -5,6 +5,7 @@
 //! opened anew when the server has forgotten one; the request that found out is
 //! then sent again, once, since the server refused to look at it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,7 @@ use doorward_wire::{Era, Revision};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::OnceCell;
 
+use crate::askers::Askers;
 use crate::call::Call;
 use crate::envelope;
 use crate::error::UpstreamError;
@@ -56,6 +58,8 @@ struct Session {
     /// The headers of every request in it.
     headers: HeaderMap,
     has_id: bool,
+    /// The calls under way in it.
+    askers: Arc<Askers>,
     /// The stream on which the server speaks unasked.
     watch: Mutex<Option<AbortOnDrop>>,
 }
@@ -77,7 +81,7 @@ enum Within {
 impl Legacy {
     /// Opens a link with the gateway's own session, whose stream tells of changes.
     pub(crate) async fn open(remote: Arc<Remote>) -> Result<Opening, UpstreamError> {
-        let (session, handshake) = match initialize(&remote).await {
+        let (session, handshake) = match initialize(&remote, "").await {
             Ok(opened) => opened,
             Err(error @ UpstreamError::Status { status: 400 | 404 | 405, .. }) => {
                 return Ok(Opening::NotHere(error));
@@ -96,8 +100,9 @@ impl Legacy {
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<(Document, u16), UpstreamError> {
         let mut lost = 0;
         loop {
-            let slot = self.slot(call.affinity)?;
-            let session = slot.session.get_or_try_init(|| Box::pin(self.open_session(call.affinity))).await?;
+            let key = self.key(call);
+            let slot = self.slot(&key)?;
+            let session = slot.session.get_or_try_init(|| Box::pin(self.open_session(call))).await?;
             match self.within(&slot, session, call).await? {
                 Within::Answered(document, status) => {
                     if call.method == "resources/subscribe" {
@@ -106,7 +111,7 @@ impl Legacy {
                     return Ok((document, status));
                 }
                 Within::Lost(status) => {
-                    self.forget(call.affinity, &slot);
+                    self.forget(&key, &slot);
                     lost += 1;
                     if lost > 1 {
                         return Err(UpstreamError::Status { server: self.remote.hub.server.clone(), status });
@@ -159,12 +164,23 @@ impl Legacy {
         self.lock().len()
     }
 
-    fn slot(&self, affinity: &str) -> Result<Arc<Slot>, UpstreamError> {
-        let affinity = if self.is_stateless.load(Ordering::Relaxed) { OWN } else { affinity };
+    /// Whose session a call travels in: its caller's, opened with the capabilities that
+    /// the call's client has.
+    fn key<'c>(&self, call: &Call<'c>) -> Cow<'c, str> {
+        if self.is_stateless.load(Ordering::Relaxed) {
+            Cow::Borrowed(OWN)
+        } else if call.capabilities.is_empty() {
+            Cow::Borrowed(call.affinity)
+        } else {
+            Cow::Owned(format!("{}\n{}", call.affinity, call.capabilities))
+        }
+    }
+
+    fn slot(&self, key: &str) -> Result<Arc<Slot>, UpstreamError> {
         let now = self.now();
         let mut evicted = None;
         let mut sessions = self.lock();
-        let slot = match sessions.get(affinity) {
+        let slot = match sessions.get(key) {
             Some(slot) => Arc::clone(slot),
             None => {
                 if sessions.len() >= self.remote.hub.settings.max_sessions {
@@ -174,7 +190,7 @@ impl Legacy {
                     evicted = sessions.remove(&oldest);
                 }
                 let slot = Arc::<Slot>::default();
-                sessions.insert(affinity.to_owned(), Arc::clone(&slot));
+                sessions.insert(key.to_owned(), Arc::clone(&slot));
                 slot
             }
         };
@@ -187,26 +203,25 @@ impl Legacy {
         Ok(slot)
     }
 
-    async fn open_session(&self, affinity: &str) -> Result<Session, UpstreamError> {
-        let (session, _) = initialize(&self.remote).await?;
+    async fn open_session(&self, call: &Call<'_>) -> Result<Session, UpstreamError> {
+        let (session, _) = initialize(&self.remote, call.capabilities).await?;
         self.is_stateless.store(!session.has_id, Ordering::Relaxed);
-        if affinity == OWN {
+        // A server that asks may do so on that stream.
+        if call.affinity == OWN || !call.capabilities.is_empty() {
             session.listen(&self.remote);
         }
         Ok(session)
     }
 
     /// Takes a dead session away, unless somebody has replaced it already.
-    fn forget(&self, affinity: &str, dead: &Arc<Slot>) {
+    fn forget(&self, key: &str, dead: &Arc<Slot>) {
         let mut sessions = self.lock();
-        for key in [affinity, OWN] {
-            if sessions.get(key).is_some_and(|slot| Arc::ptr_eq(slot, dead)) {
-                sessions.remove(key);
-            }
+        if sessions.get(key).is_some_and(|slot| Arc::ptr_eq(slot, dead)) {
+            sessions.remove(key);
         }
         drop(sessions);
         // What was announced to the dead session is lost.
-        if affinity == OWN {
+        if key == OWN {
             self.remote.hub.all_changed();
         }
     }
@@ -219,6 +234,7 @@ impl Legacy {
     ) -> Result<Within, UpstreamError> {
         let id = self.remote.next_id();
         let mut withdrawal = Withdrawal { remote: &self.remote, slot, id, is_armed: true };
+        let _present = session.askers.enter(id, call.questions.clone()).await;
         let outcome = self.exchange(session, id, call).await;
         withdrawal.is_armed = false;
         match outcome? {
@@ -246,6 +262,7 @@ impl Legacy {
             id,
             notify: call.notify.as_ref(),
             progress_token: call.progress_token,
+            questions: call.questions.as_ref(),
             session: Some(&session.headers),
         };
         let body = envelope::legacy(id, call);
@@ -295,7 +312,7 @@ impl Session {
     fn listen(&self, remote: &Arc<Remote>) {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         if watch.is_none() {
-            let work = listen::unasked(Arc::clone(remote), self.headers.clone());
+            let work = listen::unasked(Arc::clone(remote), self.headers.clone(), Arc::clone(&self.askers));
             *watch = Some(AbortOnDrop::spawn(work));
         }
     }
@@ -328,15 +345,18 @@ impl Drop for Withdrawal<'_> {
     }
 }
 
-async fn initialize(remote: &Arc<Remote>) -> Result<(Session, Handshake), UpstreamError> {
+async fn initialize(
+    remote: &Arc<Remote>,
+    capabilities: &str,
+) -> Result<(Session, Handshake), UpstreamError> {
     let id = remote.next_id();
     let server = &remote.hub.server;
-    let members = envelope::initialize_members(&remote.hub.settings.client_info);
+    let members = envelope::initialize_members(&remote.hub.settings.client_info, capabilities);
     let call = Call { method: "initialize", members, ..Call::default() };
     let response = remote.post(remote.headers(), envelope::legacy(id, &call), Replay::Harmless).await?;
     let session_id = response.headers.get(SESSION).cloned();
     let exchange =
-        Exchange { remote, era: Era::Legacy, id, notify: None, progress_token: None, session: None };
+        Exchange { remote, era: Era::Legacy, id, notify: None, progress_token: None, questions: None, session: None };
     let document = match exchange.read(response).await? {
         Outcome::Answered(document, _) => document,
         // A refusal within JSON-RPC is an answer of a server that speaks this
@@ -364,7 +384,7 @@ async fn initialize(remote: &Arc<Remote>) -> Result<(Session, Handshake), Upstre
     let initialized = Bytes::from_static(envelope::INITIALIZED);
     let response = remote.post(headers.clone(), initialized, Replay::Harmless).await?;
     response.body.release().await;
-    Ok((Session { headers, has_id, watch: Mutex::default() }, handshake))
+    Ok((Session { headers, has_id, askers: Arc::default(), watch: Mutex::default() }, handshake))
 }
 
 async fn end(remote: &Remote, slot: &Slot) {

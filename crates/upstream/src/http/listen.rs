@@ -13,13 +13,16 @@ use doorward_egress::{Replay, Response};
 use doorward_wire::sse::Decoder;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+use crate::askers::Askers;
 use crate::backoff;
 use crate::call::Call;
 use crate::envelope;
 use crate::error::UpstreamError;
+use crate::http::answer::reply_later;
 use crate::http::modern;
 use crate::http::remote::{Content, Remote, content};
 use crate::inbound::{self, Inbound};
+use crate::question::Question;
 use crate::status::State;
 
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
@@ -33,7 +36,7 @@ struct End {
 }
 
 /// Keeps the GET stream of a session open for as long as the server offers one.
-pub(crate) async fn unasked(remote: Arc<Remote>, session: HeaderMap) {
+pub(crate) async fn unasked(remote: Arc<Remote>, session: HeaderMap, askers: Arc<Askers>) {
     let (mut failures, mut last_id, mut retry) = (0, None::<String>, None);
     let mut is_first = true;
     loop {
@@ -52,7 +55,7 @@ pub(crate) async fn unasked(remote: Arc<Remote>, session: HeaderMap) {
         opened_again(&remote, is_first, last_id.is_some(), &opened);
         is_first = false;
         if let Ok(response) = opened {
-            let end = read(&remote, response, Some(&session)).await;
+            let end = read(&remote, response, Some((&session, &askers))).await;
             last_id = end.last_id.or(last_id);
             retry = end.retry.or(retry);
             failures = if end.was_alive { 0 } else { failures };
@@ -109,7 +112,11 @@ fn opened_again(remote: &Remote, is_first: bool, resumed: bool, opened: &Result<
     }
 }
 
-async fn read(remote: &Remote, response: Response, session: Option<&HeaderMap>) -> End {
+async fn read(
+    remote: &Arc<Remote>,
+    response: Response,
+    session: Option<(&HeaderMap, &Arc<Askers>)>,
+) -> End {
     let mut end = End { was_alive: false, last_id: None, retry: None };
     let mut body = response.body;
     let mut decoder = Decoder::new(remote.hub.settings.max_answer);
@@ -122,9 +129,14 @@ async fn read(remote: &Remote, response: Response, session: Option<&HeaderMap>) 
             end.retry = event.retry.or(end.retry);
             let Ok(document) = inbound::read(&remote.hub, event.data) else { continue };
             match inbound::sort(&document) {
-                Some(Inbound::Request { reply }) => {
-                    if let Some(session) = session {
-                        remote.send_quietly(Method::POST, session.clone(), reply).await;
+                Some(Inbound::Request { request, reply }) => {
+                    let Some((session, askers)) = session else { continue };
+                    match Question::read(&document, &request) {
+                        Some((question, reply)) => {
+                            reply_later(remote, session, reply);
+                            askers.ask(question);
+                        }
+                        None => remote.send_quietly(Method::POST, session.clone(), reply).await,
                     }
                 }
                 Some(news) => {

@@ -44,7 +44,7 @@ pub(crate) enum Discovered {
 /// # Errors
 /// [`UpstreamError`] when nothing is known afterwards: it could not be reached,
 /// wants a credential, or has trouble of its own.
-pub(crate) async fn discover(remote: &Remote) -> Result<Discovered, UpstreamError> {
+pub(crate) async fn discover(remote: &Arc<Remote>) -> Result<Discovered, UpstreamError> {
     let call = Call { method: "server/discover", ..Call::default() };
     match exchange(remote, &call, Replay::Harmless).await {
         Ok(Outcome::Answered(document, _)) => {
@@ -116,7 +116,7 @@ pub(crate) fn headers(remote: &Remote, call: &Call<'_>) -> Result<HeaderMap, Ups
     Ok(headers)
 }
 
-async fn exchange(remote: &Remote, call: &Call<'_>, replay: Replay) -> Result<Outcome, UpstreamError> {
+async fn exchange(remote: &Arc<Remote>, call: &Call<'_>, replay: Replay) -> Result<Outcome, UpstreamError> {
     let id = remote.next_id();
     let body = envelope::modern(id, call, &remote.hub.settings.client_info);
     let response = remote.post(headers(remote, call)?, body, replay).await?;
@@ -126,6 +126,7 @@ async fn exchange(remote: &Remote, call: &Call<'_>, replay: Replay) -> Result<Ou
         id,
         notify: call.notify.as_ref(),
         progress_token: call.progress_token,
+        questions: None,
         session: None,
     };
     exchange.read(response).await

@@ -1,0 +1,123 @@
+//! A request that a server makes while it works on a call: it wants something of
+//! whoever made the call.
+
+use bytes::Bytes;
+use doorward_model::json::Document;
+use doorward_wire::abilities::{ELICIT, ROOTS, SAMPLE};
+use doorward_wire::message::Request;
+use doorward_wire::{RpcError, reply};
+use tokio::sync::oneshot;
+
+/// What a person who does not answer at all is taken to have said; the code is the one
+/// that MCP gives to a sampling request that a user turned down.
+const NOBODY_ANSWERED: i32 = -1;
+
+/// A server's question. Dropping it tells the server that nobody answered.
+#[derive(Debug)]
+pub struct Question {
+    /// The server's own id of the request, as JSON text.
+    pub id: String,
+    /// `elicitation/create`, `sampling/createMessage` or `roots/list`.
+    pub method: String,
+    /// `params` as JSON text; empty where there are none.
+    pub params: Bytes,
+    reply: Option<oneshot::Sender<Bytes>>,
+}
+
+impl Question {
+    /// The question in a server's request, and where the message that answers it comes
+    /// out; `None` when it is another kind of request.
+    pub(crate) fn read(document: &Document, request: &Request<'_>) -> Option<(Self, Reply)> {
+        if !matches!(request.method.as_ref(), ELICIT | SAMPLE | ROOTS) {
+            return None;
+        }
+        let (sender, reply) = oneshot::channel();
+        let question = Self {
+            id: request.id.raw().to_owned(),
+            method: request.method.clone().into_owned(),
+            params: request.params.map(|params| document.slice(params)).unwrap_or_default(),
+            reply: Some(sender),
+        };
+        Some((question, Reply(reply)))
+    }
+
+    /// Answers with a result, given as JSON text.
+    pub fn answer(mut self, result: &str) {
+        let message = reply::result(&self.id, result);
+        self.send(message);
+    }
+
+    /// Answers with an error.
+    pub fn refuse(mut self, error: &RpcError) {
+        let message = reply::error(Some(&self.id), error);
+        self.send(message);
+    }
+
+    fn send(&mut self, message: Bytes) {
+        if let Some(reply) = self.reply.take() {
+            // A link that has gone takes no answers.
+            let _ = reply.send(message);
+        }
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if self.reply.is_none() {
+            return;
+        }
+        let message = if self.method == ELICIT {
+            reply::result(&self.id, r#"{"action":"cancel"}"#)
+        } else {
+            let error = RpcError::answer(NOBODY_ANSWERED, "nobody answered");
+            reply::error(Some(&self.id), &error)
+        };
+        self.send(message);
+    }
+}
+
+/// The message that will answer a question.
+pub(crate) struct Reply(oneshot::Receiver<Bytes>);
+
+impl Reply {
+    /// Waits for it; every question is answered when it is dropped at the latest.
+    pub(crate) async fn message(self) -> Option<Bytes> {
+        self.0.await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use doorward_wire::message::Message;
+
+    use super::*;
+    use crate::inbound::parse;
+
+    fn ask(method: &str) -> Option<(Question, Reply)> {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":"q","method":"{method}","params":{{"a":1}}}}"#);
+        let document = parse(Bytes::from(text)).expect("valid");
+        let Ok(Message::Request(request)) = Message::read(&document) else { panic!("a request") };
+        Question::read(&document, &request)
+    }
+
+    #[tokio::test]
+    async fn every_question_is_answered_even_if_by_nobody() {
+        let mut answers = Vec::new();
+        for method in [ELICIT, SAMPLE, ROOTS] {
+            let (question, reply) = ask(method).expect("a question");
+            assert_eq!(&question.params[..], br#"{"a":1}"#);
+            drop(question);
+            answers.push(reply.message().await.expect("answered"));
+        }
+        assert_eq!(answers[0], r#"{"jsonrpc":"2.0","id":"q","result":{"action":"cancel"}}"#);
+        let nobody = r#"{"jsonrpc":"2.0","id":"q","error":{"code":-1,"message":"nobody answered"}}"#;
+        assert!(answers[1..].iter().all(|answer| answer == nobody));
+        let (question, reply) = ask(ROOTS).expect("a question");
+        question.answer(r#"{"roots":[]}"#);
+        assert_eq!(
+            reply.message().await.as_deref(),
+            Some(&br#"{"jsonrpc":"2.0","id":"q","result":{"roots":[]}}"#[..])
+        );
+        assert!(ask("ping").is_none());
+    }
+}
