@@ -158,6 +158,7 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
     // Before the log is opened: a start that is refused leaves nothing behind.
     let telemetry = telemetry::start(&surroundings)?;
     let ledger = open_ledger(&loaded.config, &surroundings)?;
+    let seal = Arc::new(doorward_vault::open(&loaded.config.audit.key_dir, &*surroundings.random)?);
     upstreams.configure(rulebook::specs(&loaded.config));
     event(&ledger, &surroundings, "started", "configuration in force", Some(&loaded.digest));
     let gateway = Gateway::new(Parts {
@@ -167,6 +168,7 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
         ledger,
         clock: Arc::clone(&surroundings.clock),
         random: Arc::clone(&surroundings.random),
+        seal,
         spans: telemetry.as_ref().map(Telemetry::spans),
     });
     let follower = tokio::spawn(Arc::clone(&gateway).follow(events));

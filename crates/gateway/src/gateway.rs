@@ -6,11 +6,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use doorward_ledger::Ledger;
 use doorward_model::json::Limits;
-use doorward_model::{Caller, Clock, Random};
+use doorward_model::{Caller, Clock, Random, Seal};
 use doorward_upstream::Upstreams;
 use doorward_wire::message::Message;
 use tokio::sync::mpsc;
 
+use crate::ask::{AskLimits, Suspended};
 use crate::door::Strangers;
 use crate::method;
 use crate::metrics::Metrics;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub json: Limits,
     /// Bounds on sessions.
     pub sessions: SessionLimits,
+    /// Bounds on what servers may ask.
+    pub asks: AskLimits,
     /// Entries on one page of a list.
     pub page: usize,
     /// How long a list waits for servers that are still starting.
@@ -50,6 +53,7 @@ impl Default for Settings {
             max_body: 4 << 20,
             json: Limits::default(),
             sessions: SessionLimits::default(),
+            asks: AskLimits::default(),
             page: 500,
             list_wait: Duration::from_secs(20),
             connections: 20_000,
@@ -72,6 +76,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
+    /// Seals what clients carry for the gateway.
+    pub seal: Arc<dyn Seal>,
     /// Who collects spans, if anybody does.
     pub spans: Option<Arc<dyn Spans>>,
 }
@@ -86,6 +92,8 @@ pub struct Gateway {
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) seal: Arc<dyn Seal>,
+    pub(crate) suspended: Suspended,
     pub(crate) sessions: Sessions,
     pub(crate) streams: Streams,
     pub(crate) metrics: Metrics,
@@ -110,6 +118,8 @@ impl Gateway {
             ledger: parts.ledger,
             clock: parts.clock,
             random: parts.random,
+            seal: parts.seal,
+            suspended: Suspended::default(),
             spans: parts.spans,
         })
     }
@@ -176,8 +186,20 @@ impl Gateway {
                 method::notification(&self, &incoming, &notification);
                 Reply::accepted()
             }
-            // Doorward asks clients nothing yet, so no answer of theirs can match.
-            Message::Response(_) => Reply::accepted(),
+            Message::Response(response) => {
+                let id = response.id.map(|id| id.raw().to_owned());
+                if let (Some(id), Some(session)) = (id, incoming.session) {
+                    session.questions.answered(&id, incoming.document);
+                }
+                Reply::accepted()
+            }
         }
+    }
+
+    /// Ends what has waited too long: sessions, and calls that nobody came back to.
+    pub(crate) fn sweep(&self) {
+        let now = self.clock.elapsed();
+        self.sessions.sweep(now);
+        self.suspended.sweep(now);
     }
 }

@@ -4,6 +4,7 @@
 //! was asked (`pipeline.rs` is the whole walk on one screen). Lists ask the same
 //! questions of every capability, so a list never shows what a call would hide.
 
+mod ask;
 mod catalogs;
 pub mod door;
 mod gateway;
@@ -24,6 +25,7 @@ mod surface;
 mod trace;
 mod view;
 
+pub use ask::AskLimits;
 pub use gateway::{Gateway, Parts, Settings};
 pub use receive::{Arrival, Carrier};
 pub use reply::Reply;

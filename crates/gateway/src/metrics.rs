@@ -44,6 +44,7 @@ pub struct Metrics {
     refused: Family<ReasonLabels, Counter>,
     unrecorded: Counter,
     sessions: Gauge,
+    suspended: Gauge,
     started: Gauge<f64, AtomicU64>,
 }
 
@@ -66,6 +67,7 @@ impl Metrics {
             refused: Family::default(),
             unrecorded: Counter::default(),
             sessions: Gauge::default(),
+            suspended: Gauge::default(),
             started: Gauge::default(),
             registry: Registry::default(),
         };
@@ -98,6 +100,8 @@ impl Metrics {
             metrics.unrecorded.clone(),
         );
         registry.register("sessions", "Open sessions of the legacy era", metrics.sessions.clone());
+        let what = "Calls that wait for their client to come back with answers";
+        registry.register("suspended_calls", what, metrics.suspended.clone());
         registry.register_with_unit(
             "start_time",
             "When the gateway started",
@@ -138,8 +142,9 @@ impl Metrics {
     }
 
     /// The text of `/metrics`.
-    pub fn render(&self, sessions: usize) -> String {
+    pub fn render(&self, sessions: usize, suspended: usize) -> String {
         self.sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
+        self.suspended.set(i64::try_from(suspended).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);

@@ -22,7 +22,7 @@ pub(crate) fn answer(gateway: &Gateway, method: &Method, path: &str) -> Option<R
         "/metrics" => (
             StatusCode::OK,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            gateway.metrics.render(gateway.sessions.count()),
+            gateway.metrics.render(gateway.sessions.count(), gateway.suspended.count()),
         ),
         _ => return None,
     };

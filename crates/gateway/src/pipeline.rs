@@ -19,14 +19,15 @@
 //! [`Ready`]: crate::stage::commit::Ready
 //! [`Answered`]: crate::stage::send::Answered
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use doorward_model::{CallId, Caller, ClientLabel, Operation};
 use doorward_policy::Context;
-use doorward_wire::Era;
 use doorward_wire::message::Request;
 use doorward_wire::meta::{LOG_LEVELS, Meta};
+use doorward_wire::{Abilities, Era};
 use doorward_wire::{RpcError, error};
 use tokio::sync::mpsc;
 
@@ -52,6 +53,8 @@ pub(crate) struct Asked<'a> {
     /// Only while a call is under way, and only if its spans are collected.
     pub span: Option<OpenSpan<'a>>,
     pub client: ClientLabel,
+    /// What the client can be asked while it waits.
+    pub abilities: Cow<'a, Abilities>,
     pub notify: Option<mpsc::Sender<Bytes>>,
 }
 
@@ -79,9 +82,28 @@ impl<'a> Asked<'a> {
             (None, Some(info)) => label(info),
             (None, None) => ClientLabel::default(),
         };
+        let abilities = match (&incoming.session, meta.client_capabilities) {
+            // Without a stream there is no way to ask.
+            (Some(session), _) if notify.is_some() => Cow::Borrowed(&session.opening.abilities),
+            (None, Some(declared)) => Cow::Owned(Abilities::read(declared)),
+            _ => Cow::Owned(Abilities::default()),
+        };
         let snapshot = gateway.snapshot();
         let span = None;
-        Ok(Self { gateway, snapshot, caller, incoming, request, meta, call, trace, span, client, notify })
+        Ok(Self {
+            gateway,
+            snapshot,
+            caller,
+            incoming,
+            request,
+            meta,
+            call,
+            trace,
+            span,
+            client,
+            abilities,
+            notify,
+        })
     }
 
     /// Where and when, as policies see it.

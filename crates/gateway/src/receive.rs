@@ -175,7 +175,9 @@ fn classify(
             ));
         }
         let (revision, session) = legacy(arrival, version, caller, sessions, now)?;
-        let streams = meta.progress_token.is_some() || session.log_level().is_some();
+        let streams = meta.progress_token.is_some()
+            || session.log_level().is_some()
+            || session.opening.abilities.can_be_asked();
         return Ok((revision, Some(session), streams));
     }
     let has_session = match &arrival.carrier {

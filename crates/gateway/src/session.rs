@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorward_model::{Caller, CapabilityKind, ClientLabel, Random};
-use doorward_wire::Revision;
+use doorward_model::{Caller, CapabilityKind, ClientLabel, GrantKind, Random};
+use doorward_wire::{Abilities, Revision};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ask::Questions;
 use crate::surface::Surface;
 
 /// Bounds on sessions.
@@ -41,6 +42,8 @@ pub struct Opening {
     pub client: ClientLabel,
     /// `clientInfo` as sent, JSON text.
     pub client_info: String,
+    /// What the client can be asked.
+    pub abilities: Abilities,
 }
 
 /// One session.
@@ -52,6 +55,8 @@ pub struct Session {
     owner: Arc<Caller>,
     last_used: AtomicU64,
     state: Mutex<State>,
+    /// What the client has been asked and has not answered.
+    pub(crate) questions: Questions,
 }
 
 #[derive(Default)]
@@ -74,12 +79,7 @@ impl Session {
 
     /// Whether `caller` is who opened the session.
     pub fn belongs_to(&self, caller: &Caller) -> bool {
-        let (ours, theirs) = (&*self.owner, caller);
-        let same_key = ours.grant.kind == theirs.grant.kind
-            && (ours.grant.kind != doorward_model::GrantKind::Key || ours.grant.id == theirs.grant.id);
-        let person = |caller: &Caller| caller.person.as_ref().map(|person| person.id.clone());
-        let agent = |caller: &Caller| caller.agent.as_ref().map(|agent| agent.id.clone());
-        same_key && person(ours) == person(theirs) && agent(ours) == agent(theirs)
+        principal(&self.owner) == principal(caller)
     }
 
     /// Who opened it.
@@ -177,6 +177,7 @@ impl Sessions {
             owner,
             last_used: AtomicU64::new(seconds(now)),
             state: Mutex::default(),
+            questions: Questions::default(),
         });
         let mut open = self.open_sessions();
         let mine: Vec<_> = open.values().filter(|other| other.belongs_to(&session.owner)).cloned().collect();
@@ -228,6 +229,17 @@ impl Sessions {
     }
 }
 
+/// Who a caller is, beyond the credential of the moment: a token that was renewed makes
+/// nobody else of its bearer, another key does.
+pub(crate) fn principal(caller: &Caller) -> String {
+    let kind = caller.grant.kind;
+    let key = if kind == GrantKind::Key { caller.grant.id.as_str() } else { "" };
+    let person = caller.person.as_ref().map_or("", |person| &person.id);
+    let agent = caller.agent.as_ref().map_or("", |agent| &agent.id);
+    // Quoted, so that no id can pose as two.
+    format!("{}\0{key:?}\0{person:?}\0{agent:?}", kind.as_str())
+}
+
 fn seconds(now: Duration) -> u64 {
     now.as_secs()
 }
@@ -235,7 +247,7 @@ fn seconds(now: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use doorward_model::clock::Fixed;
-    use doorward_model::{Agent, Grant, GrantKind};
+    use doorward_model::{Agent, Grant};
 
     use super::*;
 
@@ -261,6 +273,7 @@ mod tests {
             revision: Revision::NEWEST_LEGACY,
             client: ClientLabel::default(),
             client_info: String::new(),
+            abilities: Abilities::default(),
         }
     }
 

@@ -24,6 +24,8 @@ pub enum Outcome {
     RateLimited,
     /// A quota refused the call; nothing was sent.
     QuotaExceeded,
+    /// The server asked for input; the client makes the call again with its answers.
+    InputRequired,
     /// The call waits for something, such as an approval.
     Pending,
     /// The gateway stopped before the end was known.
@@ -36,6 +38,7 @@ impl Outcome {
         match self {
             Self::Success => "success",
             Self::ToolError => "tool_error",
+            Self::InputRequired => "input_required",
             Self::UpstreamError => "upstream_error",
             Self::Timeout => "timeout",
             Self::Cancelled => "cancelled",

@@ -55,7 +55,13 @@ pub(crate) struct Listener<'a> {
 
 impl Duplex {
     pub(crate) fn new(hub: Arc<Hub>, outlet: Outlet) -> Self {
-        Self { hub, outlet, ids: AtomicU64::new(1), waiting: Mutex::new(Some(HashMap::new())), askers: Arc::default() }
+        Self {
+            hub,
+            outlet,
+            ids: AtomicU64::new(1),
+            waiting: Mutex::new(Some(HashMap::new())),
+            askers: Arc::default(),
+        }
     }
 
     /// Sends the request that `write` makes for an id and waits for its answer.

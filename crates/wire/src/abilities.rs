@@ -124,7 +124,8 @@ pub fn required(method: &str, params: Option<Value<'_>>) -> &'static str {
 }
 
 fn flags(flags: [(&str, bool); 2]) -> String {
-    let set: Vec<_> = flags.iter().filter(|(_, set)| *set).map(|(key, _)| format!(r#""{key}":{{}}"#)).collect();
+    let set: Vec<_> =
+        flags.iter().filter(|(_, set)| *set).map(|(key, _)| format!(r#""{key}":{{}}"#)).collect();
     format!("{{{}}}", set.join(","))
 }
 

@@ -17,8 +17,9 @@ const MODERN_ONLY: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];
 pub enum Completeness {
     /// The final answer; what a missing `resultType` means.
     Complete,
-    /// The server wants something first, or answers with a task: a `resultType`
-    /// other than `complete`.
+    /// The server wants something first: `input_required`.
+    InputRequired,
+    /// Any other `resultType`, such as a task.
     Other,
 }
 
@@ -26,8 +27,11 @@ pub enum Completeness {
 pub fn completeness(result: Value<'_>) -> Completeness {
     match result.get("resultType") {
         None => Completeness::Complete,
-        Some(kind) if kind.as_str().as_deref() == Some("complete") => Completeness::Complete,
-        Some(_) => Completeness::Other,
+        Some(kind) => match kind.as_str().as_deref() {
+            Some("complete") => Completeness::Complete,
+            Some("input_required") => Completeness::InputRequired,
+            _ => Completeness::Other,
+        },
     }
 }
 
@@ -106,11 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_asks_for_input_is_not_complete() {
+    fn what_a_result_says_of_itself() {
         let cases = [
             (r#"{"content":[]}"#, Completeness::Complete),
             (r#"{"resultType":"complete"}"#, Completeness::Complete),
-            (r#"{"resultType":"input_required"}"#, Completeness::Other),
+            (r#"{"resultType":"input_required"}"#, Completeness::InputRequired),
+            (r#"{"resultType":"task"}"#, Completeness::Other),
             (r#"{"resultType":7}"#, Completeness::Other),
         ];
         for (text, expected) in cases {

@@ -1,4 +1,4 @@
-//! Writing answers and notifications, without building trees.
+//! Writing messages to clients, without building trees.
 
 use bytes::Bytes;
 use doorward_model::json::push_string;
@@ -38,6 +38,21 @@ pub fn error(id: Option<&str>, error: &RpcError) -> Bytes {
     Bytes::from(out)
 }
 
+/// A request; `id` and `params` given as JSON text.
+pub fn request(id: &str, method: &str, params: Option<&str>) -> Bytes {
+    let mut out = String::with_capacity(id.len() + method.len() + params.map_or(0, str::len) + 48);
+    out.push_str(r#"{"jsonrpc":"2.0","id":"#);
+    out.push_str(id);
+    out.push_str(r#","method":"#);
+    push_string(&mut out, method);
+    if let Some(params) = params {
+        out.push_str(r#","params":"#);
+        out.push_str(params);
+    }
+    out.push('}');
+    Bytes::from(out)
+}
+
 /// A notification; `params` given as JSON text.
 pub fn notification(method: &str, params: Option<&str>) -> Bytes {
     let mut out = String::with_capacity(method.len() + params.map_or(0, str::len) + 40);
@@ -68,6 +83,7 @@ mod tests {
             error(None, &without),
             r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"x","data":{}}}"#
         );
+        assert_eq!(request("7", "m", None), r#"{"jsonrpc":"2.0","id":7,"method":"m"}"#);
         assert_eq!(notification("n", Some("{}")), r#"{"jsonrpc":"2.0","method":"n","params":{}}"#);
     }
 }

@@ -83,7 +83,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
         let accepted = tokio::select! {
             () = &mut stop => break,
             _ = sweep.tick() => {
-                gateway.sessions.sweep(gateway.clock.elapsed());
+                gateway.sweep();
                 continue;
             }
             _ = count.tick() => {

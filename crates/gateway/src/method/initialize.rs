@@ -4,8 +4,8 @@ use std::sync::PoisonError;
 
 use doorward_model::ClientLabel;
 use doorward_model::json::{Value, push_string};
-use doorward_wire::RpcError;
 use doorward_wire::error::INVALID_PARAMS;
+use doorward_wire::{Abilities, RpcError};
 
 use super::discover;
 use crate::pipeline::{Asked, label};
@@ -30,6 +30,7 @@ pub(crate) async fn initialize(mut asked: Asked<'_>) -> Reply {
         revision: asked.incoming.revision,
         client: info.map_or_else(ClientLabel::default, label),
         client_info: info.map(Value::raw).unwrap_or_default().to_owned(),
+        abilities: params.get("capabilities").map(Abilities::read).unwrap_or_default(),
     };
     let Some(server) = discover::described(&mut asked).await else {
         return Reply::error(Some(id), &discover::no_such_server());

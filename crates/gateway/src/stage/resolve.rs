@@ -9,8 +9,9 @@ use std::sync::Arc;
 use doorward_model::json::{Kind, Value};
 use doorward_model::{CapabilityKind, Decision, Layer, Operation};
 use doorward_registry::{Capability, Server, name};
-use doorward_wire::{RpcError, error};
+use doorward_wire::{Era, RpcError, error};
 
+use crate::ask::state::{self, Round};
 use crate::catalogs;
 use crate::pipeline::Asked;
 use crate::stage::{Refusal, Refused};
@@ -29,6 +30,7 @@ pub(crate) struct Resolved<'a> {
     offered: String,
     capability: Option<Arc<Capability>>,
     arguments: Option<Value<'a>>,
+    round: Option<Round<'a>>,
 }
 
 /// What a request names, before anybody looked whether it exists.
@@ -64,6 +66,13 @@ pub(crate) async fn resolve(
         asked.snapshot = asked.gateway.snapshot();
     }
     let target = own_name(&asked, &server, &named);
+    let round = match round(&asked, operation, &server, &target, named.arguments) {
+        Ok(round) => round,
+        Err(error) => {
+            let refused = Refused::new(asked, operation, Refusal::Invalid(error));
+            return Err(refused.named(named.kind, named.offered));
+        }
+    };
     let capability = asked.snapshot.registry.named(&server.id, named.kind, &target).cloned();
     if let Some(span) = &asked.span {
         span.placed(&server.id, capability.as_ref());
@@ -77,7 +86,36 @@ pub(crate) async fn resolve(
         offered: named.offered,
         capability,
         arguments: named.arguments,
+        round,
     })
+}
+
+/// What a call that is made again brings along: only the modern era makes calls again.
+fn round<'a>(
+    asked: &Asked<'a>,
+    operation: Operation,
+    server: &Server,
+    target: &str,
+    arguments: Option<Value<'a>>,
+) -> Result<Option<Round<'a>>, RpcError> {
+    let can_be_made_again =
+        matches!(operation, Operation::ToolsCall | Operation::PromptsGet | Operation::ResourcesRead);
+    let Some(params) = asked.request.params.filter(|_| can_be_made_again && asked.era() == Era::Modern)
+    else {
+        return Ok(None);
+    };
+    let responses = params.get("inputResponses");
+    if responses.is_some_and(|responses| !responses.is_object()) {
+        return Err(RpcError::answer(error::INVALID_PARAMS, "params.inputResponses must be an object"));
+    }
+    let resume = match params.get("requestState") {
+        None => None,
+        Some(state) => {
+            let binding = state::binding(asked, operation.as_str(), server.id.as_str(), target, arguments);
+            Some(state::open(asked, &binding, state.as_str().as_deref().unwrap_or_default())?)
+        }
+    };
+    Ok((responses.is_some() || resume.is_some()).then_some(Round { responses, resume }))
 }
 
 fn named<'a>(asked: &Asked<'a>, operation: Operation) -> Result<Named<'a>, RpcError> {
@@ -190,6 +228,10 @@ impl<'a> Resolved<'a> {
 
     pub(crate) fn arguments(&self) -> Option<Value<'a>> {
         self.arguments
+    }
+
+    pub(crate) fn round(&self) -> Option<&Round<'a>> {
+        self.round.as_ref()
     }
 
     /// Whether the server is known to have the target and its registration leaves

@@ -6,9 +6,11 @@
 use bytes::Bytes;
 use doorward_model::json::{Value, push_string};
 use doorward_model::{CapabilityKind, Operation};
-use doorward_upstream::{Answer, Call, UpstreamError};
+use doorward_upstream::{Call, Round, UpstreamError};
 use doorward_wire::Era;
 
+use crate::ask::state::Resume;
+use crate::ask::{self, Sent};
 use crate::pipeline::Asked;
 use crate::stage::commit::Ready;
 use crate::stage::resolve::Resolved;
@@ -16,7 +18,7 @@ use crate::stage::resolve::Resolved;
 /// A call that came back, one way or another.
 pub(crate) struct Answered<'a> {
     ready: Ready<'a>,
-    answer: Result<Answer, UpstreamError>,
+    sent: Result<Sent, UpstreamError>,
 }
 
 /// Relays the call to its server and waits.
@@ -26,33 +28,113 @@ pub(crate) async fn send(ready: Ready<'_>) -> Answered<'_> {
     if let Some(span) = span {
         span.sent();
     }
-    let answer = relay(resolved).await;
+    let sent = relay(resolved).await;
     if let Some(span) = span {
         span.answered();
     }
-    Answered { ready, answer }
+    Answered { ready, sent }
 }
 
-async fn relay(resolved: &Resolved<'_>) -> Result<Answer, UpstreamError> {
-    let asked = resolved.asked();
-    let client_info = client_info(asked);
-    let meta = meta(asked);
-    let call = Call {
-        method: resolved.operation().as_str(),
-        members: members(resolved),
-        meta: &meta,
-        target: named(resolved),
-        affinity: &asked.caller.grant.id,
-        client_info: &client_info,
-        // Nothing that a server could ask back is relayed yet, so nothing is declared.
-        capabilities: "{}",
-        log_level: asked.meta.log_level.as_deref(),
-        deadline: None,
-        progress_token: asked.meta.progress_token.map(Value::raw),
-        notify: asked.notify.clone(),
-        extra_headers: &[],
-    };
-    asked.gateway.upstreams.call(&resolved.server().id, call).await
+async fn relay(resolved: &Resolved<'_>) -> Result<Sent, UpstreamError> {
+    ask::relay(resolved, Outgoing::new(resolved)).await
+}
+
+/// What is written anew for the server, whatever becomes of the call.
+pub(crate) struct Outgoing {
+    members: Bytes,
+    meta: String,
+    client_info: String,
+    capabilities: String,
+}
+
+impl Outgoing {
+    fn new(resolved: &Resolved<'_>) -> Self {
+        let asked = resolved.asked();
+        let abilities = &asked.abilities;
+        Self {
+            members: members(resolved),
+            meta: meta(asked),
+            client_info: client_info(asked),
+            capabilities: if abilities.is_empty() { String::new() } else { abilities.to_json() },
+        }
+    }
+
+    /// The call as its server is to get it.
+    pub(crate) fn call<'c>(&'c self, resolved: &'c Resolved<'_>) -> Call<'c> {
+        let asked = resolved.asked();
+        Call {
+            method: resolved.operation().as_str(),
+            members: self.members.clone(),
+            meta: &self.meta,
+            target: named(resolved),
+            affinity: &asked.caller.grant.id,
+            client_info: &self.client_info,
+            capabilities: &self.capabilities,
+            log_level: asked.meta.log_level.as_deref(),
+            deadline: None,
+            progress_token: asked.meta.progress_token.map(Value::raw),
+            notify: asked.notify.clone(),
+            questions: None,
+            round: resolved.round().map(|round| Round {
+                responses: round.responses.map_or("", Value::raw),
+                state: match &round.resume {
+                    Some(Resume::Server(state)) => state.as_deref(),
+                    _ => None,
+                },
+            }),
+            extra_headers: &[],
+        }
+    }
+
+    /// The same without the request it came from, which it may outlive.
+    pub(crate) fn owned(self, resolved: &Resolved<'_>) -> Owned {
+        let asked = resolved.asked();
+        let call = self.call(resolved);
+        Owned {
+            method: resolved.operation().as_str(),
+            target: call.target.map(str::to_owned),
+            affinity: call.affinity.to_owned(),
+            log_level: call.log_level.map(str::to_owned),
+            progress_token: asked.notify.as_ref().and(call.progress_token).map(str::to_owned),
+            responses: call.round.map(|round| round.responses.to_owned()),
+            state: call.round.and_then(|round| round.state).map(str::to_owned),
+            outgoing: self,
+        }
+    }
+}
+
+/// A call that stands by itself.
+pub(crate) struct Owned {
+    outgoing: Outgoing,
+    method: &'static str,
+    target: Option<String>,
+    affinity: String,
+    log_level: Option<String>,
+    progress_token: Option<String>,
+    responses: Option<String>,
+    state: Option<String>,
+}
+
+impl Owned {
+    /// The call, without whoever listens to it.
+    pub(crate) fn call(&self) -> Call<'_> {
+        Call {
+            method: self.method,
+            members: self.outgoing.members.clone(),
+            meta: &self.outgoing.meta,
+            target: self.target.as_deref(),
+            affinity: &self.affinity,
+            client_info: &self.outgoing.client_info,
+            capabilities: &self.outgoing.capabilities,
+            log_level: self.log_level.as_deref(),
+            progress_token: self.progress_token.as_deref(),
+            round: self
+                .responses
+                .as_deref()
+                .map(|responses| Round { responses, state: self.state.as_deref() }),
+            ..Call::default()
+        }
+    }
 }
 
 /// The value of `Mcp-Name` towards the server.
@@ -72,7 +154,10 @@ fn members(resolved: &Resolved<'_>) -> Bytes {
         Operation::ResourcesRead | Operation::ResourcesSubscribe => "uri",
         Operation::CompletionComplete => "ref",
     };
-    for (key, value) in params.members().filter(|(key, _)| key != "_meta") {
+    // What belongs to a round is written anew, where there is one.
+    let is_of_round =
+        |key: &str| resolved.round().is_some() && matches!(key, "inputResponses" | "requestState");
+    for (key, value) in params.members().filter(|(key, _)| key != "_meta" && !is_of_round(key)) {
         if !out.is_empty() {
             out.push(',');
         }
@@ -131,7 +216,7 @@ fn client_info(asked: &Asked<'_>) -> String {
 }
 
 impl<'a> Answered<'a> {
-    pub(crate) fn into_parts(self) -> (Ready<'a>, Result<Answer, UpstreamError>) {
-        (self.ready, self.answer)
+    pub(crate) fn into_parts(self) -> (Ready<'a>, Result<Sent, UpstreamError>) {
+        (self.ready, self.sent)
     }
 }

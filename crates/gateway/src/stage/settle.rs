@@ -10,6 +10,7 @@ use doorward_upstream::{Answer, Scrubber, UpstreamError};
 use doorward_wire::adapt::{self, Completeness};
 use doorward_wire::{Era, RpcError, error};
 
+use crate::ask::Sent;
 use crate::pipeline::Asked;
 use crate::record;
 use crate::reply::Reply;
@@ -51,14 +52,20 @@ pub(crate) enum Settled {
 
 /// Records the outcome and takes the answer apart.
 pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
-    let (mut ready, answer) = answered.into_parts();
+    let (mut ready, sent) = answered.into_parts();
     let ticket = ready.entry().take();
     let resolved = ready.permitted().resolved();
     let asked = resolved.asked();
     let gateway = asked.gateway;
-    let ended = match &answer {
-        Ok(answer) => ended(answer, resolved.operation(), asked),
-        Err(error) => failed(error, asked.era(), resolved.operation()),
+    let (answer, ended) = match sent {
+        Ok(Sent::Answer(answer)) => {
+            let ended = ended(&answer, resolved.operation(), asked);
+            (Some(answer), ended)
+        }
+        Ok(Sent::Asks(result, answer)) => (answer, asks(result)),
+        Ok(Sent::Unanswered(error)) => (None, unanswered(error, asked, resolved.operation())),
+        Ok(Sent::Gone) => (None, gone(asked, resolved.operation())),
+        Err(error) => (None, failed(&error, asked.era(), resolved.operation())),
     };
     let upstream = answer.as_ref().map_or(Duration::ZERO, |answer| answer.upstream_time);
     let duration = gateway.clock.elapsed().saturating_sub(asked.incoming.started);
@@ -76,7 +83,7 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     outcome.upstream_us = micros(upstream);
     let error = ended.error.map(|error| masked(error, resolved.arguments()));
     outcome.error = error.as_deref();
-    if let Ok(answer) = &answer {
+    if let Some(answer) = &answer {
         outcome.upstream_status = answer.status;
         outcome.bytes_out = answer.bytes as u64;
         outcome.result = ended.recorded.as_deref();
@@ -112,9 +119,7 @@ fn ended(answer: &Answer, operation: Operation, asked: &Asked<'_>) -> Ended {
     let root = answer.message.root();
     if let Some(result) = root.get("result") {
         if adapt::completeness(result) == Completeness::Other {
-            let text =
-                "the server asks for input before it answers, which this version of the gateway cannot relay";
-            return broken(text, asked, operation);
+            return broken("the server answers with a task, which was not asked for", asked, operation);
         }
         let is_error = result.get("isError").and_then(Value::as_bool) == Some(true);
         let outcome =
@@ -161,6 +166,36 @@ fn translated(code: i32, era: Era, operation: Operation) -> i32 {
         }
         (code, _, _) => code,
     }
+}
+
+/// The call ends here, and is made again.
+fn asks(result: String) -> Ended {
+    Ended {
+        outcome: Outcome::InputRequired,
+        recorded: Some(Bytes::from(result.clone())),
+        settled: Settled::Result(result),
+        error: None,
+        code: None,
+    }
+}
+
+/// What the server needed to know, the client did not say.
+fn unanswered(error: RpcError, asked: &Asked<'_>, operation: Operation) -> Ended {
+    let settled = match operation {
+        Operation::ToolsCall => unavailable(&error.message, asked.era(), operation),
+        _ => Settled::Failed(error.clone()),
+    };
+    Ended { outcome: Outcome::UpstreamError, settled, error: Some(error.message), code: None, recorded: None }
+}
+
+/// The client came back too late. The call is not made anew: it may have acted already.
+fn gone(asked: &Asked<'_>, operation: Operation) -> Ended {
+    let text = "the interaction has expired: make the call again from the start, without requestState";
+    let settled = match operation {
+        Operation::ToolsCall => unavailable(text, asked.era(), operation),
+        _ => Settled::Failed(RpcError::answer(error::INVALID_PARAMS, text)),
+    };
+    Ended { outcome: Outcome::Timeout, settled, error: Some(text.to_owned()), code: None, recorded: None }
 }
 
 fn broken(text: &str, asked: &Asked<'_>, operation: Operation) -> Ended {

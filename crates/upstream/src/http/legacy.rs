@@ -345,18 +345,22 @@ impl Drop for Withdrawal<'_> {
     }
 }
 
-async fn initialize(
-    remote: &Arc<Remote>,
-    capabilities: &str,
-) -> Result<(Session, Handshake), UpstreamError> {
+async fn initialize(remote: &Arc<Remote>, capabilities: &str) -> Result<(Session, Handshake), UpstreamError> {
     let id = remote.next_id();
     let server = &remote.hub.server;
     let members = envelope::initialize_members(&remote.hub.settings.client_info, capabilities);
     let call = Call { method: "initialize", members, ..Call::default() };
     let response = remote.post(remote.headers(), envelope::legacy(id, &call), Replay::Harmless).await?;
     let session_id = response.headers.get(SESSION).cloned();
-    let exchange =
-        Exchange { remote, era: Era::Legacy, id, notify: None, progress_token: None, questions: None, session: None };
+    let exchange = Exchange {
+        remote,
+        era: Era::Legacy,
+        id,
+        notify: None,
+        progress_token: None,
+        questions: None,
+        session: None,
+    };
     let document = match exchange.read(response).await? {
         Outcome::Answered(document, _) => document,
         // A refusal within JSON-RPC is an answer of a server that speaks this

@@ -112,11 +112,7 @@ fn opened_again(remote: &Remote, is_first: bool, resumed: bool, opened: &Result<
     }
 }
 
-async fn read(
-    remote: &Arc<Remote>,
-    response: Response,
-    session: Option<(&HeaderMap, &Arc<Askers>)>,
-) -> End {
+async fn read(remote: &Arc<Remote>, response: Response, session: Option<(&HeaderMap, &Arc<Askers>)>) -> End {
     let mut end = End { was_alive: false, last_id: None, retry: None };
     let mut body = response.body;
     let mut decoder = Decoder::new(remote.hub.settings.max_answer);

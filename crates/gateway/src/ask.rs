@@ -1,0 +1,166 @@
+//! Questions: what a server wants to know of whoever made a call, before it answers.
+//!
+//! The two eras ask in ways that have nothing in common. A server of the legacy era
+//! sends a request and goes on waiting; one of the stateless era ends the call with
+//! `input_required`, and the client makes the call again. Either reaches either client:
+//!
+//! | client, server | |
+//! |---|---|
+//! | legacy, legacy | the request goes on to the client, on the stream of its call ([`rounds`]) |
+//! | legacy, modern | the gateway asks the client and makes the call again itself ([`rounds`]) |
+//! | modern, legacy | the server's call is suspended until the client comes back ([`suspended`]) |
+//! | modern, modern | the answer goes on, its `requestState` sealed ([`state`]) |
+//!
+//! Each repetition by a client is a call of its own: identified, decided, limited and
+//! recorded like any other.
+
+mod client;
+mod rounds;
+pub(crate) mod state;
+mod suspended;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorward_model::json::{Document, Value, push_string};
+use doorward_upstream::{Answer, UpstreamError};
+use doorward_wire::adapt::{self, Completeness};
+use doorward_wire::{Era, RpcError};
+
+use crate::stage::resolve::Resolved;
+use crate::stage::send::Outgoing;
+
+pub(crate) use client::Questions;
+pub(crate) use suspended::Suspended;
+
+/// Bounds on questions.
+#[derive(Clone, Copy, Debug)]
+pub struct AskLimits {
+    /// How long a person may take to answer, and a suspended call waits to be made again.
+    pub patience: Duration,
+    /// How long a call may take in all, questions included.
+    pub longest: Duration,
+    /// How often one call of a legacy client is made again for a server of the modern era.
+    pub rounds: usize,
+    /// Suspended calls in all.
+    pub suspended: usize,
+    /// Suspended calls of one principal.
+    pub suspended_each: usize,
+    /// How long the gateway waits whether a server has more to ask, once it has asked.
+    pub gather: Duration,
+}
+
+impl Default for AskLimits {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(10 * 60),
+            longest: Duration::from_secs(60 * 60),
+            rounds: 8,
+            suspended: 1_000,
+            suspended_each: 50,
+            gather: Duration::from_millis(30),
+        }
+    }
+}
+
+/// What came of a call that was sent.
+pub(crate) enum Sent {
+    /// The server's answer.
+    Answer(Answer),
+    /// The client is to answer questions and make the call again: an
+    /// `InputRequiredResult`, JSON text. With it, what the server said, if it said that.
+    Asks(String, Option<Answer>),
+    /// The client could not, or would not, answer what the call cannot do without.
+    Unanswered(RpcError),
+    /// The suspended call that the client wanted to go on with is gone.
+    Gone,
+}
+
+/// Sends a call to its server and sees to what the server asks.
+pub(crate) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result<Sent, UpstreamError> {
+    let asked = resolved.asked();
+    if asked.era() == Era::Legacy {
+        return rounds::relay(resolved, &outgoing).await;
+    }
+    // A server that is known to be modern asks by answering. Any other may need the
+    // call to outlive this request.
+    let server = &resolved.server().id;
+    let is_direct = !asked.abilities.can_be_asked()
+        || asked.gateway.upstreams.era(server) == Some(Era::Modern) && !state::is_suspended(resolved.round());
+    let sent = if is_direct {
+        Sent::Answer(asked.gateway.upstreams.call(server, outgoing.call(resolved)).await?)
+    } else {
+        Box::pin(suspended::relay(resolved, outgoing)).await?
+    };
+    let Sent::Answer(answer) = sent else { return Ok(sent) };
+    match result_that_asks(&answer) {
+        Some(result) => {
+            let text = passed_on(resolved, result)?;
+            Ok(Sent::Asks(text, Some(answer)))
+        }
+        None => Ok(Sent::Answer(answer)),
+    }
+}
+
+/// The result, if it asks for input.
+fn result_that_asks(answer: &Answer) -> Option<Value<'_>> {
+    let result = answer.message.root().get("result")?;
+    (adapt::completeness(result) == Completeness::InputRequired).then_some(result)
+}
+
+/// What a modern server asks, for a modern client: as it is, but for its state.
+fn passed_on(resolved: &Resolved<'_>, result: Value<'_>) -> Result<String, UpstreamError> {
+    for (_, entry) in entries(result) {
+        let (method, params) = (entry.method(), entry.params());
+        if !resolved.asked().abilities.allow(&method, params) {
+            return Err(broken(resolved, "it asked for what the client did not offer"));
+        }
+    }
+    let own = result.get("requestState").and_then(Value::as_str);
+    let resume = state::Resume::Server(own.map(Cow::into_owned));
+    let Some(state) = state::seal(resolved, &resume) else {
+        return Err(broken(resolved, "the state it wants to have back is too long"));
+    };
+    let mut sealed = String::from(r#""requestState":"#);
+    push_string(&mut sealed, &state);
+    Ok(adapt::splice(result, &["requestState"], &sealed).into_owned())
+}
+
+/// One of the requests in an `InputRequiredResult`, or the `params` of any other.
+struct Entry(Document);
+
+impl Entry {
+    fn method(&self) -> String {
+        self.0.root().get("method").and_then(Value::as_str).unwrap_or_default().into_owned()
+    }
+
+    fn params(&self) -> Option<Value<'_>> {
+        self.0.root().get("params")
+    }
+}
+
+/// What a result asks for, by key.
+fn entries(result: Value<'_>) -> Vec<(String, Entry)> {
+    let Some(requests) = result.get("inputRequests") else { return Vec::new() };
+    let read = |raw: &str| reread(raw).map(Entry);
+    reread(requests.raw())
+        .map(|requests| {
+            let entries = requests.root().members();
+            entries.filter_map(|(key, entry)| Some((key.into_owned(), read(entry.raw())?))).collect()
+        })
+        .unwrap_or_default()
+}
+
+/// Reads again what was indexed less deeply than is needed here.
+fn reread(text: &str) -> Option<Document> {
+    let limits = doorward_model::json::Limits {
+        numbers: doorward_model::json::Numbers::Exact,
+        ..doorward_model::json::Limits::default()
+    };
+    Document::parse(Bytes::copy_from_slice(text.as_bytes()), &limits).ok()
+}
+
+fn broken(resolved: &Resolved<'_>, detail: &'static str) -> UpstreamError {
+    UpstreamError::Protocol { server: resolved.server().id.clone(), detail, cause: None }
+}
