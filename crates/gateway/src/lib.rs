@@ -15,6 +15,7 @@ mod ops;
 mod pipeline;
 mod receive;
 mod record;
+mod rename;
 mod reply;
 mod session;
 mod snapshot;

@@ -61,6 +61,20 @@ impl Arrival {
         headers.get("traceparent").and_then(|value| value.to_str().ok())
     }
 
+    /// What a `Mcp-Param-*` header says.
+    pub(crate) fn parameter(&self, name: &str) -> Parameter {
+        let Carrier::Http(headers) = &self.carrier else { return Parameter::NoHeaders };
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Parameter::Absent,
+            (Some(value), None) => match header::decode(value.as_bytes()) {
+                Ok(text) => Parameter::Said(text.into_owned()),
+                Err(_) => Parameter::Malformed,
+            },
+            (Some(_), Some(_)) => Parameter::Malformed,
+        }
+    }
+
     fn header(&self, name: &HeaderName) -> Result<Option<&str>, RpcError> {
         let Carrier::Http(headers) = &self.carrier else { return Ok(None) };
         let mut values = headers.get_all(name).iter();
@@ -73,6 +87,18 @@ impl Arrival {
             .transpose()
             .map_err(|_| RpcError::bad_request(HEADER_MISMATCH, format!("header {name} is not ASCII")))
     }
+}
+
+/// What a header that repeats an argument says.
+pub(crate) enum Parameter {
+    /// Nothing here has headers.
+    NoHeaders,
+    /// It is not there.
+    Absent,
+    /// This.
+    Said(String),
+    /// Nothing that can be read, or more than one thing.
+    Malformed,
 }
 
 /// A message that is ready to be worked on.

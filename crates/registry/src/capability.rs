@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorward_model::json::{Document, Limits, Numbers, Value, quoted};
-use doorward_model::{CapabilityKind, Definition};
+use doorward_model::{CapabilityKind, Definition, ServerId};
 
 use crate::fingerprint::fingerprint;
+use crate::mirrored::{Mirrored, mirrored};
 use crate::name;
 use crate::server::Server;
 
@@ -27,6 +28,8 @@ pub struct Capability {
     pub fingerprint: Arc<str>,
     /// Its `annotations` object as JSON text, `{}` when there is none.
     pub annotations: Bytes,
+    /// Arguments that a modern request over HTTP repeats in headers.
+    pub headers: Vec<Mirrored>,
     /// The definition as the server wrote it.
     pub raw: Bytes,
     /// The definition under its aggregate name.
@@ -34,28 +37,49 @@ pub struct Capability {
 }
 
 impl Capability {
-    /// Reads a definition; `None` when it is no object with the member that names it.
-    pub(crate) fn new(position: usize, server: &Arc<Server>, definition: &Definition) -> Option<Self> {
+    /// Reads a definition.
+    pub(crate) fn new(
+        position: usize,
+        server: &Arc<Server>,
+        definition: &Definition,
+    ) -> Result<Self, Unusable> {
         let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
-        let document = Document::parse(definition.raw.clone(), &limits).ok()?;
-        let naming = document.root().get(naming_member(definition.kind))?;
-        if naming.as_str()? != *definition.name {
-            return None;
+        let document = Document::parse(definition.raw.clone(), &limits).map_err(|_| Unusable::Unreadable)?;
+        let naming = document.root().get(naming_member(definition.kind)).ok_or(Unusable::Unreadable)?;
+        if naming.as_str().as_deref() != Some(&*definition.name) {
+            return Err(Unusable::Unreadable);
         }
+        let schema = document.root().get("inputSchema").filter(|_| definition.kind == CapabilityKind::Tool);
+        let headers = match schema.map(mirrored).transpose() {
+            Ok(headers) => headers.unwrap_or_default(),
+            // A child process has no headers, so that it matters to nobody.
+            Err(_) if server.transport == "stdio" => Vec::new(),
+            Err(_) => return Err(Unusable::Headers),
+        };
         let exposed = name::exposed(&server.id, definition.kind, &definition.name);
         let annotations = document.root().get("annotations").filter(|value| value.is_object());
-        Some(Self {
+        Ok(Self {
             position,
+            headers,
             server: Arc::clone(server),
             kind: definition.kind,
             name: Arc::clone(&definition.name),
-            aggregate: replaced(&document, naming, &exposed),
+            aggregate: renamed(&document, naming, &exposed, &server.id),
             exposed: exposed.into(),
             fingerprint: fingerprint(document.root()).into(),
             annotations: annotations.map_or(Bytes::from_static(b"{}"), |value| document.slice(value)),
             raw: definition.raw.clone(),
         })
     }
+}
+
+/// Why a definition cannot be offered on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// It is no object with the member that names it.
+    Unreadable,
+    /// Its `x-mcp-header` annotations break the rules.
+    Headers,
 }
 
 fn naming_member(kind: CapabilityKind) -> &'static str {
@@ -66,13 +90,54 @@ fn naming_member(kind: CapabilityKind) -> &'static str {
     }
 }
 
-fn replaced(document: &Document, value: Value<'_>, text: &str) -> Bytes {
+/// The definition under its aggregate name. Where a tool names the page that shows it, that
+/// is a resource of the same server.
+fn renamed(document: &Document, naming: Value<'_>, exposed: &str, server: &ServerId) -> Bytes {
+    let mut changes = vec![(naming.span(), quoted(exposed))];
+    let meta = document.root().get("_meta");
+    let pages = [
+        meta.and_then(|meta| meta.get("ui")).and_then(|ui| ui.get("resourceUri")),
+        meta.and_then(|meta| meta.get("ui/resourceUri")),
+    ];
+    for page in pages.into_iter().flatten() {
+        if let Some(uri) = page.as_str() {
+            changes.push((page.span(), quoted(&name::exposed(server, CapabilityKind::Resource, &uri))));
+        }
+    }
+    changes.sort_by_key(|(span, _)| span.start);
     let bytes = document.bytes();
-    let span = value.span();
-    let quoted = quoted(text);
-    let mut out = Vec::with_capacity(bytes.len() + quoted.len());
-    out.extend_from_slice(&bytes[..span.start]);
-    out.extend_from_slice(quoted.as_bytes());
-    out.extend_from_slice(&bytes[span.end..]);
+    let mut out = Vec::with_capacity(bytes.len() + 64);
+    let mut at = 0;
+    for (span, text) in changes {
+        out.extend_from_slice(&bytes[at..span.start]);
+        out.extend_from_slice(text.as_bytes());
+        at = span.end;
+    }
+    out.extend_from_slice(&bytes[at..]);
     Bytes::from(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_and_its_page_are_renamed_together() {
+        let server = Arc::new(Server {
+            id: ServerId::try_from("a").expect("valid"),
+            name: "a".to_owned(),
+            tags: Vec::new(),
+            transport: "http",
+            enabled: true,
+            disable: Vec::new(),
+        });
+        let raw = r#"{"_meta":{"ui":{"resourceUri":"ui://p"},"ui/resourceUri":"ui://p"}, "name":"t"}"#;
+        let definition = Definition { kind: CapabilityKind::Tool, name: "t".into(), raw: raw.into() };
+        let capability = Capability::new(0, &server, &definition).expect("readable");
+        assert_eq!(
+            capability.aggregate,
+            r#"{"_meta":{"ui":{"resourceUri":"ui://a+p"},"ui/resourceUri":"ui://a+p"}, "name":"a__t"}"#
+        );
+        assert_eq!(capability.raw, raw);
+    }
 }

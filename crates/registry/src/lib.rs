@@ -7,10 +7,12 @@
 
 pub mod capability;
 pub mod fingerprint;
+mod mirrored;
 pub mod name;
 mod picture;
 pub mod server;
 
 pub use capability::Capability;
+pub use mirrored::Mirrored;
 pub use picture::{Problem, Registry};
 pub use server::Server;

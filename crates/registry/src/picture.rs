@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use doorward_model::{CapabilityKind, Catalog, ServerId};
 
-use crate::capability::Capability;
+use crate::capability::{Capability, Unusable};
 use crate::server::Server;
 
 /// Servers in configuration order, each with what it offered when last asked.
@@ -25,6 +25,14 @@ pub enum Problem {
     /// The definition lacks its name or is no object.
     #[error("server `{server}`: definition of `{name}` cannot be read; it is left out")]
     Unreadable {
+        /// Who offered it.
+        server: ServerId,
+        /// What it called it.
+        name: String,
+    },
+    /// Nobody could say its arguments in headers.
+    #[error("server `{server}`: the x-mcp-header annotations of `{name}` break the rules; it is left out")]
+    Headers {
         /// Who offered it.
         server: ServerId,
         /// What it called it.
@@ -64,10 +72,16 @@ impl Registry {
             let mut offered: Vec<Arc<Capability>> = Vec::new();
             for definition in &catalog.definitions {
                 let name = definition.name.to_string();
-                let Some(capability) = Capability::new(registry.all.len(), server, definition).map(Arc::new)
-                else {
-                    problems.push(Problem::Unreadable { server: server.id.clone(), name });
-                    continue;
+                let capability = match Capability::new(registry.all.len(), server, definition) {
+                    Ok(capability) => Arc::new(capability),
+                    Err(unusable) => {
+                        let server = server.id.clone();
+                        problems.push(match unusable {
+                            Unusable::Unreadable => Problem::Unreadable { server, name },
+                            Unusable::Headers => Problem::Headers { server, name },
+                        });
+                        continue;
+                    }
                 };
                 registry.all.push(Arc::clone(&capability));
                 let names = registry.by_name.entry((capability.kind, server.id.clone())).or_default();

@@ -4,9 +4,11 @@
 
 pub mod abilities;
 pub mod adapt;
+pub mod edit;
 pub mod era;
 pub mod error;
 pub mod header;
+pub mod level;
 pub mod lines;
 pub mod message;
 pub mod meta;

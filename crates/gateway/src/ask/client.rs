@@ -10,7 +10,7 @@ use doorward_model::json::{Document, Value};
 use doorward_upstream::Question;
 use doorward_wire::error::METHOD_NOT_FOUND;
 use doorward_wire::message::{Body, Message};
-use doorward_wire::{RpcError, reply};
+use doorward_wire::{RpcError, level, reply};
 use tokio::sync::{mpsc, oneshot};
 
 use super::reread;
@@ -81,7 +81,13 @@ pub(super) async fn put(asked: &Asked<'_>, method: &str, params: &str) -> Result
     };
     let (id, answer) = session.questions.ask();
     let mut open = Open { questions: &session.questions, stream, id, is_answered: false };
-    let message = reply::request(&open.id, method, (!params.is_empty()).then_some(params));
+    let mut message = reply::request(&open.id, method, None);
+    if !params.is_empty() {
+        let revision = asked.incoming.revision;
+        // Its own id will do for a URL as well: both are this session's, and given once.
+        let params = level::question(method, params, revision, open.id.trim_matches('"'));
+        message = reply::request(&open.id, method, Some(&params.ok_or(NoAnswer::NotOffered)?));
+    }
     stream.send(message).await.map_err(|_| NoAnswer::Silent)?;
     let patience = asked.gateway.settings.asks.patience;
     let Ok(Ok(answer)) = tokio::time::timeout(patience, answer).await else { return Err(NoAnswer::Silent) };

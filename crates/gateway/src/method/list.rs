@@ -3,7 +3,7 @@
 use doorward_model::CapabilityKind;
 use doorward_model::json::push_string;
 use doorward_wire::error::INVALID_PARAMS;
-use doorward_wire::{Era, RpcError};
+use doorward_wire::{Era, RpcError, level};
 
 use super::page;
 use crate::pipeline::Asked;
@@ -38,7 +38,8 @@ pub(crate) async fn list(mut asked: Asked<'_>, kind: CapabilityKind) -> Reply {
         }
         let definition = if own_names { &capability.raw } else { &capability.aggregate };
         // Definitions were read strictly when they were learned, so they are UTF-8.
-        entries.push_str(std::str::from_utf8(definition).unwrap_or("{}"));
+        let definition = std::str::from_utf8(definition).unwrap_or("{}");
+        entries.push_str(&level::definition(kind, definition, asked.incoming.revision));
     }
     Reply::result(id, &result(kind, &entries, page.next.as_deref(), asked.era()))
 }

@@ -23,7 +23,10 @@ pub(crate) struct Permitted<'a> {
 pub(crate) fn authorize(resolved: Resolved<'_>) -> Result<Permitted<'_>, Box<Refused<'_>>> {
     let (ruling, input_digest) = decide(&resolved);
     match ruling.decision.verdict {
-        Verdict::Allow if resolved.exists() => Ok(Permitted { resolved, ruling, input_digest }),
+        Verdict::Allow if resolved.exists() => match resolved.lying_header() {
+            None => Ok(Permitted { resolved, ruling, input_digest }),
+            Some(error) => Err(resolved.into_refused(Refusal::Invalid(error)).ruled(ruling, input_digest)),
+        },
         // Allowed, but there is no such thing, or its registration withholds it.
         Verdict::Allow => {
             let decision = Decision::hide(Layer::Exposure, "no such capability, or disabled");

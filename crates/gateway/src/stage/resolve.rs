@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use doorward_model::json::{Kind, Value};
 use doorward_model::{CapabilityKind, Decision, Layer, Operation};
-use doorward_registry::{Capability, Server, name};
+use doorward_registry::{Capability, Mirrored, Server, name};
 use doorward_wire::{Era, RpcError, error};
 
 use crate::ask::state::{self, Round};
 use crate::catalogs;
 use crate::pipeline::Asked;
+use crate::receive::Parameter;
 use crate::stage::{Refusal, Refused};
 use crate::surface::Surface;
 
@@ -246,6 +247,31 @@ impl<'a> Resolved<'a> {
             CapabilityKind::Tool | CapabilityKind::Prompt => self.capability.is_some() || !known,
             CapabilityKind::Resource | CapabilityKind::ResourceTemplate => true,
         }
+    }
+
+    /// What is wrong with the headers that repeat arguments, if anything is. Asked of
+    /// whoever may call the tool only: to all others it must not show that it exists.
+    pub(crate) fn lying_header(&self) -> Option<RpcError> {
+        let headers = &self.capability.as_ref()?.headers;
+        let asked = &self.asked;
+        if headers.is_empty() || asked.era() == Era::Legacy {
+            return None;
+        }
+        headers.iter().find_map(|mirrored| {
+            let argument = mirrored.value(self.arguments);
+            let wrong = |what: &str| {
+                let message =
+                    format!("header {} {what} arguments.{}", mirrored.header, mirrored.path.join("."));
+                Some(RpcError::bad_request(error::HEADER_MISMATCH, message))
+            };
+            match (asked.incoming.arrival.parameter(&mirrored.header), argument) {
+                (Parameter::NoHeaders | Parameter::Absent, None) | (Parameter::NoHeaders, _) => None,
+                (Parameter::Said(said), Some(argument)) if Mirrored::agrees(&said, &argument) => None,
+                (Parameter::Absent, Some(_)) => wrong("is missing for"),
+                (Parameter::Said(_), _) => wrong("differs from"),
+                (Parameter::Malformed, _) => wrong("cannot be read, for"),
+            }
+        })
     }
 
     pub(crate) fn into_refused(self, refusal: Refusal) -> Box<Refused<'a>> {

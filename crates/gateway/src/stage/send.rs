@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use doorward_model::json::{Value, push_string};
 use doorward_model::{CapabilityKind, Operation};
+use doorward_registry::Mirrored;
 use doorward_upstream::{Call, Round, UpstreamError};
 use doorward_wire::Era;
 
@@ -45,6 +46,8 @@ pub(crate) struct Outgoing {
     meta: String,
     client_info: String,
     capabilities: String,
+    /// Arguments that the server wants to see in headers as well.
+    headers: Vec<(String, String)>,
 }
 
 impl Outgoing {
@@ -56,6 +59,7 @@ impl Outgoing {
             meta: meta(asked),
             client_info: client_info(asked),
             capabilities: if abilities.is_empty() { String::new() } else { abilities.to_json() },
+            headers: headers(resolved),
         }
     }
 
@@ -82,7 +86,7 @@ impl Outgoing {
                     _ => None,
                 },
             }),
-            extra_headers: &[],
+            extra_headers: &self.headers,
         }
     }
 
@@ -128,6 +132,7 @@ impl Owned {
             capabilities: &self.outgoing.capabilities,
             log_level: self.log_level.as_deref(),
             progress_token: self.progress_token.as_deref(),
+            extra_headers: &self.outgoing.headers,
             round: self
                 .responses
                 .as_deref()
@@ -135,6 +140,13 @@ impl Owned {
             ..Call::default()
         }
     }
+}
+
+/// `Mcp-Param-*` towards the server.
+fn headers(resolved: &Resolved<'_>) -> Vec<(String, String)> {
+    let mirrored = resolved.capability().map_or(&[][..], |capability| &capability.headers);
+    let said = |mirrored: &Mirrored| Some((mirrored.header.clone(), mirrored.value(resolved.arguments())?));
+    mirrored.iter().filter_map(said).collect()
 }
 
 /// The value of `Mcp-Name` towards the server.

@@ -1,18 +1,20 @@
 //! The end: what happened is recorded, and the caller gets its answer.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_ledger::LedgerError;
 use doorward_model::json::{Value, push_string, quoted};
-use doorward_model::{CapabilityKind, Decision, Operation, Outcome, Verdict};
+use doorward_model::{CapabilityKind, Decision, Operation, Outcome, ServerId, Verdict};
 use doorward_upstream::{Answer, Scrubber, UpstreamError};
 use doorward_wire::adapt::{self, Completeness};
-use doorward_wire::{Era, RpcError, error};
+use doorward_wire::{Era, RpcError, error, level};
 
 use crate::ask::Sent;
 use crate::pipeline::Asked;
 use crate::record;
+use crate::rename;
 use crate::reply::Reply;
 use crate::stage::send::Answered;
 use crate::stage::{Refusal, Refused};
@@ -59,7 +61,7 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let gateway = asked.gateway;
     let (answer, ended) = match sent {
         Ok(Sent::Answer(answer)) => {
-            let ended = ended(&answer, resolved.operation(), asked);
+            let ended = ended(&answer, resolved.operation(), &resolved.server().id, asked);
             (Some(answer), ended)
         }
         Ok(Sent::Asks(result, answer)) => (answer, asks(result)),
@@ -115,7 +117,7 @@ struct Ended {
     recorded: Option<Bytes>,
 }
 
-fn ended(answer: &Answer, operation: Operation, asked: &Asked<'_>) -> Ended {
+fn ended(answer: &Answer, operation: Operation, server: &ServerId, asked: &Asked<'_>) -> Ended {
     let root = answer.message.root();
     if let Some(result) = root.get("result") {
         if adapt::completeness(result) == Completeness::Other {
@@ -125,10 +127,15 @@ fn ended(answer: &Answer, operation: Operation, asked: &Asked<'_>) -> Ended {
         let outcome =
             if is_error && operation == Operation::ToolsCall { Outcome::ToolError } else { Outcome::Success };
         let cacheable = operation == Operation::ResourcesRead;
-        let adapted = adapt::result_for(asked.era(), result, cacheable).into_owned();
+        let mut text = adapt::result_for(asked.era(), result, cacheable);
+        let revision = asked.incoming.revision;
+        if level::differs(result, revision) {
+            text = Cow::Owned(level::result(operation, &text, revision).into_owned());
+        }
+        let text = rename::outward(&asked.incoming.arrival.surface, server, operation, text);
         return Ended {
             outcome,
-            settled: Settled::Result(adapted),
+            settled: Settled::Result(text.into_owned()),
             error: None,
             code: None,
             recorded: Some(answer.message.slice(result)),
@@ -144,7 +151,10 @@ fn ended(answer: &Answer, operation: Operation, asked: &Asked<'_>) -> Ended {
         asked.era(),
         operation,
     );
-    let mut failure = RpcError::answer(code, message.as_ref());
+    let mut failure = match code {
+        error::MISSING_CAPABILITY => RpcError::bad_request(code, message.as_ref()),
+        _ => RpcError::answer(code, message.as_ref()),
+    };
     failure.data = error.get("data").map(|data| data.raw().to_owned());
     Ended {
         outcome: Outcome::UpstreamError,
@@ -161,9 +171,9 @@ fn translated(code: i32, era: Era, operation: Operation) -> i32 {
         (error::RESOURCE_NOT_FOUND, Era::Modern, _) => error::INVALID_PARAMS,
         (error::INVALID_PARAMS, Era::Legacy, Operation::ResourcesRead) => error::RESOURCE_NOT_FOUND,
         // What only makes sense between the gateway and its server.
-        (error::HEADER_MISMATCH | error::MISSING_CAPABILITY | error::UNSUPPORTED_VERSION, _, _) => {
-            error::INTERNAL
-        }
+        (error::HEADER_MISMATCH | error::UNSUPPORTED_VERSION, _, _) => error::INTERNAL,
+        // What a server lacks, only a client of its era can mend.
+        (error::MISSING_CAPABILITY, Era::Legacy, _) => error::INTERNAL,
         (code, _, _) => code,
     }
 }
