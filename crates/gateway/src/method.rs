@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use doorward_model::{CapabilityKind, Operation};
 use doorward_wire::error::INVALID_PARAMS;
+use doorward_wire::log::Level;
 use doorward_wire::message::Notification;
-use doorward_wire::meta::LOG_LEVELS;
 use doorward_wire::{Era, RpcError};
 
 use crate::gateway::Gateway;
@@ -79,15 +79,15 @@ async fn other(asked: Asked<'_>, id: &str, method: &str, era: Era) -> Reply {
 
 fn set_level(asked: &Asked<'_>) -> Reply {
     let level = asked.request.params.and_then(|params| params.get("level")).and_then(|level| level.as_str());
-    match (level, &asked.incoming.session) {
-        (Some(level), Some(session)) if LOG_LEVELS.contains(&level.as_ref()) => {
-            session.set_log_level(level.into_owned());
+    match (level.as_deref().and_then(Level::parse), &asked.incoming.session) {
+        (Some(level), Some(session)) => {
+            session.set_log_level(level);
             Reply::result(asked.request.id.raw(), "{}")
         }
         _ => {
             let error = RpcError::answer(
                 INVALID_PARAMS,
-                format!("params.level must be one of {}", LOG_LEVELS.join(", ")),
+                format!("params.level must be one of {}", Level::ALL.map(Level::as_str).join(", ")),
             );
             Reply::error(Some(asked.request.id.raw()), &error)
         }

@@ -25,8 +25,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use doorward_model::{CallId, Caller, ClientLabel, Operation};
 use doorward_policy::Context;
+use doorward_wire::log::Level;
 use doorward_wire::message::Request;
-use doorward_wire::meta::{LOG_LEVELS, Meta};
+use doorward_wire::meta::Meta;
 use doorward_wire::{Abilities, Era};
 use doorward_wire::{RpcError, error};
 use tokio::sync::mpsc;
@@ -70,7 +71,7 @@ impl<'a> Asked<'a> {
         let meta = Meta::read(request.params).map_err(refuse)?;
         if let Some(level) = &meta.log_level
             && incoming.era() == Era::Modern
-            && !LOG_LEVELS.contains(&level.as_ref())
+            && Level::parse(level).is_none()
         {
             return Err(refuse(RpcError::answer(error::INVALID_PARAMS, "_meta: unknown logLevel")));
         }

@@ -201,10 +201,8 @@ fn classify(
             ));
         }
         let (revision, session) = legacy(arrival, version, caller, sessions, now)?;
-        let streams = meta.progress_token.is_some()
-            || session.log_level().is_some()
-            || session.opening.abilities.can_be_asked();
-        return Ok((revision, Some(session), streams));
+        // Any call may bring log messages along, and questions.
+        return Ok((revision, Some(session), true));
     }
     let has_session = match &arrival.carrier {
         Carrier::Http(headers) => headers.contains_key(&SESSION),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_model::{Caller, CapabilityKind, ClientLabel, GrantKind, Random};
+use doorward_wire::log::Level;
 use doorward_wire::{Abilities, Revision};
 use tokio::sync::{mpsc, oneshot};
 
@@ -61,7 +62,7 @@ pub struct Session {
 
 #[derive(Default)]
 struct State {
-    log_level: Option<String>,
+    log_level: Option<Level>,
     /// Requests being worked on, by their id as written.
     running: HashMap<String, oneshot::Sender<()>>,
     outbox: Option<mpsc::Sender<Bytes>>,
@@ -88,12 +89,12 @@ impl Session {
     }
 
     /// The level set by `logging/setLevel`.
-    pub fn log_level(&self) -> Option<String> {
-        self.state().log_level.clone()
+    pub fn log_level(&self) -> Option<Level> {
+        self.state().log_level
     }
 
     /// Sets the level.
-    pub fn set_log_level(&self, level: String) {
+    pub fn set_log_level(&self, level: Level) {
         self.state().log_level = Some(level);
     }
 

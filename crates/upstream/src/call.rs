@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_model::json::Document;
+use doorward_wire::log::Logs;
 use tokio::sync::mpsc;
 
 use crate::question::Question;
@@ -30,8 +31,8 @@ pub struct Call<'a> {
     /// What a server may know of the client's capabilities, a JSON object; empty for none.
     /// Calls with the same text share a session with a server of the legacy era.
     pub capabilities: &'a str,
-    /// The level of log messages wanted (2026-07-28).
-    pub log_level: Option<&'a str>,
+    /// Which log messages are wanted.
+    pub logs: Logs,
     /// How long the answer may take; `None` is the server's own timeout.
     pub deadline: Option<Duration>,
     /// Where notifications that belong to this call go, each one message.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use doorward_model::json::Document;
+use doorward_wire::log::Logs;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::askers::Askers;
@@ -43,6 +44,7 @@ struct Waiting {
     answer: oneshot::Sender<Result<Document, UpstreamError>>,
     notify: Option<mpsc::Sender<Bytes>>,
     progress_token: Option<String>,
+    logs: Logs,
 }
 
 /// Who is to hear of a request's notifications, and of the server's questions.
@@ -51,6 +53,7 @@ pub(crate) struct Listener<'a> {
     pub(crate) notify: Option<&'a mpsc::Sender<Bytes>>,
     pub(crate) progress_token: Option<&'a str>,
     pub(crate) questions: Option<&'a mpsc::Sender<Question>>,
+    pub(crate) logs: Logs,
 }
 
 impl Duplex {
@@ -78,6 +81,7 @@ impl Duplex {
             answer: sender,
             notify: listener.notify.cloned(),
             progress_token: listener.progress_token.map(str::to_owned),
+            logs: listener.logs,
         };
         match self.lock().as_mut() {
             None => return Err(self.exited()),
@@ -146,7 +150,8 @@ impl Duplex {
                 }
             }
             Some(news) if inbound::announce(&self.hub, &news) => {}
-            Some(Inbound::Notification) => self.pass_on(document.bytes()),
+            Some(Inbound::Log(level)) => self.pass_on(document.bytes(), |waiting| waiting.logs.want(&level)),
+            Some(Inbound::Notification) => self.pass_on(document.bytes(), |_| true),
             Some(_) => {}
             None => tracing::warn!(server = %self.hub.server, "the server sent JSON that is no message"),
         }
@@ -166,12 +171,12 @@ impl Duplex {
 
     /// Log messages and the like name no request: they belong to a call only when
     /// it is the only one.
-    fn pass_on(&self, message: &Bytes) {
+    fn pass_on(&self, message: &Bytes, wanted: impl FnOnce(&Waiting) -> bool) {
         let all = self.lock();
         let Some(only) = all.as_ref().filter(|all| all.len() == 1).and_then(|all| all.values().next()) else {
             return;
         };
-        if let Some(notify) = &only.notify {
+        if let Some(notify) = only.notify.as_ref().filter(|_| wanted(only)) {
             let _ = notify.try_send(message.clone());
         }
     }

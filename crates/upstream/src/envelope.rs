@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use doorward_model::json;
 use doorward_wire::Revision;
+use doorward_wire::log::Logs;
 
 use crate::call::{Call, Round};
 
@@ -47,9 +48,10 @@ pub(crate) fn modern(id: u64, call: &Call<'_>, own_info: &str) -> Vec<u8> {
     let info = if call.client_info.is_empty() { own_info } else { call.client_info };
     out.extend_from_slice(b",\"io.modelcontextprotocol/clientInfo\":");
     out.extend_from_slice(info.as_bytes());
-    if let Some(level) = call.log_level {
-        out.extend_from_slice(b",\"io.modelcontextprotocol/logLevel\":");
-        out.extend_from_slice(json::quoted(level).as_bytes());
+    if let Logs::From(level) = call.logs {
+        out.extend_from_slice(b",\"io.modelcontextprotocol/logLevel\":\"");
+        out.extend_from_slice(level.as_str().as_bytes());
+        out.push(b'"');
     }
     let token = wants_progress(call);
     if token || !call.meta.is_empty() {
@@ -153,6 +155,7 @@ fn push_number(out: &mut Vec<u8>, mut number: u64) {
 
 #[cfg(test)]
 mod tests {
+    use doorward_wire::log::Level;
     use tokio::sync::mpsc;
 
     use super::*;
@@ -188,8 +191,12 @@ mod tests {
 
     #[test]
     fn a_modern_request_describes_itself() {
-        let call =
-            Call { method: "odd \"method\"", log_level: Some("info"), meta: r#""a/b":1"#, ..Call::default() };
+        let call = Call {
+            method: "odd \"method\"",
+            logs: Logs::From(Level::Info),
+            meta: r#""a/b":1"#,
+            ..Call::default()
+        };
         assert_eq!(
             text(modern(u64::MAX, &call, r#"{"name":"gate"}"#)),
             r#"{"jsonrpc":"2.0","id":18446744073709551615,"method":"odd \"method\"","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"gate"},"io.modelcontextprotocol/logLevel":"info","a/b":1}}}"#

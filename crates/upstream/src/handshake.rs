@@ -16,6 +16,8 @@ pub(crate) struct Handshake {
     /// The `serverInfo` object as received; empty when there is none.
     pub(crate) server_info: Bytes,
     pub(crate) instructions: Option<Arc<str>>,
+    /// Whether it has log messages to send.
+    pub(crate) logs: bool,
     /// What lists it has, and of which it announces changes.
     lists: [Offer; 3],
 }
@@ -76,6 +78,7 @@ impl Handshake {
             capabilities,
             server_info: object(info),
             instructions: result.get("instructions").and_then(Value::as_str).map(|text| text.as_ref().into()),
+            logs: parsed.as_ref().is_some_and(|document| document.root().get("logging").is_some()),
             lists,
         }
     }

@@ -1,5 +1,7 @@
 //! What a server sends, sorted: answers, questions, news.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use doorward_model::CapabilityKind;
 use doorward_model::json::{Document, Limits, Numbers, ParseError, Value};
@@ -27,6 +29,8 @@ pub(crate) enum Inbound<'a> {
     Changed(CapabilityKind),
     /// A resource has changed.
     Updated(String),
+    /// A log message of this level.
+    Log(Cow<'a, str>),
     /// Any other notification.
     Notification,
 }
@@ -76,6 +80,10 @@ pub(crate) fn sort(document: &Document) -> Option<Inbound<'_>> {
                 Some(token) => Inbound::Progress { token, id: number(token) },
                 None => Inbound::Notification,
             },
+            "notifications/message" => {
+                let level = notification.params.and_then(|it| it.get("level")).and_then(Value::as_str);
+                Inbound::Log(level.unwrap_or_default())
+            }
             "notifications/tools/list_changed" => Inbound::Changed(CapabilityKind::Tool),
             "notifications/resources/list_changed" => Inbound::Changed(CapabilityKind::Resource),
             "notifications/prompts/list_changed" => Inbound::Changed(CapabilityKind::Prompt),
@@ -130,6 +138,7 @@ mod tests {
             }
             Some(Inbound::Changed(kind)) => format!("changed {kind:?}"),
             Some(Inbound::Updated(uri)) => format!("updated {uri}"),
+            Some(Inbound::Log(level)) => format!("log {level}"),
             Some(Inbound::Notification) => "notification".to_owned(),
         }
     }
@@ -154,7 +163,8 @@ mod tests {
                 r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:b"}}"#,
                 "updated a:b",
             ),
-            (r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#, "notification"),
+            (r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info"}}"#, "log info"),
+            (r#"{"jsonrpc":"2.0","method":"notifications/other"}"#, "notification"),
             (r#"[]"#, "no message"),
             (r#"{"jsonrpc":"2.0","id":7,"result":{},"error":{}}"#, "no message"),
             ("Listening on port 3000", "no JSON"),

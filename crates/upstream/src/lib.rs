@@ -17,6 +17,7 @@ mod handshake;
 mod http;
 mod hub;
 mod inbound;
+mod level;
 mod link;
 mod listing;
 mod open;

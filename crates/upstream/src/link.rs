@@ -15,6 +15,7 @@ use crate::http::legacy::Legacy;
 use crate::http::modern::Modern;
 use crate::http::sse::Stream;
 use crate::hub::Hub;
+use crate::level::{self, Told};
 use crate::stdio::process::Process;
 
 /// An open link.
@@ -25,6 +26,8 @@ pub(crate) struct Link {
     pub(crate) since: Duration,
     pub(crate) handshake: Handshake,
     pub(crate) kind: Kind,
+    /// What the one session of a link that has just one was told.
+    pub(crate) level: Told,
     pub(crate) hub: Arc<Hub>,
 }
 
@@ -47,7 +50,13 @@ impl Link {
                     notify: call.notify.as_ref(),
                     progress_token: call.progress_token,
                     questions: call.questions.as_ref(),
+                    logs: call.logs,
                 };
+                if self.handshake.logs && self.era() == Era::Legacy && self.level.must_be_said(call.logs) {
+                    let said = level::said(call.logs);
+                    let write = |id| envelope::legacy(id, &said);
+                    duplex.request(Listener::default(), write).await?;
+                }
                 let write = |id| match self.era() {
                     Era::Modern => envelope::modern(id, call, &self.hub.settings.client_info),
                     Era::Legacy => envelope::legacy(id, call),

@@ -15,6 +15,7 @@ use crate::call::{Answer, Call};
 use crate::error::UpstreamError;
 use crate::flight::Flight;
 use crate::hub::Hub;
+use crate::level::Told;
 use crate::link::Link;
 use crate::listing;
 use crate::open::{self, OnEnd};
@@ -297,7 +298,14 @@ impl Server {
             Err(_) => return Err(self.start_timed_out()),
         };
         let now = self.hub.clock.elapsed();
-        let link = Arc::new(Link { serial, since: now, handshake, kind, hub: Arc::clone(&self.hub) });
+        let link = Arc::new(Link {
+            serial,
+            since: now,
+            handshake,
+            kind,
+            level: Told::default(),
+            hub: Arc::clone(&self.hub),
+        });
         self.learn(Some(link.era()));
         self.last_used.store(micros(now), Ordering::Relaxed);
         self.last_heard.store(micros(now), Ordering::Relaxed);

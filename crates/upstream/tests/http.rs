@@ -15,6 +15,7 @@ use doorward_upstream::{
     Call, Credential, Event, Listing, Protocol, ServerSpec, Settings, State, Transport, UpstreamError,
 };
 use doorward_wire::Era;
+use doorward_wire::log::Logs;
 use tokio::sync::mpsc;
 
 #[tokio::test]
@@ -150,7 +151,7 @@ async fn a_streamed_answer_brings_news_and_questions_along() {
     .await;
     let mut world = World::http(&mock);
     let (notify, mut notes) = mpsc::channel(8);
-    let call = Call { notify: Some(notify), progress_token: Some("\"mine\""), ..echo() };
+    let call = Call { notify: Some(notify), logs: Logs::Any, progress_token: Some("\"mine\""), ..echo() };
     let answer = world.call(call).await.expect("answered");
     assert_eq!(answer.message.root().get("result").expect("a result").raw(), r#"{"content":[]}"#);
     let mut heard = Vec::new();

@@ -10,6 +10,7 @@ pub mod error;
 pub mod header;
 pub mod level;
 pub mod lines;
+pub mod log;
 pub mod message;
 pub mod meta;
 pub mod reply;

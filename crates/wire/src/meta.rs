@@ -30,10 +30,6 @@ pub struct Meta<'a> {
     others: Vec<(Cow<'a, str>, Value<'a>)>,
 }
 
-/// The severities of RFC 5424 as MCP spells them, least severe first.
-pub const LOG_LEVELS: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
-
 impl<'a> Meta<'a> {
     /// Reads `_meta` of `params`.
     ///

@@ -9,6 +9,7 @@ use doorward_model::{CapabilityKind, Operation};
 use doorward_registry::Mirrored;
 use doorward_upstream::{Call, Round, UpstreamError};
 use doorward_wire::Era;
+use doorward_wire::log::{Level, Logs};
 
 use crate::ask::state::Resume;
 use crate::ask::{self, Sent};
@@ -74,7 +75,7 @@ impl Outgoing {
             affinity: &asked.caller.grant.id,
             client_info: &self.client_info,
             capabilities: &self.capabilities,
-            log_level: asked.meta.log_level.as_deref(),
+            logs: logs(asked),
             deadline: None,
             progress_token: asked.meta.progress_token.map(Value::raw),
             notify: asked.notify.clone(),
@@ -98,7 +99,7 @@ impl Outgoing {
             method: resolved.operation().as_str(),
             target: call.target.map(str::to_owned),
             affinity: call.affinity.to_owned(),
-            log_level: call.log_level.map(str::to_owned),
+            logs: call.logs,
             progress_token: asked.notify.as_ref().and(call.progress_token).map(str::to_owned),
             responses: call.round.map(|round| round.responses.to_owned()),
             state: call.round.and_then(|round| round.state).map(str::to_owned),
@@ -113,7 +114,7 @@ pub(crate) struct Owned {
     method: &'static str,
     target: Option<String>,
     affinity: String,
-    log_level: Option<String>,
+    logs: Logs,
     progress_token: Option<String>,
     responses: Option<String>,
     state: Option<String>,
@@ -130,7 +131,7 @@ impl Owned {
             affinity: &self.affinity,
             client_info: &self.outgoing.client_info,
             capabilities: &self.outgoing.capabilities,
-            log_level: self.log_level.as_deref(),
+            logs: self.logs,
             progress_token: self.progress_token.as_deref(),
             extra_headers: &self.outgoing.headers,
             round: self
@@ -216,6 +217,19 @@ fn meta(asked: &Asked<'_>) -> String {
         push_string(&mut out, state);
     }
     out
+}
+
+/// Which log messages the client wants: it says so once a session, or with each request.
+fn logs(asked: &Asked<'_>) -> Logs {
+    let level = match &asked.incoming.session {
+        Some(session) => session.log_level(),
+        None => asked.meta.log_level.as_deref().and_then(Level::parse),
+    };
+    match (level, asked.era()) {
+        (Some(level), _) => Logs::From(level),
+        (None, Era::Legacy) => Logs::Any,
+        (None, Era::Modern) => Logs::None,
+    }
 }
 
 /// The client as it described itself, in either era.

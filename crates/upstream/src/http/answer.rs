@@ -9,6 +9,7 @@ use bytes::Bytes;
 use doorward_egress::{Body, Response};
 use doorward_model::json::Document;
 use doorward_wire::Era;
+use doorward_wire::log::Logs;
 use doorward_wire::sse::{Decoder, Event};
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::mpsc;
@@ -26,6 +27,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) id: u64,
     pub(crate) notify: Option<&'a mpsc::Sender<Bytes>>,
     pub(crate) progress_token: Option<&'a str>,
+    pub(crate) logs: Logs,
     /// Where the server's questions go.
     pub(crate) questions: Option<&'a mpsc::Sender<Question>>,
     /// The headers of the session, for answering the server's requests.
@@ -152,7 +154,8 @@ impl Exchange<'_> {
                     let _ = notify.send(inbound::with_token(&document, token, own)).await;
                 }
             }
-            Some(Inbound::Notification) => {
+            Some(Inbound::Log(level)) if !self.logs.want(&level) => {}
+            Some(Inbound::Notification | Inbound::Log(_)) => {
                 if let Some(notify) = self.notify {
                     let _ = notify.send(document.bytes().clone()).await;
                 }

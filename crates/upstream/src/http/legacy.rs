@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use doorward_egress::Replay;
 use doorward_model::json::Document;
+use doorward_wire::log::Logs;
 use doorward_wire::{Era, Revision};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::OnceCell;
@@ -26,6 +27,7 @@ use crate::handshake::Handshake;
 use crate::http::answer::{Exchange, Outcome};
 use crate::http::listen;
 use crate::http::remote::{Content, Remote, content};
+use crate::level::{self, Told};
 use crate::task::AbortOnDrop;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -58,6 +60,9 @@ struct Session {
     /// The headers of every request in it.
     headers: HeaderMap,
     has_id: bool,
+    /// Whether the server has log messages, and what it was told about them.
+    logs: bool,
+    level: Told,
     /// The calls under way in it.
     askers: Arc<Askers>,
     /// The stream on which the server speaks unasked.
@@ -234,6 +239,11 @@ impl Legacy {
     ) -> Result<Within, UpstreamError> {
         let id = self.remote.next_id();
         let mut withdrawal = Withdrawal { remote: &self.remote, slot, id, is_armed: true };
+        if session.logs && session.level.must_be_said(call.logs) {
+            let id = self.remote.next_id();
+            // What the server makes of it is its affair; the call is not about that.
+            self.exchange(session, id, &level::said(call.logs)).await?;
+        }
         let _present = session.askers.enter(id, call.questions.clone()).await;
         let outcome = self.exchange(session, id, call).await;
         withdrawal.is_armed = false;
@@ -262,6 +272,7 @@ impl Legacy {
             id,
             notify: call.notify.as_ref(),
             progress_token: call.progress_token,
+            logs: call.logs,
             questions: call.questions.as_ref(),
             session: Some(&session.headers),
         };
@@ -358,6 +369,7 @@ async fn initialize(remote: &Arc<Remote>, capabilities: &str) -> Result<(Session
         id,
         notify: None,
         progress_token: None,
+        logs: Logs::None,
         questions: None,
         session: None,
     };
@@ -388,7 +400,15 @@ async fn initialize(remote: &Arc<Remote>, capabilities: &str) -> Result<(Session
     let initialized = Bytes::from_static(envelope::INITIALIZED);
     let response = remote.post(headers.clone(), initialized, Replay::Harmless).await?;
     response.body.release().await;
-    Ok((Session { headers, has_id, askers: Arc::default(), watch: Mutex::default() }, handshake))
+    let session = Session {
+        headers,
+        has_id,
+        logs: handshake.logs,
+        level: Told::default(),
+        askers: Arc::default(),
+        watch: Mutex::default(),
+    };
+    Ok((session, handshake))
 }
 
 async fn end(remote: &Remote, slot: &Slot) {

@@ -126,6 +126,7 @@ async fn exchange(remote: &Arc<Remote>, call: &Call<'_>, replay: Replay) -> Resu
         id,
         notify: call.notify.as_ref(),
         progress_token: call.progress_token,
+        logs: call.logs,
         questions: None,
         session: None,
     };
