@@ -68,3 +68,34 @@ async fn discovery_and_listening_are_always_served() {
     assert_eq!(discovered["result"]["cacheScope"], "private");
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_answered_where_the_revision_has_batches() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo", "arguments": {"a": 1}}},
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 99}},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "none", "arguments": {}}},
+        {"jsonrpc": "2.0", "id": "x", "method": "ping"},
+    ]);
+    let old = Client::legacy(world.address(), "/mcp/github", ALICE, "2025-03-26").await;
+    let answer = old.post(&batch).await;
+    let answers: serde_json::Value = serde_json::from_slice(&answer.body).expect("an array");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answers[0]["result"]["content"][0]["text"], r#"{"a":1}"#);
+    assert_eq!((&answers[1]["id"], &answers[1]["error"]["code"]), (&json!(2), &json!(-32602)));
+    assert_eq!(answers[2], json!({"jsonrpc": "2.0", "id": "x", "result": {}}));
+    assert_eq!(answers.as_array().expect("an array").len(), 3);
+    assert_eq!(world.received(), ["github echo"]);
+    assert_eq!(world.records().len(), 2, "each call has its record");
+    let silent = json!([{"jsonrpc": "2.0", "method": "notifications/initialized"}]);
+    assert_eq!(old.post(&silent).await.summary(), "202");
+    assert_eq!(old.post(&json!([])).await.summary(), "400 -32600");
+    let many = vec![json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}); 51];
+    assert_eq!(old.post(&json!(many)).await.summary(), "400 -32600");
+    let newer = world.legacy("/mcp/github", ALICE).await;
+    assert_eq!(newer.post(&batch).await.summary(), "400 -32600");
+    assert_eq!(world.modern("/mcp/github", ALICE).post(&batch).await.summary(), "400 -32600");
+    assert_eq!(world.received(), ["github echo"], "nothing of a refused batch is done");
+    world.stop().await;
+}

@@ -5,6 +5,7 @@
 //! questions of every capability, so a list never shows what a call would hide.
 
 mod ask;
+mod batch;
 mod catalogs;
 pub mod door;
 mod gateway;

@@ -22,6 +22,7 @@ use hyper::body::Incoming as HyperBody;
 use tokio::sync::mpsc;
 
 use super::{Body, CallStream, ListenStream, Pending};
+use crate::batch;
 use crate::gateway::Gateway;
 use crate::receive::{self, Arrival, Carrier, SESSION};
 use crate::reply::Reply;
@@ -143,6 +144,9 @@ async fn post(
         carrier: Carrier::Http(Arc::new(parts.headers)),
         can_stream,
     };
+    if batch::is_one(&body) {
+        return respond(batch::answer(&gateway, &caller, &arrival, body).await);
+    }
     let sessions = &gateway.sessions;
     let incoming =
         match receive::receive(body, arrival, &caller, sessions, &gateway.settings.json, received, started) {

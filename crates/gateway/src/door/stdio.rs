@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::batch;
 use crate::gateway::Gateway;
 use crate::method;
 use crate::pipeline::Asked;
@@ -98,6 +99,9 @@ impl Client {
             carrier: Carrier::Connection(Arc::clone(&self.session)),
             can_stream: true,
         };
+        if batch::is_one(&line) {
+            return self.say(batch::answer(gateway, caller, &arrival, line).await.body).await;
+        }
         let (received, started) = (gateway.clock.now(), gateway.clock.elapsed());
         let limits = &gateway.settings.json;
         let incoming =
