@@ -15,6 +15,7 @@
 //! recorded like any other.
 
 mod client;
+mod link;
 mod rounds;
 pub(crate) mod state;
 mod suspended;
@@ -94,6 +95,9 @@ pub(crate) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result
         Box::pin(suspended::relay(resolved, outgoing)).await?
     };
     let Sent::Answer(answer) = sent else { return Ok(sent) };
+    if let Some(asks) = link::asked(resolved, &answer) {
+        return Ok(asks);
+    }
     match result_that_asks(&answer) {
         Some(result) => {
             let text = passed_on(resolved, result)?;

@@ -9,6 +9,7 @@ mod batch;
 mod catalogs;
 pub mod door;
 mod gateway;
+mod handle;
 mod meta;
 mod method;
 mod metrics;
@@ -24,6 +25,7 @@ mod span;
 mod stage;
 mod streams;
 mod surface;
+mod tasks;
 mod trace;
 mod view;
 

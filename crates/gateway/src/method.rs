@@ -20,6 +20,7 @@ use crate::pipeline::{self, Asked};
 use crate::receive::Incoming;
 use crate::reply::Reply;
 use crate::surface::Surface;
+use crate::tasks;
 
 pub(crate) use listen::listen;
 
@@ -65,6 +66,7 @@ async fn dispatch(asked: Asked<'_>) -> Reply {
 /// Answers everything that is no call.
 async fn other(asked: Asked<'_>, id: &str, method: &str, era: Era) -> Reply {
     match (method, era) {
+        (method, _) if tasks::is_method(method, asked.incoming.revision) => tasks::request(asked).await,
         ("tools/list", _) => list::list(asked, CapabilityKind::Tool).await,
         ("resources/list", _) => list::list(asked, CapabilityKind::Resource).await,
         ("resources/templates/list", _) => list::list(asked, CapabilityKind::ResourceTemplate).await,

@@ -13,8 +13,13 @@ pub const SAMPLE: &str = "sampling/createMessage";
 /// See [`ELICIT`].
 pub const ROOTS: &str = "roots/list";
 
+/// The capability without which nobody gets a task: `data.requiredCapabilities`.
+pub const TASKS: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+
+const TASKS_ID: &str = "io.modelcontextprotocol/tasks";
+
 /// Extensions whose messages the gateway passes on.
-const RELAYED: [&str; 1] = ["io.modelcontextprotocol/ui"];
+const RELAYED: [&str; 2] = ["io.modelcontextprotocol/ui", TASKS_ID];
 
 /// The capabilities of one client, as far as a server may know of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,6 +29,7 @@ pub struct Abilities {
     elicitation: Option<Elicitation>,
     /// `extensions`, JSON text; empty for none.
     extensions: String,
+    has_tasks: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -54,7 +60,10 @@ impl Abilities {
                     let url = has("url");
                     abilities.elicitation = Some(Elicitation { form: has("form") || !url, url });
                 }
-                "extensions" => abilities.extensions = relayed(value),
+                "extensions" => {
+                    abilities.extensions = relayed(value);
+                    abilities.has_tasks = value.get(TASKS_ID).is_some();
+                }
                 _ => {}
             }
         }
@@ -69,6 +78,11 @@ impl Abilities {
     /// Whether there is nothing to tell a server.
     pub fn is_empty(&self) -> bool {
         !self.can_be_asked() && self.extensions.is_empty()
+    }
+
+    /// Whether a call of this client may be answered with a task.
+    pub fn has_tasks(&self) -> bool {
+        self.has_tasks
     }
 
     /// Whether this client can be asked `method` with `params`.

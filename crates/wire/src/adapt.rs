@@ -19,7 +19,9 @@ pub enum Completeness {
     Complete,
     /// The server wants something first: `input_required`.
     InputRequired,
-    /// Any other `resultType`, such as a task.
+    /// The call goes on, and this is its handle: `task`.
+    Task,
+    /// Any other `resultType`.
     Other,
 }
 
@@ -30,6 +32,7 @@ pub fn completeness(result: Value<'_>) -> Completeness {
         Some(kind) => match kind.as_str().as_deref() {
             Some("complete") => Completeness::Complete,
             Some("input_required") => Completeness::InputRequired,
+            Some("task") => Completeness::Task,
             _ => Completeness::Other,
         },
     }
@@ -115,7 +118,8 @@ mod tests {
             (r#"{"content":[]}"#, Completeness::Complete),
             (r#"{"resultType":"complete"}"#, Completeness::Complete),
             (r#"{"resultType":"input_required"}"#, Completeness::InputRequired),
-            (r#"{"resultType":"task"}"#, Completeness::Other),
+            (r#"{"resultType":"task"}"#, Completeness::Task),
+            (r#"{"resultType":"other"}"#, Completeness::Other),
             (r#"{"resultType":7}"#, Completeness::Other),
         ];
         for (text, expected) in cases {

@@ -14,6 +14,8 @@ pub const INVALID_PARAMS: i32 = -32602;
 pub const INTERNAL: i32 = -32603;
 /// Resource not found, in the legacy era.
 pub const RESOURCE_NOT_FOUND: i32 = -32002;
+/// A page must be opened first (2025-11-25).
+pub const URL_REQUIRED: i32 = -32042;
 /// A header that contradicts the body (2026-07-28).
 pub const HEADER_MISMATCH: i32 = -32020;
 /// The request lacks a client capability it needs (2026-07-28).

@@ -53,15 +53,8 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     fn new(resolved: &Resolved<'_>) -> Self {
-        let asked = resolved.asked();
-        let abilities = &asked.abilities;
-        Self {
-            members: members(resolved),
-            meta: meta(asked),
-            client_info: client_info(asked),
-            capabilities: if abilities.is_empty() { String::new() } else { abilities.to_json() },
-            headers: headers(resolved),
-        }
+        let Identity { meta, client_info, capabilities, .. } = identity(resolved.asked());
+        Self { members: members(resolved), meta, client_info, capabilities, headers: headers(resolved) }
     }
 
     /// The call as its server is to get it.
@@ -72,7 +65,7 @@ impl Outgoing {
             members: self.members.clone(),
             meta: &self.meta,
             target: named(resolved),
-            affinity: &asked.caller.grant.id,
+            affinity: affinity(asked),
             client_info: &self.client_info,
             capabilities: &self.capabilities,
             logs: logs(asked),
@@ -106,6 +99,30 @@ impl Outgoing {
             outgoing: self,
         }
     }
+}
+
+/// What a server is told of whoever calls.
+pub(crate) struct Identity<'a> {
+    pub meta: String,
+    pub client_info: String,
+    pub capabilities: String,
+    pub affinity: &'a str,
+}
+
+/// Who calls, as servers may know it.
+pub(crate) fn identity<'a>(asked: &'a Asked<'_>) -> Identity<'a> {
+    let abilities = &asked.abilities;
+    Identity {
+        meta: meta(asked),
+        client_info: client_info(asked),
+        capabilities: if abilities.is_empty() { String::new() } else { abilities.to_json() },
+        affinity: affinity(asked),
+    }
+}
+
+/// Whose server session a call travels in.
+fn affinity<'a>(asked: &'a Asked<'_>) -> &'a str {
+    &asked.caller.grant.id
 }
 
 /// A call that stands by itself.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use doorward_ledger::LedgerError;
 use doorward_model::json::{Value, push_string, quoted};
-use doorward_model::{CapabilityKind, Decision, Operation, Outcome, ServerId, Verdict};
+use doorward_model::{CapabilityKind, Decision, Operation, Outcome, Verdict};
 use doorward_upstream::{Answer, Scrubber, UpstreamError};
 use doorward_wire::adapt::{self, Completeness};
 use doorward_wire::{Era, RpcError, error, level};
@@ -16,8 +16,10 @@ use crate::pipeline::Asked;
 use crate::record;
 use crate::rename;
 use crate::reply::Reply;
+use crate::stage::resolve::Resolved;
 use crate::stage::send::Answered;
 use crate::stage::{Refusal, Refused};
+use crate::tasks;
 
 /// JSON-RPC code of a refusal where no tool result can carry it. Outside the range
 /// that JSON-RPC and MCP reserve.
@@ -61,7 +63,7 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let gateway = asked.gateway;
     let (answer, ended) = match sent {
         Ok(Sent::Answer(answer)) => {
-            let ended = ended(&answer, resolved.operation(), &resolved.server().id, asked);
+            let ended = ended(&answer, resolved);
             (Some(answer), ended)
         }
         Ok(Sent::Asks(result, answer)) => (answer, asks(result)),
@@ -117,12 +119,18 @@ struct Ended {
     recorded: Option<Bytes>,
 }
 
-fn ended(answer: &Answer, operation: Operation, server: &ServerId, asked: &Asked<'_>) -> Ended {
+fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
+    let (asked, operation) = (resolved.asked(), resolved.operation());
+    let (server, tool) = (&resolved.server().id, resolved.target());
     let root = answer.message.root();
     if let Some(result) = root.get("result") {
-        if adapt::completeness(result) == Completeness::Other {
-            return broken("the server answers with a task, which was not asked for", asked, operation);
-        }
+        let is_task = match adapt::completeness(result) {
+            Completeness::Complete | Completeness::InputRequired => is_core_task(asked, result),
+            Completeness::Task if asked.abilities.has_tasks() => true,
+            Completeness::Task | Completeness::Other => {
+                return broken("the server answers in a way that was not asked for", asked, operation);
+            }
+        };
         let is_error = result.get("isError").and_then(Value::as_bool) == Some(true);
         let outcome =
             if is_error && operation == Operation::ToolsCall { Outcome::ToolError } else { Outcome::Success };
@@ -133,6 +141,16 @@ fn ended(answer: &Answer, operation: Operation, server: &ServerId, asked: &Asked
             text = Cow::Owned(level::result(operation, &text, revision).into_owned());
         }
         let text = rename::outward(&asked.incoming.arrival.surface, server, operation, text);
+        if is_task {
+            let text = tasks::shown(asked, server, tool, &text);
+            return Ended {
+                outcome: Outcome::Pending,
+                settled: Settled::Result(text),
+                error: None,
+                code: None,
+                recorded: Some(answer.message.slice(result)),
+            };
+        }
         return Ended {
             outcome,
             settled: Settled::Result(text.into_owned()),
@@ -165,6 +183,12 @@ fn ended(answer: &Answer, operation: Operation, server: &ServerId, asked: &Asked
     }
 }
 
+/// Whether this is the handle of a task of 2025-11-25, which a client asks for.
+fn is_core_task(asked: &Asked<'_>, result: Value<'_>) -> bool {
+    let is_asked_for = || asked.request.params.is_some_and(|params| params.get("task").is_some());
+    asked.era() == Era::Legacy && result.get("task").is_some_and(Value::is_object) && is_asked_for()
+}
+
 /// A server's error code in the era of the client.
 fn translated(code: i32, era: Era, operation: Operation) -> i32 {
     match (code, era, operation) {
@@ -190,12 +214,15 @@ fn asks(result: String) -> Ended {
 }
 
 /// What the server needed to know, the client did not say.
-fn unanswered(error: RpcError, asked: &Asked<'_>, operation: Operation) -> Ended {
+fn unanswered(failure: RpcError, asked: &Asked<'_>, operation: Operation) -> Ended {
     let settled = match operation {
-        Operation::ToolsCall => unavailable(&error.message, asked.era(), operation),
-        _ => Settled::Failed(error.clone()),
+        // What the client could declare, it must hear as an error.
+        Operation::ToolsCall if failure.code != error::MISSING_CAPABILITY => {
+            unavailable(&failure.message, asked.era(), operation)
+        }
+        _ => Settled::Failed(failure.clone()),
     };
-    Ended { outcome: Outcome::UpstreamError, settled, error: Some(error.message), code: None, recorded: None }
+    Ended { outcome: Outcome::UpstreamError, settled, error: Some(failure.message), code: None, recorded: None }
 }
 
 /// The client came back too late. The call is not made anew: it may have acted already.
