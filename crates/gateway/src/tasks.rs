@@ -31,6 +31,8 @@ struct Task {
     tool: String,
     /// What the server calls it.
     id: String,
+    /// What the client calls it.
+    handle: String,
 }
 
 /// Whether this is a method of tasks in this revision.
@@ -81,7 +83,7 @@ async fn relay(asked: &mut Asked<'_>) -> Result<String, RpcError> {
         let result = adapt::result_for(asked.era(), result, false);
         let surface = &asked.incoming.arrival.surface;
         let result = rename::outward(surface, &task.server, Operation::ToolsCall, result);
-        return Ok(shown(asked, &task.server, &task.tool, &result));
+        return Ok(shown(asked, &task.server, &task.tool, Some(&task), &result));
     }
     let error = root.get("error");
     let code = error.and_then(|error| error.get("code")).and_then(Value::as_i64);
@@ -122,8 +124,14 @@ fn members(asked: &Asked<'_>, task: &str) -> Bytes {
     Bytes::from(out)
 }
 
+/// The handle of a task that was just made, JSON text, as its client is to have it.
+pub(crate) fn begun(asked: &Asked<'_>, server: &ServerId, tool: &str, result: &str) -> String {
+    shown(asked, server, tool, None, result)
+}
+
 /// A result, JSON text, with every task in it under its sealed handle.
-pub(crate) fn shown(asked: &Asked<'_>, server: &ServerId, tool: &str, result: &str) -> String {
+/// One that the client has named keeps the handle it has.
+fn shown(asked: &Asked<'_>, server: &ServerId, tool: &str, named: Option<&Task>, result: &str) -> String {
     let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
     let Ok(document) = Document::parse(Bytes::copy_from_slice(result.as_bytes()), &limits) else {
         return result.to_owned();
@@ -135,7 +143,11 @@ pub(crate) fn shown(asked: &Asked<'_>, server: &ServerId, tool: &str, result: &s
         if let Some(id) = holder.get("taskId")
             && let Some(own) = id.as_str()
         {
-            edits.replace(id, quoted(&seal(asked, server, tool, &own).unwrap_or_default()));
+            let handle = match named.filter(|task| task.id == *own) {
+                Some(task) => Some(task.handle.clone()),
+                None => seal(asked, server, tool, &own),
+            };
+            edits.replace(id, quoted(&handle.unwrap_or_default()));
         }
     }
     edits.made().into_owned()
@@ -147,5 +159,6 @@ fn seal(asked: &Asked<'_>, server: &ServerId, tool: &str, id: &str) -> Option<St
 
 fn open(asked: &Asked<'_>, handle: &str) -> Option<Task> {
     let [server, tool, id] = handle::open(asked, "task", handle)?.try_into().ok()?;
-    Some(Task { server: ServerId::try_from(server.as_str()).ok()?, tool, id })
+    let server = ServerId::try_from(server.as_str()).ok()?;
+    Some(Task { server, tool, id, handle: handle.to_owned() })
 }

@@ -7,6 +7,7 @@
 //! ends.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) struct Askers {
     state: Mutex<State>,
     /// Rung when nothing is held back any more.
     released: Notify,
+    /// How many questions nobody has answered yet.
+    open: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -52,6 +55,22 @@ impl Askers {
             }
             released.await;
         }
+    }
+
+    /// Whether a call waits for an answer here: what else were asked could not be told from
+    /// what it asks.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.open.load(Ordering::Acquire) > 0
+    }
+
+    /// Counts a question until it is answered.
+    pub(crate) fn asked(&self) {
+        self.open.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// As [`asked`](Self::asked).
+    pub(crate) fn answered(&self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Passes a question on to the call it belongs to, now or when that is known.

@@ -108,6 +108,11 @@ impl Duplex {
         }
     }
 
+    /// Whether the server waits for an answer.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.askers.is_asking()
+    }
+
     /// The next id, for a request that is sent quietly.
     pub(crate) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
@@ -129,9 +134,12 @@ impl Duplex {
             }
             Some(Inbound::Request { request, reply }) => match Question::read(&document, &request) {
                 Some((question, reply)) => {
-                    let outlet = self.outlet.clone();
+                    let (outlet, askers) = (self.outlet.clone(), Arc::clone(&self.askers));
+                    askers.asked();
                     tokio::spawn(async move {
-                        if let Some(message) = reply.message().await {
+                        let message = reply.message().await;
+                        askers.answered();
+                        if let Some(message) = message {
                             // A link that has gone takes no answers.
                             let _ = outlet.send(message).await;
                         }

@@ -72,6 +72,15 @@ impl Link {
         self.era() == Era::Legacy && matches!(self.kind, Kind::Stdio(_) | Kind::Sse(_))
     }
 
+    /// Whether the server waits for an answer in the one session of its link.
+    pub(crate) fn is_asking(&self) -> bool {
+        match &self.kind {
+            Kind::Modern(_) | Kind::Legacy(_) => false,
+            Kind::Stdio(process) => process.duplex.is_asking(),
+            Kind::Sse(stream) => stream.duplex.is_asking(),
+        }
+    }
+
     pub(crate) fn era(&self) -> Era {
         self.handshake.revision.era()
     }

@@ -129,6 +129,10 @@ impl Server {
         }
     }
 
+    pub(crate) fn is_asking(&self) -> bool {
+        self.link.load().as_ref().is_some_and(|link| link.is_asking())
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Acquire) > 0
     }

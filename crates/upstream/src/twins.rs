@@ -2,39 +2,42 @@
 //!
 //! A child process, and a stream of HTTP+SSE, learns once and for all what its client
 //! can be asked. So that no server asks in vain, and none holds back what it could ask,
-//! clients with equal capabilities share a link and others have another.
+//! clients with equal capabilities share a link and others have another. While a server
+//! waits for an answer on one, new calls take another: on a stream that all share, the next
+//! question could not be told from the first.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::UpstreamError;
 use crate::server::Server;
 
-/// How many there may be of one server. Few kinds of clients exist, and each is a process.
-const MOST: usize = 8;
+/// How many there may be of one server: each is a process.
+const MOST: usize = 16;
 
-/// The further links, by the capabilities they were opened with.
+/// The further links, each with the capabilities it was opened with.
 #[derive(Default)]
 pub(crate) struct Twins {
-    all: Mutex<HashMap<Box<str>, Arc<Server>>>,
+    all: Mutex<Vec<Arc<Server>>>,
 }
 
 impl Twins {
-    /// The twin for these capabilities. Where there are too many, one that nobody uses
-    /// makes room.
+    /// A twin with these capabilities.
     pub(crate) fn of(&self, server: &Server, capabilities: &str) -> Result<Arc<Server>, UpstreamError> {
         let mut all = self.lock();
-        if let Some(twin) = all.get(capabilities) {
+        let has = |twin: &&Arc<Server>| *twin.hub.capabilities == *capabilities;
+        if let Some(twin) = all.iter().filter(has).find(|twin| !twin.is_asking()) {
             return Ok(Arc::clone(twin));
         }
         let mut unused = None;
         if all.len() >= MOST {
-            let key = all.iter().find(|(_, twin)| !twin.is_busy()).map(|(key, _)| key.clone());
-            let Some(key) = key else { return Err(UpstreamError::Busy { server: server.spec.id.clone() }) };
-            unused = all.remove(&key);
+            match all.iter().position(|twin| !twin.is_busy()) {
+                Some(at) => unused = Some(all.swap_remove(at)),
+                // To be told so is better than to wait for somebody else's user.
+                None => return Err(UpstreamError::Busy { server: server.spec.id.clone() }),
+            }
         }
         let twin = Arc::new(server.twin(capabilities));
-        all.insert(capabilities.into(), Arc::clone(&twin));
+        all.push(Arc::clone(&twin));
         drop(all);
         if let Some(unused) = unused {
             tokio::spawn(async move { unused.retire().await });
@@ -59,10 +62,10 @@ impl Twins {
     }
 
     fn snapshot(&self) -> Vec<Arc<Server>> {
-        self.lock().values().cloned().collect()
+        self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Server>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Server>>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -121,6 +121,10 @@ pub(super) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result
         tokio::select! {
             biased;
             answer = &mut flight.answer => {
+                // What was said before the answer is heard before it.
+                while let Ok(note) = flight.notes.try_recv() {
+                    pass_on(asked, note, is_resumed).await;
+                }
                 let gone = || UpstreamError::Unavailable { server: resolved.server().id.clone() };
                 return answer.unwrap_or_else(|_| Err(gone())).map(Sent::Answer);
             }

@@ -142,7 +142,7 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
         }
         let text = rename::outward(&asked.incoming.arrival.surface, server, operation, text);
         if is_task {
-            let text = tasks::shown(asked, server, tool, &text);
+            let text = tasks::begun(asked, server, tool, &text);
             return Ended {
                 outcome: Outcome::Pending,
                 settled: Settled::Result(text),
@@ -222,7 +222,13 @@ fn unanswered(failure: RpcError, asked: &Asked<'_>, operation: Operation) -> End
         }
         _ => Settled::Failed(failure.clone()),
     };
-    Ended { outcome: Outcome::UpstreamError, settled, error: Some(failure.message), code: None, recorded: None }
+    Ended {
+        outcome: Outcome::UpstreamError,
+        settled,
+        error: Some(failure.message),
+        code: None,
+        recorded: None,
+    }
 }
 
 /// The client came back too late. The call is not made anew: it may have acted already.
