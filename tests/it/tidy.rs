@@ -119,7 +119,12 @@ fn every_crate_keeps_the_workspace_lints_and_versions() {
 #[test]
 fn every_source_file_says_what_it_is_about() {
     let mut silent = Vec::new();
-    let mut folders = vec![root().join("crates"), root().join("xtask"), root().join("tests/it")];
+    let mut folders = vec![
+        root().join("crates"),
+        root().join("xtask"),
+        root().join("tests/it"),
+        root().join("tests/everything"),
+    ];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder").filter_map(Result::ok) {
             let path = entry.path();
