@@ -72,7 +72,7 @@ impl Outgoing {
             members: self.members.clone(),
             meta: &self.meta,
             target: named(resolved),
-            affinity: &asked.caller.grant.id,
+            affinity: affinity(asked),
             client_info: &self.client_info,
             capabilities: &self.capabilities,
             logs: logs(asked),
@@ -141,6 +141,12 @@ impl Owned {
             ..Call::default()
         }
     }
+}
+
+/// Whose sessions with servers a call travels in: its own session's, or where the client has
+/// none, its grant's.
+fn affinity<'r>(asked: &'r Asked<'_>) -> &'r str {
+    asked.incoming.session.as_ref().map_or(&asked.caller.grant.id, |session| &session.id)
 }
 
 /// `Mcp-Param-*` towards the server.
