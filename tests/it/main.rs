@@ -18,6 +18,7 @@ mod records;
 mod reload;
 mod rmcp;
 mod secrets;
+mod sessions;
 mod surfaces;
 mod telemetry;
 mod tidy;

@@ -5,6 +5,7 @@ pub mod collector;
 pub mod ecosystem;
 pub mod http;
 pub mod recorder;
+pub mod replicas;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use tokio::process::Command;
 
 pub use http::{Answer, Client};
 pub use recorder::{Recorder, Speaks};
+pub use replicas::Replicas;
 
 /// The key of `alice`, whose role is `staff`.
 pub const ALICE: &str = "gw_alice_0123456789abcdef";

@@ -198,8 +198,7 @@ impl Gateway {
 
     /// Ends what has waited too long: sessions, and calls that nobody came back to.
     pub(crate) fn sweep(&self) {
-        let now = self.clock.elapsed();
-        self.sessions.sweep(now);
-        self.suspended.sweep(now);
+        self.sweep_sessions();
+        self.suspended.sweep(self.clock.elapsed());
     }
 }

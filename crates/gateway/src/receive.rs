@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorward_model::Timestamp;
 use doorward_model::json::{Document, Limits, Value};
-use doorward_model::{Caller, Timestamp};
 use doorward_wire::error::{
     HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, UNSUPPORTED_VERSION,
 };
@@ -19,7 +19,7 @@ use doorward_wire::meta::Meta;
 use doorward_wire::{Era, Revision, RpcError, header};
 use http::{HeaderMap, HeaderName};
 
-use crate::session::{Session, Sessions};
+use crate::session::Session;
 use crate::surface::Surface;
 
 /// The session header, both spellings of which differ only by case.
@@ -48,8 +48,9 @@ pub struct Arrival {
 /// What carries messages and so carries sessions.
 #[derive(Clone)]
 pub enum Carrier {
-    /// HTTP: the session stands in a header of each request.
-    Http(Arc<HeaderMap>),
+    /// HTTP: the session stands in a header of each request. With it the one it stands
+    /// for, if there is one.
+    Http(Arc<HeaderMap>, Option<Arc<Session>>),
     /// One connection, one session at most: stdio.
     Connection(Arc<Mutex<Option<Arc<Session>>>>),
 }
@@ -57,13 +58,13 @@ pub enum Carrier {
 impl Arrival {
     /// The `traceparent` header, where there is one.
     pub(crate) fn trace_header(&self) -> Option<&str> {
-        let Carrier::Http(headers) = &self.carrier else { return None };
+        let Carrier::Http(headers, _) = &self.carrier else { return None };
         headers.get("traceparent").and_then(|value| value.to_str().ok())
     }
 
     /// What a `Mcp-Param-*` header says.
     pub(crate) fn parameter(&self, name: &str) -> Parameter {
-        let Carrier::Http(headers) = &self.carrier else { return Parameter::NoHeaders };
+        let Carrier::Http(headers, _) = &self.carrier else { return Parameter::NoHeaders };
         let mut values = headers.get_all(name).iter();
         match (values.next(), values.next()) {
             (None, _) => Parameter::Absent,
@@ -76,7 +77,7 @@ impl Arrival {
     }
 
     fn header(&self, name: &HeaderName) -> Result<Option<&str>, RpcError> {
-        let Carrier::Http(headers) = &self.carrier else { return Ok(None) };
+        let Carrier::Http(headers, _) = &self.carrier else { return Ok(None) };
         let mut values = headers.get_all(name).iter();
         let first = values.next();
         if values.next().is_some() {
@@ -144,8 +145,6 @@ pub struct Unreadable {
 pub fn receive(
     body: Bytes,
     arrival: Arrival,
-    caller: &Caller,
-    sessions: &Sessions,
     limits: &Limits,
     received: Timestamp,
     started: Duration,
@@ -163,8 +162,8 @@ pub fn receive(
             Message::Request(request) => Some(request.id.raw()),
             _ => None,
         };
-        let (revision, session, streams) = classify(&message, &arrival, caller, sessions, started)
-            .map_err(|error| Unreadable { id: id.map(str::to_owned), error })?;
+        let (revision, session, streams) =
+            classify(&message, &arrival).map_err(|error| Unreadable { id: id.map(str::to_owned), error })?;
         let modern = revision.era() == Era::Modern;
         let listens = matches!(&message, Message::Request(request) if modern && request.method == LISTEN);
         (revision, session, streams, listens)
@@ -175,13 +174,7 @@ pub fn receive(
 
 type Classified = (Revision, Option<Arc<Session>>, bool);
 
-fn classify(
-    message: &Message<'_>,
-    arrival: &Arrival,
-    caller: &Caller,
-    sessions: &Sessions,
-    now: Duration,
-) -> Result<Classified, RpcError> {
+fn classify(message: &Message<'_>, arrival: &Arrival) -> Result<Classified, RpcError> {
     if let Message::Request(request) = message {
         let meta = Meta::read(request.params)?;
         if let Some(version) = &meta.protocol_version {
@@ -200,17 +193,17 @@ fn classify(
                 "params._meta must hold io.modelcontextprotocol/protocolVersion and clientCapabilities",
             ));
         }
-        let (revision, session) = legacy(arrival, version, caller, sessions, now)?;
+        let (revision, session) = legacy(arrival, version)?;
         // Any call may bring log messages along, and questions.
         return Ok((revision, Some(session), true));
     }
     let has_session = match &arrival.carrier {
-        Carrier::Http(headers) => headers.contains_key(&SESSION),
+        Carrier::Http(headers, _) => headers.contains_key(&SESSION),
         Carrier::Connection(session) => session.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
     };
     if has_session {
         let version = arrival.header(&VERSION)?;
-        let (revision, session) = legacy(arrival, version, caller, sessions, now)?;
+        let (revision, session) = legacy(arrival, version)?;
         return Ok((revision, Some(session), false));
     }
     match message {
@@ -232,7 +225,7 @@ fn modern(
     arrival: &Arrival,
 ) -> Result<Revision, RpcError> {
     let mismatch = |message: String| Err(RpcError::bad_request(HEADER_MISMATCH, message));
-    let over_http = matches!(arrival.carrier, Carrier::Http(_));
+    let over_http = matches!(arrival.carrier, Carrier::Http(..));
     if over_http {
         match arrival.header(&VERSION)? {
             Some(header) if header == version => {}
@@ -300,28 +293,17 @@ fn unsupported(version: &str) -> RpcError {
 }
 
 /// Finds the session of a legacy message and the revision it speaks.
-fn legacy(
-    arrival: &Arrival,
-    version: Option<&str>,
-    caller: &Caller,
-    sessions: &Sessions,
-    now: Duration,
-) -> Result<(Revision, Arc<Session>), RpcError> {
+fn legacy(arrival: &Arrival, version: Option<&str>) -> Result<(Revision, Arc<Session>), RpcError> {
     let session = match &arrival.carrier {
-        Carrier::Http(_) => {
-            let Some(id) = arrival.header(&SESSION)? else {
+        Carrier::Http(_, session) => {
+            if arrival.header(&SESSION)?.is_none() {
                 return Err(RpcError::bad_request(
                     INVALID_REQUEST,
                     "no session: send `initialize` first and then its Mcp-Session-Id, \
                      or put the 2026-07-28 metadata into params._meta",
                 ));
-            };
-            sessions.find(id, caller, &arrival.surface, now).ok_or_else(|| RpcError {
-                code: INVALID_REQUEST,
-                message: "session not found: send `initialize` again".to_owned(),
-                data: None,
-                status: 404,
-            })?
+            }
+            session.clone().ok_or_else(no_session)?
         }
         Carrier::Connection(session) => {
             let session = session.lock().unwrap_or_else(PoisonError::into_inner);
@@ -343,4 +325,14 @@ fn legacy(
         ));
     }
     Ok((agreed, session))
+}
+
+/// What whoever shows the id of no session is told.
+pub(crate) fn no_session() -> RpcError {
+    RpcError {
+        code: INVALID_REQUEST,
+        message: "session not found: send `initialize` again".to_owned(),
+        data: None,
+        status: 404,
+    }
 }

@@ -1,19 +1,29 @@
 //! Sessions of the legacy era: opened by `initialize`, bound to their principal,
 //! capped, and ended by silence, because most clients never say goodbye.
 
+mod ended;
+mod life;
+mod table;
+#[cfg(test)]
+mod tests;
+mod ticket;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorward_model::{Caller, CapabilityKind, ClientLabel, GrantKind, Random};
+use doorward_model::{Caller, CapabilityKind, ClientLabel, GrantKind, Timestamp};
 use doorward_wire::log::Level;
 use doorward_wire::{Abilities, Revision};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ask::Questions;
 use crate::surface::Surface;
+
+pub(crate) use table::Sessions;
+pub(crate) use ticket::{abilities, client_info};
 
 /// Bounds on sessions.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +34,19 @@ pub struct SessionLimits {
     pub each: usize,
     /// A session this long without a message ends.
     pub idle: Duration,
+    /// A process that does not know a session takes it up no longer than this after it
+    /// was opened.
+    pub longest: Duration,
 }
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { total: 10_000, each: 1_000, idle: Duration::from_secs(30 * 60) }
+        Self {
+            total: 10_000,
+            each: 1_000,
+            idle: Duration::from_secs(30 * 60),
+            longest: Duration::from_secs(7 * 86_400),
+        }
     }
 }
 
@@ -41,7 +59,7 @@ pub struct Opening {
     pub revision: Revision,
     /// What the client calls itself.
     pub client: ClientLabel,
-    /// `clientInfo` as sent, JSON text.
+    /// `clientInfo`, JSON text: as sent, unless that was very long.
     pub client_info: String,
     /// What the client can be asked.
     pub abilities: Abilities,
@@ -49,11 +67,15 @@ pub struct Opening {
 
 /// One session.
 pub struct Session {
-    /// What the client sends back in `Mcp-Session-Id`.
+    /// What records and the links to servers know it by.
     pub id: Box<str>,
+    /// What the client sends back in `Mcp-Session-Id`.
+    pub(crate) ticket: Box<str>,
     /// What `initialize` settled.
     pub opening: Opening,
+    opened: Timestamp,
     owner: Arc<Caller>,
+    principal: Box<str>,
     last_used: AtomicU64,
     state: Mutex<State>,
     /// What the client has been asked and has not answered.
@@ -74,13 +96,46 @@ struct State {
 pub(crate) const OUTBOX: usize = 64;
 
 impl Session {
+    fn new(
+        id: Box<str>,
+        ticket: Box<str>,
+        opened: Timestamp,
+        opening: Opening,
+        owner: Arc<Caller>,
+        now: Duration,
+    ) -> Self {
+        Self {
+            id,
+            ticket,
+            opening,
+            opened,
+            principal: principal(&owner).into(),
+            owner,
+            last_used: AtomicU64::new(now.as_secs()),
+            state: Mutex::default(),
+            questions: Questions::default(),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `caller` is who opened the session.
-    pub fn belongs_to(&self, caller: &Caller) -> bool {
-        principal(&self.owner) == principal(caller)
+    fn last_used(&self) -> u64 {
+        self.last_used.load(Ordering::Relaxed)
+    }
+
+    fn used(&self, now: Duration) {
+        self.last_used.store(now.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Whether nothing has happened for so long, and nothing is under way.
+    fn is_idle(&self, now: Duration, limit: Duration) -> bool {
+        if now.as_secs().saturating_sub(self.last_used()) <= limit.as_secs() {
+            return false;
+        }
+        let state = self.state();
+        state.running.is_empty() && state.outbox.as_ref().is_none_or(mpsc::Sender::is_closed)
     }
 
     /// Who opened it.
@@ -122,6 +177,14 @@ impl Session {
         }
     }
 
+    /// Cancels everything that is running.
+    fn cancel_all(&self) {
+        for (_, cancel) in self.state().running.drain() {
+            // As above.
+            let _ = cancel.send(());
+        }
+    }
+
     /// Opens the stream for messages that belong to no request. An earlier one ends:
     /// each message goes to exactly one stream.
     pub fn listen(&self) -> (mpsc::Receiver<Bytes>, Vec<CapabilityKind>) {
@@ -144,92 +207,6 @@ impl Session {
     }
 }
 
-/// All sessions of this process.
-pub struct Sessions {
-    limits: SessionLimits,
-    open: Mutex<HashMap<Box<str>, Arc<Session>>>,
-}
-
-impl Sessions {
-    /// An empty table.
-    pub fn new(limits: SessionLimits) -> Self {
-        Self { limits, open: Mutex::new(HashMap::new()) }
-    }
-
-    fn open_sessions(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Session>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Opens a session. Where a bound is reached, the principal's longest idle
-    /// session ends first; `None` when the table is full of other principals'.
-    pub fn open(
-        &self,
-        opening: Opening,
-        owner: Arc<Caller>,
-        now: Duration,
-        random: &dyn Random,
-    ) -> Option<Arc<Session>> {
-        let mut bytes = [0; 16];
-        random.fill(&mut bytes);
-        let id: Box<str> = format!("{:032x}", u128::from_be_bytes(bytes)).into();
-        let session = Arc::new(Session {
-            id: id.clone(),
-            opening,
-            owner,
-            last_used: AtomicU64::new(seconds(now)),
-            state: Mutex::default(),
-            questions: Questions::default(),
-        });
-        let mut open = self.open_sessions();
-        let mine: Vec<_> = open.values().filter(|other| other.belongs_to(&session.owner)).cloned().collect();
-        if mine.len() >= self.limits.each || open.len() >= self.limits.total {
-            let oldest = mine.iter().min_by_key(|other| other.last_used.load(Ordering::Relaxed))?;
-            open.remove(&oldest.id);
-        }
-        open.insert(id, Arc::clone(&session));
-        Some(session)
-    }
-
-    /// The session with this id, if it is this caller's and on this endpoint.
-    pub fn find(&self, id: &str, caller: &Caller, surface: &Surface, now: Duration) -> Option<Arc<Session>> {
-        let session = self.open_sessions().get(id).cloned()?;
-        let idle = seconds(now).saturating_sub(session.last_used.load(Ordering::Relaxed));
-        if idle > self.limits.idle.as_secs() {
-            self.open_sessions().remove(id);
-            return None;
-        }
-        if !session.belongs_to(caller) || session.opening.surface != *surface {
-            return None;
-        }
-        session.last_used.store(seconds(now), Ordering::Relaxed);
-        Some(session)
-    }
-
-    /// Ends a session.
-    pub fn close(&self, session: &Session) {
-        self.open_sessions().remove(&session.id);
-    }
-
-    /// Ends what has been idle too long.
-    pub fn sweep(&self, now: Duration) {
-        let limit = self.limits.idle.as_secs();
-        self.open_sessions().retain(|_, session| {
-            seconds(now).saturating_sub(session.last_used.load(Ordering::Relaxed)) <= limit
-                || session.state().outbox.as_ref().is_some_and(|outbox| !outbox.is_closed())
-        });
-    }
-
-    /// Every open session.
-    pub fn all(&self) -> Vec<Arc<Session>> {
-        self.open_sessions().values().cloned().collect()
-    }
-
-    /// How many are open.
-    pub fn count(&self) -> usize {
-        self.open_sessions().len()
-    }
-}
-
 /// Who a caller is, beyond the credential of the moment: a token that was renewed makes
 /// nobody else of its bearer, another key does.
 pub(crate) fn principal(caller: &Caller) -> String {
@@ -239,91 +216,4 @@ pub(crate) fn principal(caller: &Caller) -> String {
     let agent = caller.agent.as_ref().map_or("", |agent| &agent.id);
     // Quoted, so that no id can pose as two.
     format!("{}\0{key:?}\0{person:?}\0{agent:?}", kind.as_str())
-}
-
-fn seconds(now: Duration) -> u64 {
-    now.as_secs()
-}
-
-#[cfg(test)]
-mod tests {
-    use doorward_model::clock::Fixed;
-    use doorward_model::{Agent, Grant};
-
-    use super::*;
-
-    fn caller(id: &str) -> Arc<Caller> {
-        Arc::new(Caller {
-            grant: Grant {
-                id: id.to_owned(),
-                kind: GrantKind::Key,
-                roles: Vec::new(),
-                servers: None,
-                scopes: Vec::new(),
-                expires_at: None,
-                rate_limit: None,
-            },
-            person: None,
-            agent: Some(Agent { id: "agent".to_owned() }),
-        })
-    }
-
-    fn opening() -> Opening {
-        Opening {
-            surface: Surface::Aggregate,
-            revision: Revision::NEWEST_LEGACY,
-            client: ClientLabel::default(),
-            client_info: String::new(),
-            abilities: Abilities::default(),
-        }
-    }
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_session_is_its_principals_its_endpoints_and_mortal() {
-        let sessions = Sessions::new(SessionLimits { total: 10, each: 10, idle: at(60) });
-        let (ana, ben) = (caller("ana"), caller("ben"));
-        let opened = sessions.open(opening(), Arc::clone(&ana), at(0), &Fixed::new(1)).expect("room");
-        let find =
-            |id: &str, who: &Caller, surface: &Surface, now| sessions.find(id, who, surface, now).is_some();
-        assert!(find(&opened.id, &ana, &Surface::Aggregate, at(1)));
-        assert!(!find(&opened.id, &ben, &Surface::Aggregate, at(1)), "another principal's");
-        assert!(!find(&opened.id, &ana, &Surface::Gateway, at(1)), "another endpoint's");
-        assert!(!find("0", &ana, &Surface::Aggregate, at(1)), "never opened");
-        assert!(find(&opened.id, &ana, &Surface::Aggregate, at(61)), "use keeps it");
-        assert!(!find(&opened.id, &ana, &Surface::Aggregate, at(122)), "silence ends it");
-        assert_eq!(sessions.count(), 0);
-    }
-
-    #[test]
-    fn a_full_table_takes_room_from_the_same_principal_only() {
-        let sessions = Sessions::new(SessionLimits { total: 3, each: 2, idle: at(60) });
-        let random = Fixed::new(1);
-        let (ana, ben) = (caller("ana"), caller("ben"));
-        let first = sessions.open(opening(), Arc::clone(&ana), at(0), &random).expect("room");
-        let second = sessions.open(opening(), Arc::clone(&ana), at(1), &random).expect("room");
-        let other = sessions.open(opening(), Arc::clone(&ben), at(2), &random).expect("room");
-        let third = sessions.open(opening(), Arc::clone(&ana), at(3), &random).expect("room");
-        let open = |session: &Session, who: &Caller| {
-            sessions.find(&session.id, who, &Surface::Aggregate, at(3)).is_some()
-        };
-        assert!(!open(&first, &ana), "the longest idle made room");
-        assert!(open(&second, &ana) && open(&third, &ana) && open(&other, &ben));
-        assert!(sessions.open(opening(), caller("cid"), at(4), &random).is_none(), "nobody else's is taken");
-    }
-
-    #[test]
-    fn what_changed_while_nobody_listened_is_told_on_the_next_stream() {
-        let sessions = Sessions::new(SessionLimits::default());
-        let session = sessions.open(opening(), caller("ana"), at(0), &Fixed::new(1)).expect("room");
-        session.notify_changed(CapabilityKind::Tool, Bytes::from_static(b"1"));
-        session.notify_changed(CapabilityKind::Tool, Bytes::from_static(b"2"));
-        let (mut stream, missed) = session.listen();
-        assert_eq!(missed, [CapabilityKind::Tool]);
-        session.notify_changed(CapabilityKind::Prompt, Bytes::from_static(b"3"));
-        assert_eq!(stream.try_recv().ok(), Some(Bytes::from_static(b"3")));
-    }
 }

@@ -36,6 +36,15 @@ impl Surface {
         }
     }
 
+    /// The URL path it is behind.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Aggregate => "/mcp".to_owned(),
+            Self::Gateway => "/mcp/_gateway".to_owned(),
+            Self::Server(id) => format!("/mcp/{id}"),
+        }
+    }
+
     /// The endpoint behind a URL path; `None` when there is none.
     pub fn from_path(path: &str) -> Option<Self> {
         let rest = path.strip_prefix("/mcp")?;
@@ -70,6 +79,9 @@ mod tests {
         ];
         for (path, expected) in cases {
             assert_eq!(Surface::from_path(path), expected, "{path}");
+            if let Some(surface) = expected {
+                assert_eq!(Surface::from_path(&surface.path()), Some(surface));
+            }
         }
     }
 }

@@ -120,6 +120,13 @@ impl Link {
         }
     }
 
+    /// Ends the sessions of one affinity. Where all share one, it goes on.
+    pub(crate) fn end(&self, affinity: &str) {
+        if let Kind::Legacy(link) = &self.kind {
+            link.end(affinity);
+        }
+    }
+
     /// Closes what has been idle for long.
     pub(crate) fn sweep(&self) {
         match &self.kind {

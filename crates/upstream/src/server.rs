@@ -165,6 +165,13 @@ impl Server {
         self.link.load().as_ref().map_or(0, |link| link.session_count()) + self.twins.session_count()
     }
 
+    /// Ends the sessions of one affinity.
+    pub(crate) fn end(&self, affinity: &str) {
+        if let Some(link) = self.open_link() {
+            link.end(affinity);
+        }
+    }
+
     /// Looks after the link: ends what is idle, asks after what is silent.
     pub(crate) fn sweep(self: &Arc<Self>) {
         self.twins.sweep();

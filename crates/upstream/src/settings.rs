@@ -58,7 +58,7 @@ impl Default for Settings {
             egress: doorward_egress::Settings::default(),
             max_answer: 64 << 20,
             max_in_flight: 1024,
-            max_sessions: 256,
+            max_sessions: 1024,
             session_idle: Duration::from_secs(600),
             probe_timeout: Duration::from_secs(5),
             stop_grace: Duration::from_secs(2),

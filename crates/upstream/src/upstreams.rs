@@ -118,6 +118,13 @@ impl Upstreams {
         self.server(server)?.catalog().await
     }
 
+    /// Ends the sessions that servers keep for calls of this affinity, in the background.
+    pub fn end(&self, affinity: &str) {
+        for server in self.inner.servers.load().values() {
+            server.end(affinity);
+        }
+    }
+
     /// How a server is doing; `None` when there is none of this id.
     pub fn status(&self, server: &ServerId) -> Option<Status> {
         self.server(server).ok().map(|server| server.status())

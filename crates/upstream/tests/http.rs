@@ -585,6 +585,26 @@ async fn sessions_are_bounded_in_number_and_in_time() {
 }
 
 #[tokio::test]
+async fn what_one_caller_opened_is_ended_when_it_leaves_and_nothing_else() {
+    let mock = Mock::legacy(|seen| result(seen, "{}")).await;
+    let world = World::http(&mock);
+    let roots = r#"{"roots":{}}"#;
+    for (affinity, capabilities) in [("a", ""), ("a", roots), ("ab", ""), ("ab", roots)] {
+        world.call(Call { affinity, capabilities, ..echo() }).await.expect("answered");
+    }
+    world.upstreams.end("a");
+    world.upstreams.end("nobody");
+    world.upstreams.end("");
+    mock.wait("DELETE", 2).await;
+    let log = mock.log();
+    let mut ended: Vec<_> = log.iter().filter(|seen| seen.rpc() == "DELETE").collect();
+    ended.sort_by_key(|seen| seen.header("mcp-session-id").to_owned());
+    let ended: Vec<_> = ended.iter().map(|seen| seen.header("mcp-session-id")).collect();
+    assert_eq!(ended, ["s-1", "s-2"], "the gateway's own is the first, numbered 0");
+    assert_eq!(world.upstreams.session_count(&world.id), Some(3));
+}
+
+#[tokio::test]
 async fn a_silent_server_is_asked_after_and_its_end_noticed() {
     let mock =
         Mock::modern(|seen| if seen.body.contains("kill") { Reply::Hangup } else { result(seen, "{}") })

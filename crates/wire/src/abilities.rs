@@ -101,6 +101,12 @@ impl Abilities {
         }
     }
 
+    /// The same without extensions, whose settings are as long as a client likes.
+    #[must_use]
+    pub fn without_extensions(self) -> Self {
+        Self { extensions: String::new(), ..self }
+    }
+
     /// As JSON text, which both eras read alike. Equal abilities make equal texts.
     pub fn to_json(&self) -> String {
         let mut members = Vec::with_capacity(4);

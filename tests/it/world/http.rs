@@ -94,6 +94,16 @@ impl Client {
         self.session.as_deref().expect("a session")
     }
 
+    /// The same client at another address, holding the same session.
+    pub fn at(&self, address: SocketAddr) -> Self {
+        Self { address, ..self.clone() }
+    }
+
+    /// The same client showing another session.
+    pub fn with_session(&self, session: &str) -> Self {
+        Self { session: Some(session.to_owned()), ..self.clone() }
+    }
+
     /// The same client with another key, holding the same session.
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self.clone() }
@@ -160,6 +170,11 @@ impl Client {
         insert(&mut headers, "mcp-method", "tools/call");
         insert(&mut headers, "mcp-name", tool);
         self.try_raw(Method::POST, &headers, message.to_string().into()).await
+    }
+
+    /// Ends the session.
+    pub async fn delete(&self) -> u16 {
+        self.raw(Method::DELETE, &self.headers(), Bytes::new()).await.status
     }
 
     /// Sends exactly this.

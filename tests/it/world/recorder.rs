@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -29,6 +30,7 @@ pub enum Speaks {
 /// One received request.
 #[derive(Clone, Debug)]
 pub struct Received {
+    pub method: Method,
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
 }
@@ -36,6 +38,10 @@ pub struct Received {
 impl Received {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 }
 
@@ -54,6 +60,8 @@ struct State {
     streams: Mutex<Option<Vec<UnboundedSender<Bytes>>>>,
     /// What calls of `wait` wait for.
     gate: Semaphore,
+    /// How many sessions were opened.
+    sessions: AtomicUsize,
 }
 
 /// What every recorder offers unless told otherwise.
@@ -69,6 +77,7 @@ impl Recorder {
             received: Mutex::default(),
             streams: Mutex::default(),
             gate: Semaphore::new(0),
+            sessions: AtomicUsize::new(0),
         });
         let serving = Arc::clone(&state);
         tokio::spawn(async move {
@@ -107,6 +116,20 @@ impl Recorder {
     /// From now on the server says that it announces changes.
     pub fn announces(&self) {
         *self.state.streams.lock().expect("not poisoned") = Some(Vec::new());
+    }
+
+    /// The sessions in which calls arrived, in order.
+    pub fn sessions(&self) -> Vec<String> {
+        let is_call = |received: &Received| received.json()["method"] == "tools/call";
+        let received = self.received();
+        received.iter().filter(|it| is_call(it)).map(|it| it.header("mcp-session-id").to_owned()).collect()
+    }
+
+    /// The sessions that were ended.
+    pub fn ended(&self) -> Vec<String> {
+        let received = self.received();
+        let ended = received.iter().filter(|it| it.method == Method::DELETE);
+        ended.map(|it| it.header("mcp-session-id").to_owned()).collect()
     }
 
     /// How many streams for its news are open.
@@ -197,7 +220,11 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         .iter()
         .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
-    state.received.lock().expect("not poisoned").push(Received { headers, body: body.clone() });
+    state.received.lock().expect("not poisoned").push(Received {
+        method: parts.method.clone(),
+        headers,
+        body: body.clone(),
+    });
     let legacy = state.speaks == Speaks::Legacy;
     if parts.method == Method::GET
         && legacy
@@ -252,7 +279,8 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let headers = response.headers_mut();
     headers.insert("content-type", "application/json".parse().expect("a header"));
     if message["method"] == "initialize" {
-        headers.insert("mcp-session-id", "recorder-session".parse().expect("a header"));
+        let number = state.sessions.fetch_add(1, Ordering::SeqCst);
+        headers.insert("mcp-session-id", format!("recorder-session-{number}").parse().expect("a header"));
     }
     Ok(response)
 }

@@ -70,8 +70,8 @@ pub(super) async fn answer(
     drop(snapshot);
     match *request.method() {
         Method::POST => post(gateway, caller, surface, peer, request).await,
-        Method::GET => listen(&gateway, &caller, &surface, request.headers()),
-        Method::DELETE => delete(&gateway, &caller, &surface, request.headers()),
+        Method::GET => listen(&gateway, &caller, &surface, request.headers()).await,
+        Method::DELETE => delete(&gateway, &caller, &surface, request.headers()).await,
         _ => not_allowed(),
     }
 }
@@ -137,25 +137,27 @@ async fn post(
             return plain(StatusCode::REQUEST_TIMEOUT, "the body broke off or took too long");
         }
     };
+    let session = match shown(&parts.headers) {
+        Some(ticket) => gateway.session(ticket, &caller, &surface).await,
+        None => None,
+    };
     let arrival = Arrival {
         surface,
         origin: "mcp",
         ip: Some(peer.ip()),
-        carrier: Carrier::Http(Arc::new(parts.headers)),
+        carrier: Carrier::Http(Arc::new(parts.headers), session),
         can_stream,
     };
     if batch::is_one(&body) {
         return respond(batch::answer(&gateway, &caller, &arrival, body).await);
     }
-    let sessions = &gateway.sessions;
-    let incoming =
-        match receive::receive(body, arrival, &caller, sessions, &gateway.settings.json, received, started) {
-            Ok(incoming) => incoming,
-            Err(unreadable) => {
-                note(&gateway, "malformed", peer);
-                return respond(Reply::error(unreadable.id.as_deref(), &unreadable.error));
-            }
-        };
+    let incoming = match receive::receive(body, arrival, &gateway.settings.json, received, started) {
+        Ok(incoming) => incoming,
+        Err(unreadable) => {
+            note(&gateway, "malformed", peer);
+            return respond(Reply::error(unreadable.id.as_deref(), &unreadable.error));
+        }
+    };
     if incoming.listens
         && let Ok(Message::Request(message)) = Message::read(&incoming.document)
     {
@@ -204,14 +206,17 @@ fn subscribe(
 }
 
 /// `GET`: the stream for messages that belong to no request, in the legacy era.
-fn listen(gateway: &Gateway, caller: &Caller, surface: &Surface, headers: &HeaderMap) -> Response<Body> {
-    let Some(id) = headers.get(&SESSION).and_then(|id| id.to_str().ok()) else { return not_allowed() };
+async fn listen(
+    gateway: &Gateway,
+    caller: &Arc<Caller>,
+    surface: &Surface,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    let Some(ticket) = shown(headers) else { return not_allowed() };
     if !accepts(headers, "text", "event-stream") {
         return plain(StatusCode::NOT_ACCEPTABLE, "GET opens a text/event-stream; say so in Accept");
     }
-    let Some(session) = gateway.sessions.find(id, caller, surface, gateway.clock.elapsed()) else {
-        return no_session();
-    };
+    let Some(session) = gateway.session(ticket, caller, surface).await else { return no_session() };
     let (stream, missed) = session.listen();
     for kind in missed {
         session.notify_changed(kind, doorward_wire::reply::notification(changed_method(kind), None));
@@ -220,27 +225,27 @@ fn listen(gateway: &Gateway, caller: &Caller, surface: &Surface, headers: &Heade
 }
 
 /// `DELETE`: ends a session.
-fn delete(gateway: &Gateway, caller: &Caller, surface: &Surface, headers: &HeaderMap) -> Response<Body> {
-    let Some(id) = headers.get(&SESSION).and_then(|id| id.to_str().ok()) else { return not_allowed() };
-    match gateway.sessions.find(id, caller, surface, gateway.clock.elapsed()) {
-        Some(session) => {
-            gateway.sessions.close(&session);
-            let mut response = Response::new(Body::Whole(None));
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
-        }
-        None => no_session(),
-    }
+async fn delete(
+    gateway: &Gateway,
+    caller: &Arc<Caller>,
+    surface: &Surface,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    let Some(ticket) = shown(headers) else { return not_allowed() };
+    let Some(session) = gateway.session(ticket, caller, surface).await else { return no_session() };
+    gateway.end_session(&session);
+    let mut response = Response::new(Body::Whole(None));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// The ticket that a request shows.
+fn shown(headers: &HeaderMap) -> Option<&str> {
+    headers.get(&SESSION).and_then(|ticket| ticket.to_str().ok()).map(str::trim)
 }
 
 fn no_session() -> Response<Body> {
-    let error = RpcError {
-        code: INVALID_REQUEST,
-        message: "session not found: send `initialize` again".to_owned(),
-        data: None,
-        status: 404,
-    };
-    respond(Reply::error(None, &error))
+    respond(Reply::error(None, &receive::no_session()))
 }
 
 /// Checks the media types of a POST; says whether its answer may be a stream.

@@ -68,7 +68,7 @@ pub async fn serve_stdio(
     client.streams.abort_all();
     while client.calls.join_next().await.is_some() {}
     if let Some(session) = client.session.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        gateway.sessions.close(&session);
+        gateway.end_session(&session);
     }
     drop(client);
     let written = writer.await.map_err(std::io::Error::other)?;
@@ -104,13 +104,12 @@ impl Client {
         }
         let (received, started) = (gateway.clock.now(), gateway.clock.elapsed());
         let limits = &gateway.settings.json;
-        let incoming =
-            match receive::receive(line, arrival, caller, &gateway.sessions, limits, received, started) {
-                Ok(incoming) => incoming,
-                Err(unreadable) => {
-                    return self.say(Reply::error(unreadable.id.as_deref(), &unreadable.error).body).await;
-                }
-            };
+        let incoming = match receive::receive(line, arrival, limits, received, started) {
+            Ok(incoming) => incoming,
+            Err(unreadable) => {
+                return self.say(Reply::error(unreadable.id.as_deref(), &unreadable.error).body).await;
+            }
+        };
         let method = match Message::read(&incoming.document) {
             Ok(Message::Request(request)) if incoming.listens => {
                 match Asked::new(gateway, caller, &incoming, request, None) {

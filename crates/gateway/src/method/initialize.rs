@@ -3,15 +3,15 @@
 use std::sync::PoisonError;
 
 use doorward_model::ClientLabel;
-use doorward_model::json::{Value, push_string};
+use doorward_model::json::push_string;
+use doorward_wire::RpcError;
 use doorward_wire::error::INVALID_PARAMS;
-use doorward_wire::{Abilities, RpcError};
 
 use super::discover;
 use crate::pipeline::{Asked, label};
 use crate::receive::Carrier;
 use crate::reply::Reply;
-use crate::session::Opening;
+use crate::session::{self, Opening};
 
 /// Agrees on a revision and opens the session.
 pub(crate) async fn initialize(mut asked: Asked<'_>) -> Reply {
@@ -29,16 +29,14 @@ pub(crate) async fn initialize(mut asked: Asked<'_>) -> Reply {
         surface: asked.incoming.arrival.surface.clone(),
         revision: asked.incoming.revision,
         client: info.map_or_else(ClientLabel::default, label),
-        client_info: info.map(Value::raw).unwrap_or_default().to_owned(),
-        abilities: params.get("capabilities").map(Abilities::read).unwrap_or_default(),
+        client_info: info.map(session::client_info).unwrap_or_default(),
+        abilities: params.get("capabilities").map(session::abilities).unwrap_or_default(),
     };
     let Some(server) = discover::described(&mut asked).await else {
         return Reply::error(Some(id), &discover::no_such_server());
     };
     let gateway = asked.gateway;
-    let owner = std::sync::Arc::clone(asked.caller);
-    let Some(session) = gateway.sessions.open(opening, owner, asked.incoming.started, &*gateway.random)
-    else {
+    let Some(session) = gateway.open_session(opening, asked.caller) else {
         let error = RpcError {
             code: -32_000,
             message: "too many sessions; try again later".to_owned(),
@@ -60,7 +58,7 @@ pub(crate) async fn initialize(mut asked: Asked<'_>) -> Reply {
     result.push('}');
     let mut reply = Reply::result(id, &result);
     match &asked.incoming.arrival.carrier {
-        Carrier::Http(_) => reply.session = Some(session.id.clone()),
+        Carrier::Http(..) => reply.session = Some(session.ticket.clone()),
         Carrier::Connection(slot) => *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(session),
     }
     reply

@@ -160,6 +160,12 @@ impl Owned {
     }
 }
 
+/// Whose sessions with servers a call travels in: its own session's, or where the client has
+/// none, its grant's.
+fn affinity<'r>(asked: &'r Asked<'_>) -> &'r str {
+    asked.incoming.session.as_ref().map_or(&asked.caller.grant.id, |session| &session.id)
+}
+
 /// `Mcp-Param-*` towards the server.
 fn headers(resolved: &Resolved<'_>) -> Vec<(String, String)> {
     let mirrored = resolved.capability().map_or(&[][..], |capability| &capability.headers);

@@ -147,6 +147,25 @@ impl Legacy {
         }
     }
 
+    /// Ends the sessions of one affinity, whatever capabilities they were opened with.
+    pub(crate) fn end(&self, affinity: &str) {
+        if affinity == OWN {
+            return;
+        }
+        let mut ended = Vec::new();
+        self.lock().retain(|key, slot| {
+            let is_its = key.split('\n').next() == Some(affinity);
+            if is_its {
+                ended.push(Arc::clone(slot));
+            }
+            !is_its
+        });
+        for slot in ended {
+            let remote = Arc::clone(&self.remote);
+            tokio::spawn(async move { end(&remote, &slot).await });
+        }
+    }
+
     /// Ends all sessions.
     pub(crate) async fn stop(&self) {
         let all = std::mem::take(&mut *self.lock());

@@ -1,0 +1,62 @@
+//! Which sessions have ended: their tickets still open, and must not count.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use doorward_model::Timestamp;
+
+/// How many are known by name. Beyond that, whatever was opened before the oldest of them
+/// counts as ended.
+const MOST: usize = 50_000;
+
+/// Sessions that have ended, by when they were opened.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    named: BTreeSet<(u64, Box<str>)>,
+    /// What was opened by then has ended, or is known otherwise.
+    before: u64,
+}
+
+impl Ended {
+    pub(super) fn note(&mut self, opened: Timestamp, id: &str) {
+        self.named.insert((opened.as_micros(), id.into()));
+        if self.named.len() > MOST
+            && let Some((opened, _)) = self.named.pop_first()
+        {
+            self.before = opened;
+        }
+    }
+
+    pub(super) fn has(&self, opened: Timestamp, id: &str) -> bool {
+        let opened = opened.as_micros();
+        opened <= self.before || self.named.contains(&(opened, id.into()))
+    }
+
+    /// Forgets those whose tickets are too old to open.
+    pub(super) fn sweep(&mut self, now: Timestamp, longest: Duration) {
+        let longest = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+        let oldest = now.as_micros().saturating_sub(longest);
+        self.named = self.named.split_off(&(oldest, "".into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_bound_what_is_older_counts_as_ended() {
+        let at = |second: usize| Timestamp::from_micros(second as u64);
+        let mut ended = Ended::default();
+        for second in 1..=MOST {
+            ended.note(at(second), "x");
+        }
+        assert!(ended.has(at(1), "x") && !ended.has(at(1), "y"));
+        ended.note(at(MOST + 1), "x");
+        assert!(ended.has(at(1), "x") && ended.has(at(1), "y"), "older than all that is known");
+        assert!(!ended.has(at(2), "y") && ended.has(at(MOST + 1), "x"));
+        assert_eq!(ended.named.len(), MOST);
+        ended.sweep(at(1_000_010), Duration::from_secs(1));
+        assert!(!ended.named.contains(&(9, "x".into())) && ended.named.contains(&(10, "x".into())));
+    }
+}

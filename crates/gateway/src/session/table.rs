@@ -1,0 +1,121 @@
+//! The sessions that this process knows, and those it knows to have ended.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use doorward_model::{Caller, Timestamp};
+
+use super::ended::Ended;
+use super::{Session, SessionLimits, principal, ticket};
+use crate::surface::Surface;
+
+/// All sessions of this process.
+pub(crate) struct Sessions {
+    limits: SessionLimits,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    open: HashMap<Box<str>, Arc<Session>>,
+    ended: Ended,
+}
+
+/// What is known of a ticket.
+pub(crate) enum Found {
+    /// Its session.
+    Here(Arc<Session>),
+    /// Its session has just ended, of silence.
+    Expired(Arc<Session>),
+    /// Nothing.
+    Unknown,
+    /// It is somebody else's, altered, or good for another endpoint.
+    Refused,
+}
+
+impl Sessions {
+    /// An empty table.
+    pub(crate) fn new(limits: SessionLimits) -> Self {
+        Self { limits, known: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a session in; one that is known already stays. Where a bound is reached, the
+    /// principal's longest idle session ends first, and is returned as well. `None` when
+    /// this one has ended, or the table is full of other principals'.
+    pub(crate) fn keep(&self, session: Session) -> Option<(Arc<Session>, Option<Arc<Session>>)> {
+        let mut known = self.known();
+        if let Some(known) = known.open.get(&session.id) {
+            return Some((Arc::clone(known), None));
+        }
+        if known.ended.has(session.opened, &session.id) {
+            return None;
+        }
+        let mine: Vec<_> = known.open.values().filter(|other| other.principal == session.principal).collect();
+        let mut displaced = None;
+        if mine.len() >= self.limits.each || known.open.len() >= self.limits.total {
+            let oldest = Arc::clone(mine.into_iter().min_by_key(|other| other.last_used())?);
+            known.end(&oldest);
+            displaced = Some(oldest);
+        }
+        let session = Arc::new(session);
+        known.open.insert(session.id.clone(), Arc::clone(&session));
+        Some((session, displaced))
+    }
+
+    /// The session of this ticket, if it is this caller's and on this endpoint.
+    pub(crate) fn find(&self, ticket: &str, caller: &Caller, surface: &Surface, now: Duration) -> Found {
+        let Some(id) = ticket::named(ticket) else { return Found::Refused };
+        let Some(session) = self.known().open.get(id).cloned() else { return Found::Unknown };
+        if *session.ticket != *ticket
+            || *session.principal != *principal(caller)
+            || session.opening.surface != *surface
+        {
+            return Found::Refused;
+        }
+        if session.is_idle(now, self.limits.idle) {
+            self.close(&session);
+            return Found::Expired(session);
+        }
+        session.used(now);
+        Found::Here(session)
+    }
+
+    /// Ends a session; `false` when it had ended already.
+    pub(crate) fn close(&self, session: &Session) -> bool {
+        self.known().end(session)
+    }
+
+    /// Ends what has been idle too long.
+    pub(crate) fn sweep(&self, now: Duration, time: Timestamp) -> Vec<Arc<Session>> {
+        let mut known = self.known();
+        let idle = known.open.values().filter(|session| session.is_idle(now, self.limits.idle));
+        let idle: Vec<_> = idle.cloned().collect();
+        for session in &idle {
+            known.end(session);
+        }
+        known.ended.sweep(time, self.limits.longest);
+        idle
+    }
+
+    /// Every open session.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.known().open.values().cloned().collect()
+    }
+
+    /// How many are open.
+    pub(crate) fn count(&self) -> usize {
+        self.known().open.len()
+    }
+}
+
+impl Known {
+    fn end(&mut self, session: &Session) -> bool {
+        self.ended.note(session.opened, &session.id);
+        self.open.remove(&session.id).is_some()
+    }
+}
