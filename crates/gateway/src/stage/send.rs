@@ -120,11 +120,6 @@ pub(crate) fn identity<'a>(asked: &'a Asked<'_>) -> Identity<'a> {
     }
 }
 
-/// Whose server session a call travels in.
-fn affinity<'a>(asked: &'a Asked<'_>) -> &'a str {
-    &asked.caller.grant.id
-}
-
 /// A call that stands by itself.
 pub(crate) struct Owned {
     outgoing: Outgoing,

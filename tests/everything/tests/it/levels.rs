@@ -10,7 +10,11 @@ async fn seen(revision: &str, tool: &str, arguments: Value) -> (Vec<String>, Vec
     let list = client.result("tools/list", json!({})).await;
     let entry = list["tools"].as_array().expect("tools").iter().find(|entry| entry["name"] == tool);
     let result = client.result("tools/call", json!({"name": tool, "arguments": arguments})).await;
-    let members = |value: &Value| value.as_object().expect("an object").keys().cloned().collect();
+    let members = |value: &Value| {
+        let mut members: Vec<String> = value.as_object().expect("an object").keys().cloned().collect();
+        members.sort();
+        members
+    };
     (members(entry.expect("the tool")), members(&result))
 }
 
