@@ -15,6 +15,7 @@
 //! recorded like any other.
 
 mod client;
+mod evidence;
 mod link;
 mod rounds;
 pub(crate) mod state;
@@ -120,6 +121,7 @@ fn passed_on(resolved: &Resolved<'_>, result: Value<'_>) -> Result<String, Upstr
         if !resolved.asked().abilities.allow(&method, params) {
             return Err(broken(resolved, "it asked for what the client did not offer"));
         }
+        evidence::note(resolved, &method, "asked");
     }
     let own = result.get("requestState").and_then(Value::as_str);
     let resume = state::Resume::Server(own.map(Cow::into_owned));

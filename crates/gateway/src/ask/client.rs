@@ -13,8 +13,9 @@ use doorward_wire::message::{Body, Message};
 use doorward_wire::{RpcError, level, reply};
 use tokio::sync::{mpsc, oneshot};
 
-use super::reread;
+use super::{evidence, reread};
 use crate::pipeline::Asked;
+use crate::stage::resolve::Resolved;
 
 /// The questions that one session's client has not answered yet.
 #[derive(Default)]
@@ -57,9 +58,9 @@ pub(super) enum NoAnswer {
 }
 
 /// Passes a server's question on to the client, and its answer back.
-pub(super) async fn relay(asked: &Asked<'_>, question: Question) {
+pub(super) async fn relay(resolved: &Resolved<'_>, question: Question) {
     let params = std::str::from_utf8(&question.params).unwrap_or_default();
-    match put(asked, &question.method, params).await {
+    match put(resolved, &question.method, params).await {
         Ok(result) => question.answer(&result),
         Err(NoAnswer::NotOffered) => {
             question.refuse(&RpcError::answer(METHOD_NOT_FOUND, "the client did not offer to answer that"));
@@ -71,7 +72,19 @@ pub(super) async fn relay(asked: &Asked<'_>, question: Question) {
 }
 
 /// Asks the client; `params` and the result are JSON text.
-pub(super) async fn put(asked: &Asked<'_>, method: &str, params: &str) -> Result<String, NoAnswer> {
+pub(super) async fn put(resolved: &Resolved<'_>, method: &str, params: &str) -> Result<String, NoAnswer> {
+    let answer = ask(resolved.asked(), method, params).await;
+    let how = match &answer {
+        Ok(result) => evidence::gist(result),
+        Err(NoAnswer::NotOffered) => "not offered",
+        Err(NoAnswer::Silent) => "nobody answered",
+        Err(NoAnswer::Refused(_)) => "refused",
+    };
+    evidence::note(resolved, method, how);
+    answer
+}
+
+async fn ask(asked: &Asked<'_>, method: &str, params: &str) -> Result<String, NoAnswer> {
     let document = reread(if params.is_empty() { "{}" } else { params });
     if !asked.abilities.allow(method, document.as_ref().map(Document::root)) {
         return Err(NoAnswer::NotOffered);

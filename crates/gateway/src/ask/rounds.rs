@@ -76,7 +76,7 @@ async fn answered(resolved: &Resolved<'_>, call: Call<'_>) -> Result<Answer, Ups
     loop {
         tokio::select! {
             answer = &mut working => return answer,
-            Some(question) = questions.recv() => open.push(client::relay(asked, question)),
+            Some(question) = questions.recv() => open.push(client::relay(resolved, question)),
             Some(()) = open.next(), if !open.is_empty() => rest.set(sleep(limit)),
             () = &mut rest, if open.is_empty() => {
                 return Err(UpstreamError::Timeout { method: method.to_owned().into(), limit });
@@ -88,11 +88,10 @@ async fn answered(resolved: &Resolved<'_>, call: Call<'_>) -> Result<Answer, Ups
 /// Puts everything that a result asks for to the client: `inputResponses`, or the error
 /// that there is no way around.
 async fn responses(resolved: &Resolved<'_>, result: Value<'_>) -> Result<String, RpcError> {
-    let asked = resolved.asked();
     let entries = entries(result);
     let answers = join_all(entries.iter().map(async |(_, entry)| {
         let method = entry.method();
-        let answer = client::put(asked, &method, entry.params().map_or("", Value::raw)).await;
+        let answer = client::put(resolved, &method, entry.params().map_or("", Value::raw)).await;
         match answer {
             Ok(result) => Ok(result),
             // An elicitation can be turned down in words that a server understands.

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::state::{self, Resume};
-use super::{AskLimits, Sent, broken, reread};
+use super::{AskLimits, Sent, broken, evidence, reread};
 use crate::pipeline::Asked;
 use crate::session::principal;
 use crate::stage::resolve::Resolved;
@@ -113,7 +113,7 @@ pub(super) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result
         None => (begin(resolved, outgoing), Vec::new()),
     };
     let responses = resolved.round().and_then(|round| round.responses);
-    open = answer(open, responses.filter(|_| is_resumed));
+    open = answer(resolved, open, responses.filter(|_| is_resumed));
     let limit = gateway.upstreams.timeout(&resolved.server().id).unwrap_or_default();
     let mut rest = pin!(sleep(limit));
     let mut gathered = pin!(sleep(gateway.settings.asks.gather));
@@ -166,11 +166,18 @@ fn begin(resolved: &Resolved<'_>, outgoing: Outgoing) -> Flight {
 }
 
 /// Hands the client's answers to the server; what it left out stays open.
-fn answer(open: Vec<(String, Question)>, responses: Option<Value<'_>>) -> Vec<(String, Question)> {
+fn answer(
+    resolved: &Resolved<'_>,
+    open: Vec<(String, Question)>,
+    responses: Option<Value<'_>>,
+) -> Vec<(String, Question)> {
     let mut left = Vec::new();
     for (key, question) in open {
         match responses.and_then(|responses| responses.get(&key)).filter(|response| response.is_object()) {
-            Some(response) => question.answer(response.raw()),
+            Some(response) => {
+                evidence::note(resolved, &question.method, evidence::gist(response.raw()));
+                question.answer(response.raw());
+            }
             None => left.push((key, question)),
         }
     }
@@ -219,6 +226,7 @@ fn suspend(
         push_string(&mut result, key);
         result.push_str(r#":{"method":"#);
         push_string(&mut result, &question.method);
+        evidence::note(resolved, &question.method, "asked");
         if let Ok(params) = std::str::from_utf8(&question.params)
             && !params.is_empty()
         {

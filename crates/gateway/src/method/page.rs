@@ -1,8 +1,8 @@
 //! Pages of a list.
 //!
-//! A cursor is an offset into the list and a digest of the list it was cut from.
-//! It says nothing that the client does not know, and a list that has changed
-//! since makes it invalid instead of skipping or repeating entries.
+//! A cursor is an offset into the list and a digest of the list it was cut from, sealed
+//! for its caller. A list that has changed since makes it invalid instead of skipping or
+//! repeating entries.
 
 use std::sync::Arc;
 
@@ -16,11 +16,22 @@ const DIGEST: usize = 12;
 /// One page and the cursor of the next.
 pub(crate) struct Page<'a> {
     pub entries: &'a [Arc<Capability>],
-    pub next: Option<String>,
+    pub next: Option<Position>,
+}
+
+/// Where a page begins.
+pub(crate) struct Position {
+    pub offset: String,
+    /// A digest of the list.
+    pub list: String,
 }
 
 /// Cuts the page that `cursor` points to; `None` for a cursor that fits no list.
-pub(crate) fn cut<'a>(all: &'a [Arc<Capability>], cursor: Option<&str>, size: usize) -> Option<Page<'a>> {
+pub(crate) fn cut<'a>(
+    all: &'a [Arc<Capability>],
+    cursor: Option<&Position>,
+    size: usize,
+) -> Option<Page<'a>> {
     let start = match cursor {
         None => 0,
         Some(cursor) => read(cursor, all)?,
@@ -42,15 +53,12 @@ fn digest(all: &[Arc<Capability>]) -> [u8; DIGEST] {
     digest
 }
 
-fn write(offset: usize, all: &[Arc<Capability>]) -> String {
-    let mut bytes = digest(all).to_vec();
-    bytes.extend_from_slice(&(offset as u64).to_be_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
+/// What a cursor says: where its page begins, in which list.
+fn write(offset: usize, all: &[Arc<Capability>]) -> Position {
+    Position { offset: offset.to_string(), list: URL_SAFE_NO_PAD.encode(digest(all)) }
 }
 
-fn read(cursor: &str, all: &[Arc<Capability>]) -> Option<usize> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let (seen, offset) = bytes.split_at_checked(DIGEST)?;
-    let offset = usize::try_from(u64::from_be_bytes(offset.try_into().ok()?)).ok()?;
-    (seen == digest(all) && offset < all.len()).then_some(offset)
+fn read(position: &Position, all: &[Arc<Capability>]) -> Option<usize> {
+    let offset = position.offset.parse().ok()?;
+    (position.list == URL_SAFE_NO_PAD.encode(digest(all)) && offset < all.len()).then_some(offset)
 }
