@@ -3,6 +3,7 @@
 
 pub mod collector;
 pub mod ecosystem;
+pub mod everything;
 pub mod http;
 pub mod recorder;
 pub mod replicas;

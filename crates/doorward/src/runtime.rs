@@ -16,6 +16,7 @@ use doorward_gateway::door::{self, Listener};
 use doorward_gateway::{Gateway, Parts, Settings};
 use doorward_ledger::{EventRecord, Ledger};
 use doorward_model::{Clock, Random};
+use doorward_store::Memory;
 use doorward_upstream::Upstreams;
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
@@ -169,6 +170,7 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
         clock: Arc::clone(&surroundings.clock),
         random: Arc::clone(&surroundings.random),
         seal,
+        shared: Arc::new(Memory::new(Arc::clone(&surroundings.clock))),
         spans: telemetry.as_ref().map(Telemetry::spans),
     });
     let follower = tokio::spawn(Arc::clone(&gateway).follow(events));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use doorward_ledger::Ledger;
 use doorward_model::json::Limits;
-use doorward_model::{Caller, Clock, Random, Seal};
+use doorward_model::{Caller, Clock, Random, Seal, Shared};
 use doorward_upstream::Upstreams;
 use doorward_wire::message::Message;
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::Asked;
 use crate::receive::Incoming;
 use crate::reply::Reply;
+use crate::session::news::{self, News};
 use crate::session::{SessionLimits, Sessions};
 use crate::snapshot::{Rulebook, Snapshot};
 use crate::span::Spans;
@@ -78,6 +79,8 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// Seals what clients carry for the gateway.
     pub seal: Arc<dyn Seal>,
+    /// What all replicas know.
+    pub shared: Arc<dyn Shared>,
     /// Who collects spans, if anybody does.
     pub spans: Option<Arc<dyn Spans>>,
 }
@@ -93,6 +96,10 @@ pub struct Gateway {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) seal: Arc<dyn Seal>,
+    pub(crate) shared: Arc<dyn Shared>,
+    /// Whether there may be other replicas.
+    pub(crate) has_others: bool,
+    pub(crate) news: mpsc::UnboundedSender<News>,
     pub(crate) suspended: Suspended,
     pub(crate) sessions: Sessions,
     pub(crate) streams: Streams,
@@ -102,11 +109,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Puts the parts together. Nothing listens yet.
+    /// Puts the parts together. Nothing listens yet. Must be called within a Tokio runtime.
     pub fn new(parts: Parts) -> Arc<Self> {
         let (snapshot, _) = Snapshot::build(parts.rulebook, Default::default());
         let started = parts.clock.now().as_micros() as f64 / 1e6;
-        Arc::new(Self {
+        let (news, to_deliver) = mpsc::unbounded_channel();
+        let gateway = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             building: Mutex::new(()),
             sessions: Sessions::new(parts.settings.sessions),
@@ -119,9 +127,14 @@ impl Gateway {
             clock: parts.clock,
             random: parts.random,
             seal: parts.seal,
+            has_others: parts.shared.reach().has_others(),
+            shared: parts.shared,
+            news,
             suspended: Suspended::default(),
             spans: parts.spans,
-        })
+        });
+        tokio::spawn(news::deliver(Arc::downgrade(&gateway), to_deliver));
+        gateway
     }
 
     /// The world in force.

@@ -3,21 +3,22 @@
 
 mod ended;
 mod life;
+pub(crate) mod news;
+pub(crate) mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
 mod ticket;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use doorward_model::{Caller, CapabilityKind, ClientLabel, GrantKind, Timestamp};
+use doorward_model::{Caller, ClientLabel, GrantKind, LogBounds, Timestamp};
 use doorward_wire::log::Level;
 use doorward_wire::{Abilities, Revision};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use crate::ask::Questions;
 use crate::surface::Surface;
@@ -37,6 +38,9 @@ pub struct SessionLimits {
     /// A process that does not know a session takes it up no longer than this after it
     /// was opened.
     pub longest: Duration,
+    /// How much of what was said on its streams is kept for a client that lost its
+    /// connection.
+    pub events: LogBounds,
 }
 
 impl Default for SessionLimits {
@@ -46,6 +50,7 @@ impl Default for SessionLimits {
             each: 1_000,
             idle: Duration::from_secs(30 * 60),
             longest: Duration::from_secs(7 * 86_400),
+            events: LogBounds { entries: 256, bytes: 4 << 20, keep: Duration::from_secs(5 * 60) },
         }
     }
 }
@@ -78,6 +83,14 @@ pub struct Session {
     principal: Box<str>,
     last_used: AtomicU64,
     state: Mutex<State>,
+    /// Who reads each of its streams, by the turn in which they came.
+    readers: Mutex<HashMap<String, u64>>,
+    turns: AtomicU64,
+    /// How far what belongs to no request has been read.
+    read_to: AtomicU64,
+    /// Told whenever something was said on a stream.
+    wake: Notify,
+    is_over: AtomicBool,
     /// What the client has been asked and has not answered.
     pub(crate) questions: Questions,
 }
@@ -87,13 +100,7 @@ struct State {
     log_level: Option<Level>,
     /// Requests being worked on, by their id as written.
     running: HashMap<String, oneshot::Sender<()>>,
-    outbox: Option<mpsc::Sender<Bytes>>,
-    /// Kinds whose list changed while nobody listened.
-    missed: Vec<CapabilityKind>,
 }
-
-/// How many notifications may wait for a slow listener before it is let go.
-pub(crate) const OUTBOX: usize = 64;
 
 impl Session {
     fn new(
@@ -113,6 +120,11 @@ impl Session {
             owner,
             last_used: AtomicU64::new(now.as_secs()),
             state: Mutex::default(),
+            readers: Mutex::default(),
+            turns: AtomicU64::new(0),
+            read_to: AtomicU64::new(0),
+            wake: Notify::new(),
+            is_over: AtomicBool::new(false),
             questions: Questions::default(),
         }
     }
@@ -134,8 +146,8 @@ impl Session {
         if now.as_secs().saturating_sub(self.last_used()) <= limit.as_secs() {
             return false;
         }
-        let state = self.state();
-        state.running.is_empty() && state.outbox.as_ref().is_none_or(mpsc::Sender::is_closed)
+        let is_read = !self.readers.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        !is_read && self.state().running.is_empty()
     }
 
     /// Who opened it.
@@ -177,32 +189,13 @@ impl Session {
         }
     }
 
-    /// Cancels everything that is running.
-    fn cancel_all(&self) {
+    /// Ends what it has under way: requests, and streams.
+    fn finish(&self) {
+        self.is_over.store(true, Ordering::Release);
+        self.wake.notify_waiters();
         for (_, cancel) in self.state().running.drain() {
             // As above.
             let _ = cancel.send(());
-        }
-    }
-
-    /// Opens the stream for messages that belong to no request. An earlier one ends:
-    /// each message goes to exactly one stream.
-    pub fn listen(&self) -> (mpsc::Receiver<Bytes>, Vec<CapabilityKind>) {
-        let (sender, receiver) = mpsc::channel(OUTBOX);
-        let mut state = self.state();
-        state.outbox = Some(sender);
-        (receiver, std::mem::take(&mut state.missed))
-    }
-
-    /// Sends a notification on the open stream, or remembers that one is due.
-    pub fn notify_changed(&self, kind: CapabilityKind, message: Bytes) {
-        let mut state = self.state();
-        let delivered = state.outbox.as_ref().is_some_and(|outbox| outbox.try_send(message).is_ok());
-        if !delivered {
-            state.outbox = None;
-            if !state.missed.contains(&kind) {
-                state.missed.push(kind);
-            }
         }
     }
 }

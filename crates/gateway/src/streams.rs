@@ -8,8 +8,10 @@ use doorward_wire::{Era, reply};
 use tokio::sync::mpsc;
 
 use crate::gateway::Gateway;
-use crate::session::OUTBOX;
 use crate::surface::Surface;
+
+/// How many notifications may wait for a slow listener before it is let go.
+const OUTBOX: usize = 64;
 
 /// What one listener asked to hear of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +124,7 @@ impl Gateway {
             if session.opening.revision.era() == Era::Legacy
                 && concerns(session.owner(), &session.opening.surface)
             {
-                session.notify_changed(kind, message.clone());
+                self.tell_session(&session, message.clone());
             }
         }
     }

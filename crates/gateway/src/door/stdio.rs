@@ -19,6 +19,7 @@ use crate::pipeline::Asked;
 use crate::receive::{self, Arrival, Carrier};
 use crate::reply::Reply;
 use crate::session::Session;
+use crate::session::stream::Event;
 use crate::surface::Surface;
 
 /// Messages that may wait for a client that reads slowly.
@@ -129,7 +130,7 @@ impl Client {
                 self.say(reply.body).await;
                 let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Some(session) = session {
-                    self.relay(session.listen().0);
+                    self.relay_news(gateway.news(&session));
                 }
             }
             Some(_) => {
@@ -146,6 +147,18 @@ impl Client {
                 work.await;
             }
         }
+    }
+
+    /// Passes on what belongs to no request.
+    fn relay_news(&mut self, mut news: mpsc::Receiver<Event>) {
+        let outbox = self.outbox.clone();
+        self.streams.spawn(async move {
+            while let Some(event) = news.recv().await {
+                if !event.data.is_empty() && outbox.send(event.data).await.is_err() {
+                    break;
+                }
+            }
+        });
     }
 
     /// Passes a stream of notifications on to the client.

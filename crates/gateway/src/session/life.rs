@@ -69,7 +69,7 @@ impl Gateway {
     /// Clears away what a session leaves behind: calls under way, and the sessions that
     /// servers keep for it.
     fn ended(&self, session: &Session) {
-        session.cancel_all();
+        session.finish();
         self.upstreams.end(&session.id);
     }
 }
