@@ -16,6 +16,7 @@ mod program;
 mod property;
 mod records;
 mod reload;
+mod replicas;
 mod resume;
 mod rmcp;
 mod secrets;

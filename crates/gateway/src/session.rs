@@ -4,6 +4,7 @@
 mod ended;
 mod life;
 pub(crate) mod news;
+pub(crate) mod replicas;
 pub(crate) mod stream;
 mod table;
 #[cfg(test)]
@@ -82,6 +83,8 @@ pub struct Session {
     owner: Arc<Caller>,
     principal: Box<str>,
     last_used: AtomicU64,
+    /// Whether it was used since the other replicas were told.
+    newly_used: AtomicBool,
     state: Mutex<State>,
     /// Who reads each of its streams, by the turn in which they came.
     readers: Mutex<HashMap<String, u64>>,
@@ -119,6 +122,7 @@ impl Session {
             principal: principal(&owner).into(),
             owner,
             last_used: AtomicU64::new(now.as_secs()),
+            newly_used: AtomicBool::new(false),
             state: Mutex::default(),
             readers: Mutex::default(),
             turns: AtomicU64::new(0),
@@ -139,15 +143,23 @@ impl Session {
 
     fn used(&self, now: Duration) {
         self.last_used.store(now.as_secs(), Ordering::Relaxed);
+        self.newly_used.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was used since this was last asked, or is in use.
+    fn is_newly_used(&self) -> bool {
+        self.newly_used.swap(false, Ordering::Relaxed) || self.is_busy()
+    }
+
+    /// Whether anything is under way.
+    fn is_busy(&self) -> bool {
+        let is_read = !self.readers.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        is_read || !self.state().running.is_empty()
     }
 
     /// Whether nothing has happened for so long, and nothing is under way.
     fn is_idle(&self, now: Duration, limit: Duration) -> bool {
-        if now.as_secs().saturating_sub(self.last_used()) <= limit.as_secs() {
-            return false;
-        }
-        let is_read = !self.readers.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        !is_read && self.state().running.is_empty()
+        now.as_secs().saturating_sub(self.last_used()) > limit.as_secs() && !self.is_busy()
     }
 
     /// Who opened it.
@@ -181,12 +193,11 @@ impl Session {
         self.state().running.remove(id);
     }
 
-    /// Cancels a running request; an unknown id is no error.
-    pub fn cancel(&self, id: &str) {
-        if let Some(cancel) = self.state().running.remove(id) {
-            // The request may have been answered this instant.
-            let _ = cancel.send(());
-        }
+    /// Cancels a running request; `false` when it runs elsewhere or not at all.
+    pub fn cancel(&self, id: &str) -> bool {
+        let cancel = self.state().running.remove(id);
+        // The request may have been answered this instant.
+        cancel.is_some_and(|cancel| cancel.send(()).is_ok())
     }
 
     /// Ends what it has under way: requests, and streams.

@@ -7,6 +7,7 @@ use doorward_model::{Caller, CapabilityKind, ServerId};
 use doorward_wire::{Era, reply};
 use tokio::sync::mpsc;
 
+use crate::catalogs;
 use crate::gateway::Gateway;
 use crate::surface::Surface;
 
@@ -120,11 +121,12 @@ impl Gateway {
         };
         self.streams.notify(kind, concerns);
         let message = reply::notification(changed_method(kind), None);
+        let change = server.and_then(|server| catalogs::change(&snapshot, server, kind)).map(Arc::new);
         for session in self.sessions.all() {
             if session.opening.revision.era() == Era::Legacy
                 && concerns(session.owner(), &session.opening.surface)
             {
-                self.tell_session(&session, message.clone());
+                self.tell_session(&session, message.clone(), change.as_ref());
             }
         }
     }

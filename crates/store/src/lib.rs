@@ -4,5 +4,7 @@
 //! process that is alone, and Redis for several.
 
 mod memory;
+mod redis;
 
 pub use memory::Memory;
+pub use redis::Redis;

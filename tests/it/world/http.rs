@@ -221,6 +221,44 @@ impl Client {
     }
 }
 
+/// What came of an attempt.
+pub enum Attempt {
+    /// An answer.
+    Whole(Answer),
+    /// A stream of events.
+    Stream(Events),
+    /// The connection broke before either.
+    Broken,
+}
+
+impl Client {
+    /// Sends a message, or goes on with a stream, over a connection that may break.
+    pub async fn attempt(&self, message: Option<&Value>, last: Option<&str>) -> Attempt {
+        let mut headers = self.headers();
+        if let Some(last) = last {
+            insert(&mut headers, "last-event-id", last);
+        }
+        let method = if message.is_some() { Method::POST } else { Method::GET };
+        let body = message.map(|message| message.to_string().into()).unwrap_or_default();
+        let Ok(stream) = TcpStream::connect(self.address).await else { return Attempt::Broken };
+        let Some(response) = send(stream, method, &self.path, &headers, body).await else {
+            return Attempt::Broken;
+        };
+        if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+            let last = last.unwrap_or_default().to_owned();
+            return Attempt::Stream(Events { body: response.into_body(), text: String::new(), last });
+        }
+        let (parts, body) = response.into_parts();
+        match body.collect().await {
+            Ok(body) => {
+                let body = body.to_bytes();
+                Attempt::Whole(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+            }
+            Err(_) => Attempt::Broken,
+        }
+    }
+}
+
 /// A stream of events, read as it comes.
 pub struct Events {
     body: Incoming,
@@ -234,6 +272,12 @@ impl Events {
     pub async fn next(&mut self) -> Value {
         let next = tokio::time::timeout(Duration::from_secs(10), self.read());
         next.await.expect("the next event comes in time").expect("the stream is open")
+    }
+
+    /// The next message; `None` when the stream ends, in order or not.
+    pub async fn more(&mut self) -> Option<Value> {
+        let next = tokio::time::timeout(Duration::from_secs(30), self.read());
+        next.await.expect("the stream goes on, or ends, in time")
     }
 
     /// The messages until the stream ends.

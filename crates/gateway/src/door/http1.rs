@@ -143,7 +143,10 @@ async fn post(
         }
     };
     let session = match shown(&parts.headers) {
-        Some(ticket) => gateway.session(ticket, &caller, &surface).await,
+        Some(ticket) => match gateway.session(ticket, &caller, &surface).await {
+            Ok(session) => session,
+            Err(error) => return respond(Reply::later(None, &error)),
+        },
         None => None,
     };
     let arrival = Arrival {
@@ -231,10 +234,14 @@ async fn listen(
     if !accepts(headers, "text", "event-stream") {
         return plain(StatusCode::NOT_ACCEPTABLE, "GET opens a text/event-stream; say so in Accept");
     }
-    let Some(session) = gateway.session(ticket, caller, surface).await else { return no_session() };
+    let session = match gateway.session(ticket, caller, surface).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return no_session(),
+        Err(error) => return respond(Reply::later(None, &error)),
+    };
     let left = headers.get(&LAST_EVENT).filter(|_| session.resumes());
     let stream = match left.map(|id| id.to_str().ok().and_then(Left::read)) {
-        None => Some(gateway.news(&session)),
+        None => Some(gateway.news(&session).await),
         Some(Some(left)) => gateway.resume(&session, left).await,
         Some(None) => None,
     };
@@ -246,14 +253,18 @@ async fn listen(
 
 /// `DELETE`: ends a session.
 async fn delete(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     caller: &Arc<Caller>,
     surface: &Surface,
     headers: &HeaderMap,
 ) -> Response<Body> {
     let Some(ticket) = shown(headers) else { return not_allowed() };
-    let Some(session) = gateway.session(ticket, caller, surface).await else { return no_session() };
-    gateway.end_session(&session);
+    let session = match gateway.session(ticket, caller, surface).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return no_session(),
+        Err(error) => return respond(Reply::later(None, &error)),
+    };
+    gateway.end_session(&session).await;
     let mut response = Response::new(Body::Whole(None));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

@@ -83,7 +83,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
         let accepted = tokio::select! {
             () = &mut stop => break,
             _ = sweep.tick() => {
-                gateway.sweep();
+                tokio::spawn(Arc::clone(&gateway).sweep());
                 continue;
             }
             _ = count.tick() => {

@@ -68,8 +68,9 @@ pub async fn serve_stdio(
     // that nobody will read ends here.
     client.streams.abort_all();
     while client.calls.join_next().await.is_some() {}
-    if let Some(session) = client.session.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        gateway.end_session(&session);
+    let session = client.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(session) = session {
+        gateway.end_session(&session).await;
     }
     drop(client);
     let written = writer.await.map_err(std::io::Error::other)?;
@@ -130,7 +131,7 @@ impl Client {
                 self.say(reply.body).await;
                 let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Some(session) = session {
-                    self.relay_news(gateway.news(&session));
+                    self.relay_news(gateway.news(&session).await);
                 }
             }
             Some(_) => {

@@ -15,19 +15,38 @@ use crate::gateway::Gateway;
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// A message and the session it is for.
-pub(crate) type News = (Arc<Session>, Bytes);
+pub(crate) struct News {
+    session: Arc<Session>,
+    message: Bytes,
+    /// What changed, and to what: where several replicas see it, one tells it.
+    change: Option<Arc<Change>>,
+}
+
+/// A change that every replica sees by itself.
+pub(crate) struct Change {
+    /// What changed.
+    pub topic: String,
+    /// A digest of what it is now.
+    pub state: String,
+}
 
 impl Gateway {
     /// Sends a message that belongs to no request.
-    pub(crate) fn tell_session(&self, session: &Arc<Session>, message: Bytes) {
+    pub(crate) fn tell_session(&self, session: &Arc<Session>, message: Bytes, change: Option<&Arc<Change>>) {
+        let news = News { session: Arc::clone(session), message, change: change.cloned() };
         // The task that hears it lives as long as this.
-        let _ = self.news.send((Arc::clone(session), message));
+        let _ = self.news.send(news);
     }
 }
 
 /// Delivers news for as long as the gateway lives.
 pub(crate) async fn deliver(gateway: Weak<Gateway>, mut news: mpsc::UnboundedReceiver<News>) {
-    while let Some((session, message)) = news.recv().await {
+    while let Some(News { session, message, change }) = news.recv().await {
+        if let (Some(change), Some(gateway)) = (&change, gateway.upgrade())
+            && gateway.is_known_already(&session, &change.topic, &change.state).await
+        {
+            continue;
+        }
         loop {
             let Some(gateway) = gateway.upgrade() else { return };
             if session.is_over() || gateway.deliver_news(&session, message.clone()).await {

@@ -19,6 +19,7 @@ use doorward_wire::Revision;
 use tokio::sync::mpsc;
 
 use super::Session;
+use super::replicas::Tidings;
 use crate::gateway::Gateway;
 
 /// The stream of what belongs to no request.
@@ -116,7 +117,12 @@ impl Session {
 
     /// Ends the stream of what belongs to no request; whoever reads it comes back elsewhere.
     fn hang_up(&self) {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).remove(NEWS);
+        self.taken_over(NEWS);
+    }
+
+    /// Notes that a stream is read elsewhere now.
+    pub(super) fn taken_over(&self, stream: &str) {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).remove(stream);
         self.wake.notify_waiters();
     }
 
@@ -192,7 +198,11 @@ impl Gateway {
         let kept = self.shared.append(&session.log(stream), entry(stream, is_last, data), bounds).await;
         session.wake.notify_waiters();
         match kept {
-            Ok(place) => Some(place),
+            Ok(place) => {
+                // Whoever does not hear it looks by itself.
+                let _ = self.tell_others(&session.id, Tidings::Said).await;
+                Some(place)
+            }
             Err(error) => {
                 tracing::warn!(target: "doorward::session", %error, "an event could not be kept");
                 None
@@ -203,7 +213,7 @@ impl Gateway {
     /// Sends a message that belongs to no request, once somebody reads; unless the very
     /// same is waiting already. `false` when it could not be kept until then.
     pub(crate) async fn deliver_news(&self, session: &Session, message: Bytes) -> bool {
-        let from = session.read_to.load(Ordering::Acquire) + 1;
+        let from = self.read_to(session).await + 1;
         let Ok(waiting) = self.shared.read(&session.log(NEWS), from).await else { return false };
         let is_waiting =
             |(_, entry): &(u64, Bytes)| of_stream(entry, NEWS).is_some_and(|(_, data)| data == message);
@@ -219,8 +229,8 @@ impl Gateway {
 
     /// Opens the stream of what belongs to no request. It begins with what nobody has
     /// read, and ends the one that was open before.
-    pub(crate) fn news(self: &Arc<Self>, session: &Arc<Session>) -> mpsc::Receiver<Event> {
-        let place = session.read_to.load(Ordering::Acquire);
+    pub(crate) async fn news(self: &Arc<Self>, session: &Arc<Session>) -> mpsc::Receiver<Event> {
+        let place = self.read_to(session).await;
         self.read_on(session, Left { stream: NEWS.to_owned(), place })
     }
 
@@ -244,6 +254,7 @@ impl Gateway {
     fn read_on(self: &Arc<Self>, session: &Arc<Session>, left: Left) -> mpsc::Receiver<Event> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let reader = Reader::of(session, &left.stream);
+        self.let_others_know(&session.id, Tidings::Read(&left.stream));
         tokio::spawn(follow(Arc::clone(self), reader, left.place, sender));
         receiver
     }
@@ -273,7 +284,7 @@ async fn follow(gateway: Arc<Gateway>, reader: Reader, mut place: u64, client: m
                 return;
             }
             if stream == NEWS {
-                session.read_to.fetch_max(at, Ordering::AcqRel);
+                gateway.note_read(session, at).await;
             }
             if is_last {
                 return;

@@ -75,7 +75,7 @@ fn a_session_is_its_principals_its_endpoints_and_mortal() {
     let find =
         |ticket: &str, who: &Caller, surface: &Surface, now| match sessions.find(ticket, who, surface, now) {
             Found::Here(_) => "here",
-            Found::Expired(_) => "expired",
+            Found::Idle(_) => "idle",
             Found::Unknown => "unknown",
             Found::Refused => "refused",
         };
@@ -93,7 +93,10 @@ fn a_session_is_its_principals_its_endpoints_and_mortal() {
     let reader = stream::Reader::of(&opened, "0");
     assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(600)), "here", "so does an open stream");
     drop(reader);
-    assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(661)), "expired", "silence ends it");
+    assert_eq!(sessions.sweep(at(660), Timestamp::from_micros(0)).len(), 0);
+    assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(661)), "idle", "silence ends it");
+    assert_eq!(sessions.sweep(at(661), Timestamp::from_micros(0)).len(), 1);
+    assert!(sessions.close(&opened) && !sessions.close(&opened));
     assert_eq!(sessions.count(), 0);
     assert!(sessions.keep(session(&ana, &Fixed::new(1), at(662))).is_none(), "and it stays ended");
     assert_eq!(sessions.sweep(at(700), Timestamp::from_micros(1_000_000).plus(at(3601))).len(), 0);
