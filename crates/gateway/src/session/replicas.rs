@@ -39,6 +39,8 @@ pub(crate) enum Tidings<'a> {
     Level(&'a str),
     /// This stream of its is read elsewhere now.
     Read(&'a str),
+    /// The suspended call of this name (in the place of a session) is of no use any more.
+    Dropped,
     /// The lists of this server (which stands in the place of a session) changed.
     Lists,
 }
@@ -53,6 +55,7 @@ impl<'a> Tidings<'a> {
             Self::Answered(id, answer) => ('a', id, answer),
             Self::Level(level) => ('l', level, b""),
             Self::Read(stream) => ('r', stream, b""),
+            Self::Dropped => ('d', "", b""),
             Self::Lists => ('x', "", b""),
         };
         let mut out = BytesMut::new();
@@ -73,6 +76,7 @@ impl<'a> Tidings<'a> {
             "a" => Self::Answered(about, told.slice_ref(parts.next()?)),
             "l" => Self::Level(about),
             "r" => Self::Read(about),
+            "d" => Self::Dropped,
             "x" => Self::Lists,
             _ => return None,
         };
@@ -141,11 +145,15 @@ impl Gateway {
     }
 
     fn heard(self: &Arc<Self>, session: &str, tidings: Tidings<'_>) {
-        if tidings == Tidings::Lists {
-            if let Ok(server) = ServerId::try_from(session) {
-                catalogs::is_stale(self, &server);
+        match tidings {
+            Tidings::Dropped => return self.suspended.end(session),
+            Tidings::Lists => {
+                if let Ok(server) = ServerId::try_from(session) {
+                    catalogs::is_stale(self, &server);
+                }
+                return;
             }
-            return;
+            _ => {}
         }
         let Some(session) = self.sessions.get(session) else { return };
         match tidings {
@@ -167,7 +175,7 @@ impl Gateway {
                 }
             }
             Tidings::Read(stream) => session.taken_over(stream),
-            Tidings::Lists => {}
+            Tidings::Dropped | Tidings::Lists => {}
         }
     }
 
@@ -292,6 +300,7 @@ mod tests {
             Tidings::Answered("\"q-a-1\"", answer),
             Tidings::Level("debug"),
             Tidings::Read("0"),
+            Tidings::Dropped,
             Tidings::Lists,
         ];
         for tidings in all {
