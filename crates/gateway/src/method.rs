@@ -31,12 +31,12 @@ pub(crate) async fn request(asked: Asked<'_>) -> Reply {
     let id = asked.request.id.raw();
     let Some(session) = session else { return dispatch(asked).await };
     // Only sessions have a message that cancels; a modern client hangs up instead.
-    let Some(cancelled) = session.begin(id) else {
-        let error = RpcError::bad_request(
-            doorward_wire::error::INVALID_REQUEST,
-            "a request with this id is still running",
-        );
-        return Reply::error(Some(id), &error);
+    let cancelled = match session.begin(id, asked.gateway.settings.sessions.requests) {
+        Ok(cancelled) => cancelled,
+        Err(why) => {
+            let error = RpcError::bad_request(doorward_wire::error::INVALID_REQUEST, why);
+            return Reply::error(Some(id), &error);
+        }
     };
     let reply = tokio::select! {
         reply = dispatch(asked) => reply,
@@ -105,9 +105,8 @@ pub(crate) fn notification(gateway: &Arc<Gateway>, incoming: &Incoming, notifica
     let Some(session) = &incoming.session else { return };
     if notification.method == "notifications/cancelled"
         && let Some(id) = notification.params.and_then(|params| params.get("requestId"))
+        && !session.cancel(id.raw())
     {
-        if !session.cancel(id.raw()) {
-            gateway.let_others_know(&session.id, Tidings::Cancelled(id.raw()));
-        }
+        gateway.let_others_know(&session.id, Tidings::Cancelled(id.raw()));
     }
 }

@@ -34,6 +34,8 @@ pub struct SessionLimits {
     pub total: usize,
     /// Sessions of one principal; its longest idle one makes room.
     pub each: usize,
+    /// Requests under way in one session.
+    pub requests: usize,
     /// A session this long without a message ends.
     pub idle: Duration,
     /// A process that does not know a session takes it up no longer than this after it
@@ -49,6 +51,7 @@ impl Default for SessionLimits {
         Self {
             total: 10_000,
             each: 1_000,
+            requests: 1_000,
             idle: Duration::from_secs(30 * 60),
             longest: Duration::from_secs(7 * 86_400),
             events: LogBounds { entries: 256, bytes: 4 << 20, keep: Duration::from_secs(5 * 60) },
@@ -177,15 +180,21 @@ impl Session {
         self.state().log_level = Some(level);
     }
 
-    /// Notes a request, so that it can be cancelled; `None` when the id is already running.
-    pub fn begin(&self, id: &str) -> Option<oneshot::Receiver<()>> {
+    /// Notes a request, so that it can be cancelled.
+    ///
+    /// # Errors
+    /// When one of this id is running already, or too many are.
+    pub fn begin(&self, id: &str, most: usize) -> Result<oneshot::Receiver<()>, &'static str> {
         let (cancel, cancelled) = oneshot::channel();
         let mut state = self.state();
         if state.running.contains_key(id) {
-            return None;
+            return Err("a request with this id is still running");
+        }
+        if state.running.len() >= most {
+            return Err("too many requests of this session are still running");
         }
         state.running.insert(id.to_owned(), cancel);
-        Some(cancelled)
+        Ok(cancelled)
     }
 
     /// Forgets a request that was answered.

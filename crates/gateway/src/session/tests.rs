@@ -86,7 +86,9 @@ fn a_session_is_its_principals_its_endpoints_and_mortal() {
     assert_eq!(find(&format!("{ticket}A"), &ana, &Surface::Aggregate, at(1)), "refused", "altered");
     assert_eq!(find("0", &ana, &Surface::Aggregate, at(1)), "refused", "nonsense");
     assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(61)), "here", "use keeps it");
-    let running = opened.begin("1");
+    let running = opened.begin("1", 1).expect("room for one");
+    assert!(opened.begin("1", 2).is_err(), "under way already");
+    assert!(opened.begin("2", 1).is_err(), "no more than so many");
     assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(500)), "here", "a call under way keeps it");
     opened.end("1");
     drop(running);
