@@ -14,6 +14,7 @@ mod full_disk;
 mod list_changed;
 mod program;
 mod property;
+mod questions;
 mod records;
 mod reload;
 mod rmcp;
