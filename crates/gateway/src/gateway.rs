@@ -197,7 +197,7 @@ impl Gateway {
     }
 
     /// Ends what has waited too long: sessions, and calls that nobody came back to.
-    pub(crate) fn sweep(&self) {
+    pub fn sweep(&self) {
         self.sweep_sessions();
         self.suspended.sweep(self.clock.elapsed());
     }
