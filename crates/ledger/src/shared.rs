@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Notify;
 
 use crate::anchors::Anchors;
-use crate::canonical;
+use crate::canonical::{self, Draft};
 use crate::checkpoint::{self, Checkpoint};
 use crate::ends::{End, Ends};
 use crate::error::LedgerError;
@@ -129,8 +129,8 @@ impl Shared {
     }
 
     /// Gives a decision its place; `waits` for an outcome, or not.
-    pub(crate) fn decide(&self, rest: &str, waits: Option<CallId>) -> Result<Place, LedgerError> {
-        self.writer.place(rest, waits)
+    pub(crate) fn decide(&self, draft: &Draft, waits: Option<CallId>) -> Result<Place, LedgerError> {
+        self.writer.place(draft, waits)
     }
 
     /// A call is under way until what this returns is dropped.
@@ -160,9 +160,8 @@ impl Shared {
         record: &OutcomeRecord<'_>,
         kept: bool,
     ) -> Result<(), LedgerError> {
-        let mut rest = String::with_capacity(384);
-        canonical::outcome(&mut rest, (of.sequence, call), self.clock.now(), record, kept);
-        self.ends.push(End { of, rest });
+        let draft = canonical::outcome((of.sequence, call), self.clock.now(), record, kept);
+        self.ends.push(End { of, draft });
         if self.closing.load(Ordering::Acquire) {
             return self.write_ends();
         }
@@ -185,9 +184,7 @@ impl Shared {
 
     /// Writes something that is no call.
     pub(crate) fn event(&self, record: &EventRecord<'_>) -> Result<(), LedgerError> {
-        let mut rest = String::with_capacity(256);
-        canonical::event(&mut rest, record);
-        let place = self.writer.place(&rest, None)?;
+        let place = self.writer.place(&canonical::event(record), None)?;
         self.writer.write(&place)?;
         self.want_sync();
         Ok(())
@@ -250,7 +247,7 @@ impl Shared {
     pub(crate) fn follow(&self) -> Result<(), LedgerError> {
         self.flush()?;
         let written = self.writer.written();
-        lock(&self.index).follow(written)
+        lock(&self.index).follow(written, self.writer.feed())
     }
 
     /// Lets both threads end after one last round.

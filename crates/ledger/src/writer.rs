@@ -16,8 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use doorward_model::CallId;
 
-use crate::canonical;
+use crate::canonical::{self, Draft};
 use crate::error::LedgerError;
+use crate::index::feed::{Briefs, Feed, Position};
 use crate::merkle::{Hash, Tree, leaf_hash};
 use crate::recover::{Bookmark, Open};
 use crate::segment::{self, Lines};
@@ -68,6 +69,8 @@ struct Head {
     tree: Tree,
     previous: Hash,
     pending: Vec<u8>,
+    /// What the index needs of them.
+    briefs: Briefs,
     batch: Arc<Batch>,
     /// Decisions that wait for their outcome. They stand here because an entry and
     /// what is known of it must change together.
@@ -78,6 +81,8 @@ struct Head {
 struct Tail {
     file: File,
     path: PathBuf,
+    /// The number of the first entry in it.
+    first: u64,
     /// Bytes of the current segment that hold whole entries.
     length: u64,
     tree: Tree,
@@ -89,15 +94,15 @@ struct Tail {
     /// A sync failed. The system may have dropped what it could not put on disk and
     /// would call the next sync a success, so what is behind `synced` is written anew.
     suspect: bool,
-    spare: Vec<u8>,
+    spare: (Vec<u8>, Briefs),
 }
 
 /// The end of the log as recovery found it.
 pub(crate) struct End {
     pub tree: Tree,
     pub previous: Hash,
-    /// The current segment and its length.
-    pub segment: PathBuf,
+    /// The current segment, by the number of its first entry, and its length.
+    pub segment: u64,
     pub length: u64,
     /// Decisions without outcome.
     pub open: Open,
@@ -117,6 +122,7 @@ pub(crate) struct Writer {
     syncing: Mutex<()>,
     /// Entries that are in the file.
     written: AtomicU64,
+    feed: Feed,
     failing: AtomicBool,
 }
 
@@ -135,8 +141,9 @@ impl Writer {
         end: End,
         sync_file: SyncFile,
     ) -> Result<Self, LedgerError> {
-        let file = open(&end.segment)?;
-        sync_file(&file).map_err(LedgerError::file("sync", &end.segment))?;
+        let path = segment::path(folder, end.segment);
+        let file = open(&path)?;
+        sync_file(&file).map_err(LedgerError::file("sync", &path))?;
         sync_folder(&segment::folder(folder))?;
         let written = end.tree.size();
         Ok(Self {
@@ -147,22 +154,25 @@ impl Writer {
                 tree: end.tree.clone(),
                 previous: end.previous,
                 pending: Vec::with_capacity(1 << 14),
+                briefs: Briefs::default(),
                 batch: Arc::default(),
                 open: end.open,
             }),
             tail: Mutex::new(Tail {
                 file,
-                path: end.segment,
+                path,
+                first: end.segment,
                 length: end.length,
                 synced: (end.length, end.tree.clone()),
                 tree: end.tree,
                 previous: end.previous,
                 dirty: false,
                 suspect: false,
-                spare: Vec::with_capacity(1 << 14),
+                spare: (Vec::with_capacity(1 << 14), Briefs::default()),
             }),
             syncing: Mutex::new(()),
             written: AtomicU64::new(written),
+            feed: Feed::new(written),
             failing: AtomicBool::new(false),
         })
     }
@@ -172,17 +182,18 @@ impl Writer {
     ///
     /// # Errors
     /// [`LedgerError::TooLarge`] for an entry that no reader would take back.
-    pub(crate) fn place(&self, rest: &str, waits: Option<CallId>) -> Result<Place, LedgerError> {
-        if rest.len() > segment::LONGEST_ENTRY {
-            return Err(LedgerError::TooLarge(rest.len()));
+    pub(crate) fn place(&self, draft: &Draft, waits: Option<CallId>) -> Result<Place, LedgerError> {
+        if draft.text.len() > segment::LONGEST_ENTRY {
+            return Err(LedgerError::TooLarge(draft.text.len()));
         }
         let mut head = lock(&self.head);
         let head = &mut *head;
         let sequence = head.tree.size();
         let start = head.pending.len();
-        canonical::place(&mut head.pending, &head.previous, sequence, rest);
+        canonical::place(&mut head.pending, &head.previous, sequence, &draft.text);
         let hash = leaf_hash(&head.pending[start..]);
         head.pending.push(b'\n');
+        head.briefs.push(&draft.text, &draft.marks, start);
         head.tree.push(hash);
         head.previous = hash;
         if let Some(call) = waits {
@@ -223,17 +234,20 @@ impl Writer {
     }
 
     fn write_pending(&self, tail: &mut Tail) -> Result<(), LedgerError> {
-        let (bytes, batch, tree, previous) = {
+        let (bytes, mut briefs, batch, tree, previous) = {
             let mut head = lock(&self.head);
             let spare = std::mem::take(&mut tail.spare);
-            let bytes = std::mem::replace(&mut head.pending, spare);
-            (bytes, std::mem::take(&mut head.batch), head.tree.clone(), head.previous)
+            let bytes = std::mem::replace(&mut head.pending, spare.0);
+            let briefs = std::mem::replace(&mut head.briefs, spare.1);
+            (bytes, briefs, std::mem::take(&mut head.batch), head.tree.clone(), head.previous)
         };
         let result = self.append(tail, &bytes);
-        tail.spare = bytes;
-        tail.spare.clear();
         match &result {
             Ok(()) => {
+                let end =
+                    Position { next: tree.size(), segment: tail.first, offset: tail.length, head: previous };
+                // Before they are called written, so that whoever follows finds them.
+                self.feed.add(&mut briefs, tail.length - bytes.len() as u64, end);
                 self.written.store(tree.size(), Ordering::Release);
                 self.failing.store(false, Ordering::Release);
                 tail.tree = tree;
@@ -244,6 +258,7 @@ impl Writer {
                 self.failing.store(true, Ordering::Release);
                 let mut head = lock(&self.head);
                 head.pending.clear();
+                head.briefs.clear();
                 head.tree = tail.tree.clone();
                 head.previous = tail.previous;
                 head.open.split_off(&tail.tree.size());
@@ -252,6 +267,9 @@ impl Writer {
                 tracing::error!(target: "doorward::ledger", %error, "the log cannot be written; calls are refused");
             }
         }
+        tail.spare = (bytes, briefs);
+        tail.spare.0.clear();
+        tail.spare.1.clear();
         result
     }
 
@@ -281,10 +299,11 @@ impl Writer {
             return Err(LedgerError::file("sync", &tail.path)(error));
         }
         tail.synced = (tail.length, tail.tree.clone());
-        let path = segment::path(&self.folder, tail.tree.size());
+        let first = tail.tree.size();
+        let path = segment::path(&self.folder, first);
         let file = open(&path)?;
         sync_folder(&segment::folder(&self.folder))?;
-        (tail.file, tail.path, tail.length) = (file, path, 0);
+        (tail.file, tail.path, tail.first, tail.length) = (file, path, first, 0);
         tail.synced.0 = 0;
         Ok(())
     }
@@ -353,6 +372,11 @@ impl Writer {
         self.written.load(Ordering::Acquire)
     }
 
+    /// What was written, for the index.
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
     /// Everything that is to be known of the entries in the file.
     pub(crate) fn bookmark(&self) -> Bookmark {
         let tail = lock(&self.tail);
@@ -387,6 +411,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::index::feed::Marks;
 
     thread_local! {
         /// Syncs that fail before one succeeds again, on this thread.
@@ -403,6 +428,10 @@ mod tests {
         }
     }
 
+    fn draft(text: &str) -> Draft {
+        Draft { text: format!("\"x\":\"{text}\""), marks: Marks::default() }
+    }
+
     struct World {
         folder: tempfile::TempDir,
         writer: Writer,
@@ -412,14 +441,14 @@ mod tests {
         fn new(segment_bytes: u64) -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             fs::create_dir(segment::folder(folder.path())).expect("created");
-            let segment = segment::path(folder.path(), 0);
-            let end = End { tree: Tree::default(), previous: [0; 32], segment, length: 0, open: Open::new() };
+            let end =
+                End { tree: Tree::default(), previous: [0; 32], segment: 0, length: 0, open: Open::new() };
             let writer = Writer::new(folder.path(), segment_bytes, end, failing_sync).expect("opens");
             Self { folder, writer }
         }
 
         fn append(&self, text: &str) -> Result<(), LedgerError> {
-            self.writer.write(&self.writer.place(&format!("\"x\":\"{text}\""), None)?)
+            self.writer.write(&self.writer.place(&draft(text), None)?)
         }
 
         /// Every entry in the files, told by its text, and the root over them.
@@ -489,8 +518,8 @@ mod tests {
     fn a_place_in_a_failed_batch_is_never_called_written() {
         let world = World::new(1);
         world.append("a").expect("written");
-        let early = world.writer.place("\"x\":\"early\"", None).expect("placed");
-        let late = world.writer.place("\"x\":\"late\"", None).expect("placed");
+        let early = world.writer.place(&draft("early"), None).expect("placed");
+        let late = world.writer.place(&draft("late"), None).expect("placed");
         FAILURES.set(1);
         assert!(world.writer.write(&early).is_err());
         // Another entry takes the number that `late` had, and is written.
