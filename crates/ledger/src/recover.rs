@@ -224,6 +224,8 @@ fn damaged(path: &Path, line: u64, reason: &str) -> LedgerError {
 fn cut(path: &Path, length: u64) -> Result<u64, LedgerError> {
     let bytes = fs::read(path).map_err(LedgerError::file("read", path))?;
     let rest = bytes.get(usize::try_from(length).unwrap_or(usize::MAX)..).unwrap_or_default();
+    // Zeros were put there ahead of entries.
+    let rest = &rest[..rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)];
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".cut-at-{length}"));
     let aside = PathBuf::from(aside);

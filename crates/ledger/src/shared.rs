@@ -26,7 +26,7 @@ use crate::options::{Durability, Options};
 use crate::payload::{Part, Payloads};
 use crate::record::{EventRecord, OutcomeRecord};
 use crate::recover::{self, Open, Recovery};
-use crate::writer::{Place, Writer};
+use crate::writer::{ALONE, Place, Writer};
 
 /// An open log.
 pub(crate) struct Shared {
@@ -68,8 +68,6 @@ const RELAXED_SYNC: Duration = Duration::from_millis(100);
 const GATHER_PER_ENTRY: Duration = Duration::from_micros(50);
 /// The longest it waits.
 const GATHER_AT_MOST: Duration = Duration::from_millis(3);
-/// A call leaves two entries; more than a few are more than one caller.
-const ALONE: u64 = 3;
 /// How long outcomes wait for company.
 const ENDS_PACE: Duration = Duration::from_millis(5);
 /// How often the index follows the log by itself.
@@ -305,6 +303,11 @@ impl Shared {
             }
             synced = now;
             company = self.sync_what_is_new();
+            if company == 0 || closing {
+                self.writer.trim().unwrap_or_else(|error| {
+                    tracing::debug!(target: "doorward::ledger", %error, "the log keeps zeros at its end");
+                });
+            }
             let now = self.clock.elapsed();
             let written = self.writer.written();
             let due = written >= signed.0 + self.options.checkpoint_entries
@@ -372,7 +375,7 @@ impl Shared {
     }
 
     fn sync_once(&self) -> Result<(), LedgerError> {
-        let result = self.writer.sync();
+        let result = self.writer.sync(self.options.durability != Durability::Relaxed);
         *lock(&self.sync_failed) = result.as_ref().err().cloned();
         let result = result.map(|written| {
             self.synced.fetch_max(written, Ordering::AcqRel);

@@ -6,9 +6,15 @@
 //! not, every entry of it, and of the batch that was gathering behind it, loses its
 //! place; the next entry continues where the file really ends, so a failure leaves
 //! neither a hole nor half a line.
+//!
+//! While many calls wait for the disk, the file is extended ahead of the entries with
+//! zeros: a sync then has nothing to write but the entries, because neither the length
+//! of the file nor the place of its blocks changes. Zeros are the end of the log to
+//! whoever reads it; they go when there is a pause, when a segment is full, and when
+//! the log is opened.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -77,14 +83,26 @@ struct Head {
     open: Open,
 }
 
+/// Zeros that are put ahead of the entries at once, and how few may be left of them.
+const AHEAD: u64 = 256 << 10;
+const AHEAD_LEAST: u64 = 32 << 10;
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// A call leaves two entries; more than a few in one sync are more than one caller's.
+pub(crate) const ALONE: u64 = 3;
+
 /// What is in the file.
 struct Tail {
     file: File,
+    /// The same file, to sync: a failure is told once for each handle, and the one that
+    /// turns segments over must not take it away from this one.
+    disk: Arc<File>,
     path: PathBuf,
     /// The number of the first entry in it.
     first: u64,
     /// Bytes of the current segment that hold whole entries.
     length: u64,
+    /// Bytes in the file; those behind `length` are zeros.
+    extent: u64,
     tree: Tree,
     previous: Hash,
     /// How far the current segment is known to be on disk.
@@ -142,8 +160,9 @@ impl Writer {
         sync_file: SyncFile,
     ) -> Result<Self, LedgerError> {
         let path = segment::path(folder, end.segment);
-        let file = open(&path)?;
-        sync_file(&file).map_err(LedgerError::file("sync", &path))?;
+        let (file, disk) = open(&path)?;
+        file.set_len(end.length).map_err(LedgerError::file("cut", &path))?;
+        sync_file(&disk).map_err(LedgerError::file("sync", &path))?;
         sync_folder(&segment::folder(folder))?;
         let written = end.tree.size();
         Ok(Self {
@@ -160,9 +179,11 @@ impl Writer {
             }),
             tail: Mutex::new(Tail {
                 file,
+                disk,
                 path,
                 first: end.segment,
                 length: end.length,
+                extent: end.length,
                 synced: (end.length, end.tree.clone()),
                 tree: end.tree,
                 previous: end.previous,
@@ -278,22 +299,27 @@ impl Writer {
             self.write_anew(tail)?;
         }
         if tail.dirty {
-            tail.file.set_len(tail.length).map_err(LedgerError::file("cut", &tail.path))?;
-            tail.dirty = false;
+            tail.trim()?;
         }
         if tail.length >= self.segment_bytes {
             self.turn_over(tail)?;
         }
-        if let Err(error) = tail.file.write_all(bytes) {
-            tail.dirty = tail.file.set_len(tail.length).is_err();
+        if let Err(error) = tail.file.write_all_at(bytes, tail.length) {
+            tail.dirty = true;
+            // If this fails as well, it is tried again before anything else is written.
+            let _ = tail.trim();
             return Err(LedgerError::file("write", &tail.path)(error));
         }
         tail.length += bytes.len() as u64;
+        tail.extent = tail.extent.max(tail.length);
         Ok(())
     }
 
     /// Begins the next segment, once the last one is on disk.
     fn turn_over(&self, tail: &mut Tail) -> Result<(), LedgerError> {
+        if tail.extent > tail.length {
+            tail.trim()?;
+        }
         if let Err(error) = (self.sync_file)(&tail.file) {
             tail.suspect = true;
             return Err(LedgerError::file("sync", &tail.path)(error));
@@ -301,9 +327,10 @@ impl Writer {
         tail.synced = (tail.length, tail.tree.clone());
         let first = tail.tree.size();
         let path = segment::path(&self.folder, first);
-        let file = open(&path)?;
+        let (file, disk) = open(&path)?;
         sync_folder(&segment::folder(&self.folder))?;
-        (tail.file, tail.path, tail.first, tail.length) = (file, path, first, 0);
+        (tail.file, tail.disk, tail.path, tail.first) = (file, disk, path, first);
+        (tail.length, tail.extent) = (0, 0);
         tail.synced.0 = 0;
         Ok(())
     }
@@ -333,28 +360,29 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts everything written so far on disk, and says how many entries that is.
-    pub(crate) fn sync(&self) -> Result<u64, LedgerError> {
+    /// Puts everything written so far on disk, and says how many entries that is. With
+    /// `ahead`, a log that many write to is made longer beforehand.
+    pub(crate) fn sync(&self, ahead: bool) -> Result<u64, LedgerError> {
         let _one = lock(&self.syncing);
-        let (path, length, tree) = {
+        let (disk, first, length, tree) = {
             let mut tail = lock(&self.tail);
             if tail.suspect {
                 let result = self.write_anew(&mut tail);
                 self.failing.store(result.is_err(), Ordering::Release);
                 return result.map(|()| tail.tree.size());
             }
-            (tail.path.clone(), tail.length, tail.tree.clone())
+            if ahead && tail.tree.size() > tail.synced.1.size() + ALONE {
+                tail.extend();
+            }
+            (Arc::clone(&tail.disk), tail.first, tail.length, tail.tree.clone())
         };
         // Outside the lock: a slow disk must not stop others from writing behind it.
-        // With a handle of its own: a failure is told once for each handle, and the
-        // one that turns segments over must not take it away from this one.
-        let file = OpenOptions::new().write(true).open(&path);
-        let result = file.and_then(|file| (self.sync_file)(&file)).map_err(LedgerError::file("sync", &path));
+        let result = (self.sync_file)(&disk);
         let mut tail = lock(&self.tail);
         match result {
             Ok(()) => {
                 let size = tree.size();
-                if tail.path == path && tail.synced.0 < length {
+                if tail.first == first && tail.synced.0 < length {
                     tail.synced = (length, tree);
                 }
                 Ok(size)
@@ -362,9 +390,15 @@ impl Writer {
             Err(error) => {
                 tail.suspect = true;
                 self.failing.store(true, Ordering::Release);
-                Err(error)
+                Err(LedgerError::file("sync", &segment::path(&self.folder, first))(error))
             }
         }
+    }
+
+    /// Takes back what the log was made longer by.
+    pub(crate) fn trim(&self) -> Result<(), LedgerError> {
+        let mut tail = lock(&self.tail);
+        if tail.extent > tail.length { tail.trim() } else { Ok(()) }
     }
 
     /// Entries in the file.
@@ -391,13 +425,40 @@ impl Writer {
     }
 }
 
-fn open(path: &Path) -> Result<File, LedgerError> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(LedgerError::file("open", path))
+impl Tail {
+    /// Cuts the file off behind the entries.
+    fn trim(&mut self) -> Result<(), LedgerError> {
+        self.file.set_len(self.length).map_err(LedgerError::file("cut", &self.path))?;
+        (self.extent, self.dirty) = (self.length, false);
+        Ok(())
+    }
+
+    /// Puts zeros behind the entries, unless enough are there. Where there is no room
+    /// for them, the log goes on without.
+    fn extend(&mut self) {
+        if self.extent >= self.length + AHEAD_LEAST {
+            return;
+        }
+        let end = self.length + AHEAD;
+        while self.extent < end {
+            let piece = (end - self.extent).min(ZEROS.len() as u64);
+            let zeros = ZEROS.get(..usize::try_from(piece).unwrap_or(0)).unwrap_or_default();
+            if self.file.write_all_at(zeros, self.extent).is_err() {
+                self.dirty = true;
+                let _ = self.trim();
+                return;
+            }
+            self.extent += piece;
+        }
+    }
+}
+
+/// Opens a segment twice: to write, and to sync.
+fn open(path: &Path) -> Result<(File, Arc<File>), LedgerError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let open = || options.open(path).map_err(LedgerError::file("open", path));
+    Ok((open()?, Arc::new(open()?)))
 }
 
 /// Makes a new file's name survive a power cut.
@@ -472,11 +533,11 @@ mod tests {
         let world = World::new(1 << 20);
         world.append("a").expect("written");
         FAILURES.set(3);
-        assert!(world.writer.sync().is_err());
+        assert!(world.writer.sync(false).is_err());
         assert!(world.writer.is_failing());
         assert!(world.append("b").is_err(), "nothing is taken that could not be kept");
-        assert!(world.writer.sync().is_err());
-        assert_eq!(world.writer.sync().ok(), Some(1), "what was there is written anew");
+        assert!(world.writer.sync(false).is_err());
+        assert_eq!(world.writer.sync(false).ok(), Some(1), "what was there is written anew");
         assert!(!world.writer.is_failing());
         world.append("c").expect("written");
         assert_eq!(
@@ -490,12 +551,12 @@ mod tests {
         let world = World::new(1 << 20);
         world.append("a").expect("written");
         FAILURES.set(1);
-        assert!(world.writer.sync().is_err());
+        assert!(world.writer.sync(false).is_err());
         // The page came back from disk as it was before.
         let path = segment::path(world.folder.path(), 0);
         let zeros = vec![0; fs::read(&path).expect("readable").len()];
         fs::write(&path, zeros).expect("written");
-        assert!(world.writer.sync().is_err());
+        assert!(world.writer.sync(false).is_err());
         assert!(world.append("b").is_err());
     }
 
@@ -536,5 +597,71 @@ mod tests {
         assert!(matches!(world.append(&long), Err(LedgerError::TooLarge(_))));
         world.append("a").expect("written");
         assert_eq!(world.entries().0, ["a"]);
+    }
+
+    /// Bytes of the file, and those of them that are entries.
+    fn sizes(world: &World) -> (u64, u64) {
+        let tail = lock(&world.writer.tail);
+        (fs::metadata(&tail.path).expect("a file").len(), tail.length)
+    }
+
+    #[test]
+    fn a_log_that_many_write_to_is_longer_than_its_entries_until_there_is_a_pause() {
+        let world = World::new(300_000);
+        let long = "x".repeat(1_000);
+        world.append("a").expect("written");
+        world.writer.sync(true).expect("synced");
+        let (bytes, entries) = sizes(&world);
+        assert_eq!(bytes, entries, "one alone");
+        for at in 0..500 {
+            world.append(&long).expect("written");
+            if at % 10 == 9 {
+                world.writer.sync(true).expect("synced");
+                let (bytes, entries) = sizes(&world);
+                assert!(bytes >= entries + AHEAD_LEAST && bytes <= entries + AHEAD, "{entries} of {bytes}");
+            }
+        }
+        world.writer.trim().expect("trimmed");
+        let (bytes, entries) = sizes(&world);
+        assert_eq!(bytes, entries);
+        let segments = segment::list(world.folder.path()).expect("readable");
+        assert!(segments.len() > 1);
+        for (_, path) in segments {
+            assert!(!fs::read(path).expect("readable").contains(&0), "a full segment is cut off as well");
+        }
+        assert_eq!(world.entries().1, world.writer.bookmark().tree.root());
+    }
+
+    #[test]
+    fn whoever_reads_along_sees_whole_entries_in_order() {
+        let world = World::new(1 << 30);
+        let path = segment::path(world.folder.path(), 0);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..400 {
+                    for at in 0..6 {
+                        let text = format!("{round}-{at}-{}", "y".repeat(200 * at));
+                        world.writer.place(&draft(&text), None).expect("placed");
+                    }
+                    world.writer.flush().expect("written");
+                    world.writer.sync(true).expect("synced");
+                }
+                done.store(true, Ordering::Release);
+            });
+            let mut last = false;
+            while !last {
+                last = done.load(Ordering::Acquire);
+                let mut lines = Lines::open(&path, 0).expect("opens");
+                let mut previous = [0; 32];
+                let mut count = 0;
+                while let Some(line) = lines.next().expect("readable").filter(|line| line.complete) {
+                    crate::recover::Entry::read(&line.entry, count, &previous).expect("an entry");
+                    previous = leaf_hash(&line.entry);
+                    count += 1;
+                }
+                assert!(!last || count == 2_400, "{count}");
+            }
+        });
     }
 }
