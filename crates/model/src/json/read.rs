@@ -6,6 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::write::special_bytes;
 use super::{Kind, Node};
 
 /// Bounds on what is read.
@@ -145,18 +146,6 @@ struct Open {
 
 /// So many keys are compared pair by pair.
 const FEW: usize = 12;
-
-/// Marks, by its highest bit, the first of eight bytes that is a quote, a backslash or a
-/// control character; zero if there is none. Bits above the lowest mark mean nothing.
-fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES * 0x80;
-    let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quote = is_zero(word ^ (ONES * u64::from(b'"')));
-    let backslash = is_zero(word ^ (ONES * u64::from(b'\\')));
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | backslash | control) & HIGH
-}
 
 struct Reader<'a> {
     bytes: &'a [u8],
