@@ -368,6 +368,28 @@ fn many_threads_leave_one_unbroken_log() {
 }
 
 #[test]
+fn a_closed_log_ends_with_its_last_entry() {
+    let world = World::new();
+    let options = Options { durability: Durability::Durable, ..world.options() };
+    let (ledger, _) =
+        Ledger::open(options, Arc::clone(&world.clock) as Arc<dyn Clock>, &*world.clock).expect("opens");
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (ledger, clock) = (ledger.clone(), &world.clock);
+            scope.spawn(move || {
+                for at in 0..50 {
+                    call(&ledger, clock, thread * 1_000 + at);
+                }
+            });
+        }
+    });
+    drop(ledger);
+    let whole = fs::read(world.segments().remove(0)).expect("readable");
+    assert!(!whole.contains(&0) && whole.ends_with(b"}\n"));
+    assert_eq!(world.verdict(), Ok(()));
+}
+
+#[test]
 fn a_log_that_cannot_be_written_refuses_loses_nothing_and_comes_back() {
     let world = World::new();
     // A segment of zero bytes begins with every entry, and where it would begin
