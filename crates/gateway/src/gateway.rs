@@ -12,6 +12,7 @@ use doorward_wire::message::Message;
 use tokio::sync::mpsc;
 
 use crate::ask::{AskLimits, Suspended};
+use crate::catalogs::Asking;
 use crate::door::Strangers;
 use crate::method;
 use crate::metrics::Metrics;
@@ -88,6 +89,7 @@ pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
     /// Held while a new snapshot is built, so that two changes do not lose each other.
     building: Mutex<()>,
+    pub(crate) asking: Asking,
     pub(crate) upstreams: Upstreams,
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
@@ -109,6 +111,7 @@ impl Gateway {
         Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             building: Mutex::new(()),
+            asking: Asking::default(),
             sessions: Sessions::new(parts.settings.sessions),
             streams: Streams::default(),
             metrics: Metrics::new(started, parts.spans.clone()),
@@ -145,18 +148,18 @@ impl Gateway {
             let kept = rulebook.servers.iter().map(|server| server.id.clone());
             let catalogs =
                 kept.filter_map(|id| Some((id.clone(), old.registry.catalog(&id)?.clone()))).collect();
-            Snapshot::build(rulebook, catalogs)
+            Some(Snapshot::build(rulebook, catalogs))
         });
         self.announce_all();
     }
 
-    /// Replaces the world by what `build` makes of the old one.
+    /// Replaces the world by what `build` makes of the old one, if that is anything.
     pub(crate) fn rebuild(
         &self,
-        build: impl FnOnce(&Snapshot) -> (Snapshot, Vec<doorward_registry::Problem>),
+        build: impl FnOnce(&Snapshot) -> Option<(Snapshot, Vec<doorward_registry::Problem>)>,
     ) {
         let _one_at_a_time = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next, problems) = build(&self.snapshot.load());
+        let Some((next, problems)) = build(&self.snapshot.load()) else { return };
         for problem in problems {
             tracing::warn!(target: "doorward::registry", "{problem}");
         }

@@ -318,7 +318,7 @@ impl Legacy {
                 response.body.release().await;
                 return Ok(Outcome::Ended { last_id: None, retry: None });
             }
-            outcome = match exchange.stream(response.body, response.status).await? {
+            outcome = match Box::pin(exchange.stream(response.body, response.status)).await? {
                 Outcome::Ended { last_id, retry: again } => {
                     Outcome::Ended { last_id: last_id.or(Some(last)), retry: again.or(retry) }
                 }
