@@ -5,6 +5,7 @@
 mod bad_input;
 mod capture;
 mod clients;
+mod conformance;
 mod crash;
 mod decisions;
 mod doors;
