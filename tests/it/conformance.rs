@@ -17,8 +17,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::world::{binary, system};
-use expectation::Report;
-use suite::{Requirement, Suite};
+use expectation::{CLIENT, Report};
+use suite::{ClientSuite, Requirement, Suite};
 
 use Requirement::{Everything as All, Frozen};
 
@@ -52,6 +52,17 @@ async fn clients_without_sessions_get_everything_of_a_server_with_them() {
     conforms("to-legacy", &MODERN, |_| Place::behind_gateway(Eras::Legacy)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_is_a_good_client_of_its_servers() {
+    let mut reports = Vec::new();
+    for revision in ["2025-11-25", "2026-07-28"] {
+        let command = format!("{} {}", binary("walker").display(), binary("doorward").display());
+        let checks = ClientSuite { command, revision }.run().await;
+        reports.push(Report { surface: CLIENT, revision, checks });
+    }
+    expectation::hold(&reports);
+}
+
 /// Runs each suite in a place of its own, all at once: they mostly wait.
 async fn conforms<F>(surface: &'static str, requirements: &[Requirement], place: impl Fn(Requirement) -> F)
 where
@@ -64,7 +75,7 @@ where
             let place = place.await;
             let checks = Suite { url: place.url.clone(), requirement }.run().await;
             place.leave().await;
-            Report { surface, requirement, checks }
+            Report { surface, revision: requirement.revision(), checks }
         });
     }
     let reports = runs.join_all().await;

@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::world::ecosystem;
 
-/// One run of the suite against a server.
+/// One run of the suite as a client of a server.
 pub struct Suite {
     /// On `127.0.0.1` or `localhost`; otherwise DNS rebinding cannot be tried.
     pub url: String,
@@ -60,36 +60,70 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// One run of the suite as a server of clients, all that a revision asks of them.
+pub struct ClientSuite {
+    /// Started for each scenario, with the URL of the server as its last argument.
+    pub command: String,
+    pub revision: &'static str,
+}
+
 impl Suite {
     /// Every check of every scenario, scored or not, once and in order.
     pub async fn run(&self) -> Vec<Check> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let script = "conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js";
-        let mut node = Command::new(ecosystem::node_22());
-        node.arg(ecosystem::folder().join(script)).args(["server", "--url", &self.url]);
+        let mut arguments = vec!["server", "--url", &self.url];
         match self.requirement {
-            Requirement::Frozen(revision) => node.args(["--requirements", revision]),
-            Requirement::Everything(revision) => node.args(["--suite", "all", "--spec-version", revision]),
-        };
-        node.arg("--output-dir").arg(folder.path()).stdin(Stdio::null()).kill_on_drop(true);
-        let output = node.output().await.expect("the suite starts");
-        let checks = read(folder.path());
-        // 1 is a failed check, which is in the files; anything else is a suite that broke.
-        let ended = matches!(output.status.code(), Some(0 | 1)) && !checks.is_empty();
-        assert!(ended, "{}: {}", self.requirement.revision(), String::from_utf8_lossy(&output.stderr));
-        checks
+            Requirement::Frozen(revision) => arguments.extend(["--requirements", revision]),
+            Requirement::Everything(revision) => {
+                arguments.extend(["--suite", "all", "--spec-version", revision]);
+            }
+        }
+        run(&arguments, "server-").await
     }
 }
 
-/// The checks in `<folder>/server-<scenario>-<time>/checks.json`.
-fn read(folder: &Path) -> Vec<Check> {
+impl ClientSuite {
+    /// Every check of every scenario, scored or not, once and in order. A client that
+    /// gave up is a check of its own: `scenario:walked`.
+    pub async fn run(&self) -> Vec<Check> {
+        run(&["client", "--command", &self.command, "--requirements", self.revision], "").await
+    }
+}
+
+/// Runs it; each scenario has a folder whose name begins with `prefix`.
+async fn run(arguments: &[&str], prefix: &str) -> Vec<Check> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = "conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js";
+    let output = Command::new(ecosystem::node_22())
+        .arg(ecosystem::folder().join(script))
+        .args(arguments)
+        .arg("--output-dir")
+        .arg(folder.path())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("the suite starts");
     let mut outcomes = BTreeMap::new();
+    read(folder.path(), prefix, &mut outcomes);
+    // 1 is a failed check, which is in the files; anything else is a suite that broke.
+    let ended = matches!(output.status.code(), Some(0 | 1)) && !outcomes.is_empty();
+    assert!(ended, "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    outcomes.into_iter().map(|(name, outcome)| Check { name, outcome }).collect()
+}
+
+/// The checks in `<folder>/<prefix><scenario>-<time>/checks.json`; a scenario may have slashes.
+fn read(folder: &Path, prefix: &str, outcomes: &mut BTreeMap<String, Outcome>) {
     for entry in std::fs::read_dir(folder).expect("the folder").filter_map(Result::ok) {
         let name = entry.file_name().into_string().expect("a name");
-        let scenario = name.strip_prefix("server-").expect("a run against a server");
+        let Ok(checks) = std::fs::read(entry.path().join("checks.json")) else {
+            let mut below = BTreeMap::new();
+            read(&entry.path(), prefix, &mut below);
+            outcomes.extend(below.into_iter().map(|(check, outcome)| (format!("{name}/{check}"), outcome)));
+            continue;
+        };
         // `-2026-11-21T11-58-43-022Z`
-        let (scenario, _) = scenario.split_at(scenario.len() - 25);
-        let checks = std::fs::read(entry.path().join("checks.json")).expect("checks");
+        let (scenario, _) = name.split_at(name.len() - 25);
+        let scenario = scenario.strip_prefix(prefix).expect("a run of this kind");
         let checks: Vec<Value> = serde_json::from_slice(&checks).expect("a list of checks");
         for check in checks {
             let name = format!("{scenario}:{}", check["id"].as_str().expect("an id"));
@@ -100,8 +134,11 @@ fn read(folder: &Path) -> Vec<Check> {
                 *worst = outcome;
             }
         }
+        let complaint = std::fs::read_to_string(entry.path().join("stderr.txt")).unwrap_or_default();
+        if !complaint.is_empty() {
+            outcomes.insert(format!("{scenario}:walked"), Outcome::Failed(complaint.trim().to_owned()));
+        }
     }
-    outcomes.into_iter().map(|(name, outcome)| Check { name, outcome }).collect()
 }
 
 fn outcome(check: &Value) -> Outcome {
