@@ -6,6 +6,7 @@ mod bad_input;
 mod capture;
 mod clients;
 mod conversations;
+mod conformance;
 mod crash;
 mod decisions;
 mod doors;
