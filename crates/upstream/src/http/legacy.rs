@@ -246,7 +246,7 @@ impl Legacy {
         drop(sessions);
         // What was announced to the dead session is lost.
         if key == OWN {
-            self.remote.hub.all_changed();
+            self.remote.hub.session_lost();
         }
     }
 

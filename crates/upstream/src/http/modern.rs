@@ -16,9 +16,7 @@ use crate::envelope;
 use crate::error::UpstreamError;
 use crate::handshake::Handshake;
 use crate::http::answer::{Exchange, Outcome};
-use crate::http::listen;
 use crate::http::remote::Remote;
-use crate::task::AbortOnDrop;
 
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -27,8 +25,6 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// A link to a server of the stateless era.
 pub(crate) struct Modern {
     remote: Arc<Remote>,
-    /// Hears of changes, where the server announces any.
-    watch: Option<AbortOnDrop>,
 }
 
 /// What a server answered to `server/discover`.
@@ -62,12 +58,13 @@ pub(crate) async fn discover(remote: &Arc<Remote>) -> Result<Discovered, Upstrea
 }
 
 impl Modern {
-    /// Opens the link, which takes no more than listening for changes.
-    pub(crate) fn open(remote: Arc<Remote>, handshake: &Handshake) -> Self {
-        let watch = handshake
-            .listen_filter()
-            .map(|filter| AbortOnDrop::spawn(listen::subscribed(Arc::clone(&remote), filter)));
-        Self { remote, watch }
+    /// A link takes no opening: every POST stands for itself.
+    pub(crate) fn new(remote: Arc<Remote>) -> Self {
+        Self { remote }
+    }
+
+    pub(crate) fn remote(&self) -> &Arc<Remote> {
+        &self.remote
     }
 
     /// Makes a call.
@@ -82,11 +79,6 @@ impl Modern {
                 Err(UpstreamError::protocol(&self.remote.hub.server, "its stream ended without an answer"))
             }
         }
-    }
-
-    /// Whether a stream is open that would tell of the server's end.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.watch.as_ref().is_some_and(AbortOnDrop::is_running)
     }
 
     pub(crate) fn prune(&self) {
