@@ -5,8 +5,8 @@
 mod bad_input;
 mod capture;
 mod clients;
-mod conversations;
 mod conformance;
+mod conversations;
 mod crash;
 mod decisions;
 mod doors;

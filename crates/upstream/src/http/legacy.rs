@@ -17,7 +17,7 @@ use doorward_model::json::Document;
 use doorward_wire::log::Logs;
 use doorward_wire::{Era, Revision};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, oneshot};
 
 use crate::askers::Askers;
 use crate::call::Call;
@@ -36,6 +36,9 @@ const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
 /// How long to wait before asking for the rest of a stream, unless the server says.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a call waits for the stream on which its server may ask.
+const OPENS_WITHIN: Duration = Duration::from_millis(500);
 
 /// The affinity of the gateway's own requests.
 pub(crate) const OWN: &str = "";
@@ -95,7 +98,7 @@ impl Legacy {
         };
         let link =
             Self { is_stateless: AtomicBool::new(!session.has_id), remote, sessions: Mutex::default() };
-        session.listen(&link.remote);
+        session.listen(&link.remote).await;
         let slot = Slot { session: OnceCell::from(session), last_used: AtomicU64::new(link.now()) };
         link.lock().insert(OWN.to_owned(), Arc::new(slot));
         Ok(Opening::Open(link, handshake))
@@ -111,7 +114,7 @@ impl Legacy {
             match self.within(&slot, session, call).await? {
                 Within::Answered(document, status) => {
                     if call.method == "resources/subscribe" {
-                        session.listen(&self.remote);
+                        session.listen(&self.remote).await;
                     }
                     return Ok((document, status));
                 }
@@ -232,7 +235,7 @@ impl Legacy {
         self.is_stateless.store(!session.has_id, Ordering::Relaxed);
         // A server that asks may do so on that stream.
         if call.affinity == OWN || !call.capabilities.is_empty() {
-            session.listen(&self.remote);
+            session.listen(&self.remote).await;
         }
         Ok(session)
     }
@@ -338,13 +341,20 @@ impl Legacy {
 }
 
 impl Session {
-    /// Opens the stream on which the server speaks unasked, once.
-    fn listen(&self, remote: &Arc<Remote>) {
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if watch.is_none() {
-            let work = listen::unasked(Arc::clone(remote), self.headers.clone(), Arc::clone(&self.askers));
-            *watch = Some(AbortOnDrop::spawn(work));
+    /// Opens the stream on which the server speaks unasked, once, and waits a little until
+    /// it is open: what is said before is lost, such as a question about the first call.
+    async fn listen(&self, remote: &Arc<Remote>) {
+        let (decided, opened) = oneshot::channel();
+        {
+            let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+            if watch.is_some() {
+                return;
+            }
+            let (headers, askers) = (self.headers.clone(), Arc::clone(&self.askers));
+            *watch = Some(AbortOnDrop::spawn(listen::unasked(Arc::clone(remote), headers, askers, decided)));
         }
+        // Some servers say nothing on it, not even that it is open, before there is news.
+        let _ = tokio::time::timeout(OPENS_WITHIN, opened).await;
     }
 
     fn is_watched(&self) -> bool {

@@ -39,8 +39,15 @@ struct End {
     retry: Option<Duration>,
 }
 
-/// Keeps the GET stream of a session open for as long as the server offers one.
-pub(crate) async fn unasked(remote: Arc<Remote>, session: HeaderMap, askers: Arc<Askers>) {
+/// Keeps the GET stream of a session open for as long as the server offers one. `decided` is
+/// told as soon as it is known whether the server does.
+pub(crate) async fn unasked(
+    remote: Arc<Remote>,
+    session: HeaderMap,
+    askers: Arc<Askers>,
+    decided: oneshot::Sender<()>,
+) {
+    let mut decided = Some(decided);
     let (mut failures, mut last_id, mut retry) = (0, None::<String>, None);
     let mut is_first = true;
     loop {
@@ -49,6 +56,10 @@ pub(crate) async fn unasked(remote: Arc<Remote>, session: HeaderMap, askers: Arc
             headers.insert(LAST_EVENT, value);
         }
         let opened = remote.get(headers).await;
+        if let Some(decided) = decided.take() {
+            // Whoever waited may have gone on without.
+            let _ = decided.send(());
+        }
         if let Ok(response) = &opened
             && !is_stream(response)
         {

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use doorward_egress::Replay;
-use doorward_model::json::Document;
+use doorward_model::json::{Document, Value};
+use doorward_wire::error::UNSUPPORTED_VERSION;
 use doorward_wire::{Era, Revision, header};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -17,6 +18,7 @@ use crate::error::UpstreamError;
 use crate::handshake::Handshake;
 use crate::http::answer::{Exchange, Outcome};
 use crate::http::remote::Remote;
+use crate::inbound;
 
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -42,7 +44,14 @@ pub(crate) enum Discovered {
 /// wants a credential, or has trouble of its own.
 pub(crate) async fn discover(remote: &Arc<Remote>) -> Result<Discovered, UpstreamError> {
     let call = Call { method: "server/discover", ..Call::default() };
-    match exchange(remote, &call, Replay::Harmless).await {
+    let mut outcome = exchange(remote, &call, Replay::Harmless).await;
+    // A server that names the very revision it was spoken to in, is taken at its word once.
+    if let Ok(Outcome::Refused { message: Some(refusal), .. }) = &outcome
+        && speaks_modern(refusal)
+    {
+        outcome = exchange(remote, &call, Replay::Harmless).await;
+    }
+    match outcome {
         Ok(Outcome::Answered(document, _)) => {
             Ok(Handshake::from_discover(&document).map_or(Discovered::NotModern, Discovered::Modern))
         }
@@ -55,6 +64,20 @@ pub(crate) async fn discover(remote: &Arc<Remote>) -> Result<Discovered, Upstrea
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether a refusal is that of the version and names the stateless revision.
+fn speaks_modern(refusal: &Document) -> bool {
+    let root = refusal.root();
+    let Some(error) = root.get("error") else { return false };
+    // The refusal was indexed less deeply than this needs.
+    let data = error.get("data").map(|data| inbound::parse(refusal.slice(data)));
+    error.get("code").and_then(Value::as_i64) == Some(i64::from(UNSUPPORTED_VERSION))
+        && data.and_then(Result::ok).is_some_and(|data| {
+            let supported = data.root().get("supported");
+            let mut versions = supported.into_iter().flat_map(Value::items);
+            versions.any(|version| version.as_str().as_deref() == Some(Revision::V2026_07_28.as_str()))
+        })
 }
 
 impl Modern {
