@@ -85,7 +85,10 @@ impl ClientSuite {
     /// Every check of every scenario, scored or not, once and in order. A client that
     /// gave up is a check of its own: `scenario:walked`.
     pub async fn run(&self) -> Vec<Check> {
-        run(&["client", "--command", &self.command, "--requirements", self.revision], "").await
+        // The clients wait for each other, so most of this is waiting.
+        let patience = ["--timeout", "120000"];
+        let arguments = ["client", "--command", &self.command, "--requirements", self.revision];
+        run(&[&arguments[..], &patience].concat(), "").await
     }
 }
 

@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::Result;
@@ -30,24 +29,27 @@ pub async fn start(program: &Path, url: &str) -> Result<Gateway> {
             data.display(),
         ),
     )?;
-    let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
-    let child = Command::new(program)
+    let mut child = Command::new(program)
         .arg("--config")
         .arg(&config)
-        .args(["serve", "--port", &address.port().to_string()])
+        .args(["serve", "--port", "0"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let gateway = Gateway { address, child, _folder: folder };
-    for _ in 0..1_000 {
-        if TcpStream::connect(address).await.is_ok() {
-            return Ok(gateway);
+    let mut log = BufReader::new(child.stderr.take().ok_or("no log")?).lines();
+    // Whoever picks a free port beforehand may find a server of the suite there.
+    let address = loop {
+        let line = log.next_line().await?.ok_or("the gateway does not listen")?;
+        let after = line.split_once("listening on http://").and_then(|(_, rest)| rest.split_once('/'));
+        if let Some((address, _)) = after {
+            break address.parse()?;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Err("the gateway does not listen".into())
+    };
+    // A full pipe would stop it.
+    tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+    Ok(Gateway { address, child, _folder: folder })
 }
 
 impl Gateway {

@@ -11,6 +11,7 @@ mod client;
 mod form;
 mod gateway;
 mod headers;
+mod turn;
 mod walk;
 
 use std::error::Error;
@@ -33,6 +34,7 @@ async fn main() -> Result<()> {
     let revision = std::env::var("MCP_CONFORMANCE_PROTOCOL_VERSION")?;
     let context = std::env::var("MCP_CONFORMANCE_CONTEXT").unwrap_or_else(|_| "{}".to_owned());
     let context: Value = serde_json::from_str(&context)?;
+    let _turn = turn::take().await?;
     let gateway = gateway::start(&program, &url).await?;
     let walk = async {
         let mut client = client::Client::connect(gateway.address, &revision).await?;
