@@ -5,6 +5,7 @@
 //! get better: an entry of `known.txt` that passes fails the test like a new failure.
 
 mod expectation;
+mod hop;
 mod suite;
 
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::world::{binary, system};
+use crate::world::{Recorder, Speaks, binary, system};
 use expectation::{CLIENT, Report};
 use suite::{ClientSuite, Requirement, Suite};
 
@@ -40,6 +41,11 @@ async fn a_server_behind_the_gateway_passes_what_it_passes_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stdio_server_behind_the_gateway_passes_what_it_passes_alone() {
     conforms("stdio", &EVERY, |_| Place::before_pipes("both")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_three_servers_on_the_aggregate_passes_what_it_passes_alone() {
+    conforms("aggregate", &EVERY, |_| Place::among_others()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,11 +109,33 @@ impl Place {
         Self::gateway(&format!("command: \"{}\", args: [--stdio, --era, {eras}]", program.display())).await
     }
 
+    /// On the aggregate, with names and URIs mapped on the way.
+    async fn among_others() -> Self {
+        let address = fixture(Eras::Both).await;
+        let (old, new) =
+            (Recorder::start("old", Speaks::Legacy).await, Recorder::start("new", Speaks::Modern).await);
+        let others = [&old, &new]
+            .map(|other| format!("\n  - {{id: {}, url: \"{}\", enabled: true}}", other.name, other.url()));
+        let mut place = Self::servers(&format!(
+            "{{id: everything, url: \"http://{address}{}\", enabled: true}}{}",
+            http::PATH,
+            others.concat()
+        ))
+        .await;
+        let (running, _) = place.gateway.as_ref().expect("a gateway");
+        place.url = format!("http://{}/mcp", hop::start(running.address()).await);
+        place
+    }
+
     /// A gateway that lets everybody do everything with one server.
     async fn gateway(server: &str) -> Self {
+        Self::servers(&format!("{{id: everything, {server}, enabled: true}}")).await
+    }
+
+    async fn servers(servers: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = format!(
-            "dataDir: {}\nauth: {{type: none}}\nrateLimit: {{enabled: false}}\nservers:\n  - {{id: everything, {server}, enabled: true}}\npolicies:\n  - {{id: all, name: All, roles: [\"*\"], rules: [{{action: allow}}]}}\n",
+            "dataDir: {}\nauth: {{type: none}}\nrateLimit: {{enabled: false}}\nservers:\n  - {servers}\npolicies:\n  - {{id: all, name: All, roles: [\"*\"], rules: [{{action: allow}}]}}\n",
             folder.path().join("data").display(),
         );
         let path = folder.path().join("gateway.yaml");
