@@ -147,7 +147,7 @@ async fn sdk_clients_walk_the_gateway_over_stdio() {
 async fn inspect(target: &[String], arguments: &[&str]) -> Value {
     let inspector = ecosystem::folder()
         .join("node/node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js");
-    let output = Command::new(ecosystem::folder().join("node22/node_modules/node/bin/node"))
+    let output = Command::new(ecosystem::node_22())
         .arg(&inspector)
         .arg("--cli")
         .args(target)

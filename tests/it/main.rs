@@ -5,6 +5,8 @@
 mod bad_input;
 mod capture;
 mod clients;
+mod conformance;
+mod conversations;
 mod crash;
 mod decisions;
 mod doors;
@@ -14,6 +16,7 @@ mod full_disk;
 mod list_changed;
 mod program;
 mod property;
+mod questions;
 mod records;
 mod reload;
 mod replicas;

@@ -123,7 +123,7 @@ async fn a_session_of_five_hundred_calls_goes_round_two_replicas_over_connection
     }
     let balancer = Balancer::start(vec![replicas.address(0), replicas.address(1)]).await;
     let able = json!({"elicitation": {}});
-    let client = Client::able(replicas.address(0), "/mcp/every", ALICE, "2025-11-25", able).await;
+    let client = Client::legacy_able(replicas.address(0), "/mcp/every", ALICE, "2025-11-25", able).await;
     let client = client.at(balancer.address);
     let (tools, prompts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let listening = tokio::spawn(listen(client.clone(), Arc::clone(&tools), Arc::clone(&prompts)));

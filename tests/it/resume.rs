@@ -15,7 +15,7 @@ async fn world(host: &Host) -> World {
 }
 
 async fn client(address: SocketAddr, revision: &str) -> Client {
-    Client::able(address, "/mcp/every", ALICE, revision, json!({"elicitation": {}})).await
+    Client::legacy_able(address, "/mcp/every", ALICE, revision, json!({"elicitation": {}})).await
 }
 
 fn call(id: u64, tool: &str) -> Value {
@@ -50,7 +50,7 @@ async fn what_was_said_while_the_client_was_gone_is_said_when_it_is_back() {
         assert_eq!(rest[2]["id"], 1);
         let again = alice.resume(&left).await.expect("it is kept").rest().await;
         assert_eq!(again, rest, "whoever lost that as well comes back once more");
-        let bob = Client::able(world.address(), "/mcp/every", BOB, revision, json!({})).await;
+        let bob = Client::legacy_able(world.address(), "/mcp/every", BOB, revision, json!({})).await;
         assert!(bob.resume(&left).await.is_none(), "another session's is nothing to it");
         for nonsense in ["x", "0123456789abcdef_1", &left.replace('_', "_f")] {
             assert!(alice.resume(nonsense).await.is_none(), "{nonsense}");

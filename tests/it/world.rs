@@ -154,13 +154,18 @@ pub const STAFF_MAY_ALL: &str =
 
 /// The program itself, for what only a process can show.
 pub fn program() -> PathBuf {
+    binary("doorward")
+}
+
+/// A program of the workspace.
+pub fn binary(name: &str) -> PathBuf {
     let mut folder = std::env::current_exe().expect("the test runs");
     folder.pop();
     if folder.ends_with("deps") {
         folder.pop();
     }
-    let program = folder.join("doorward");
-    assert!(program.exists(), "{} is missing: run `cargo build --package doorward` first", program.display());
+    let program = folder.join(name);
+    assert!(program.exists(), "{} is missing: run `cargo build --workspace` first", program.display());
     program
 }
 

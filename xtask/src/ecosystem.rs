@@ -22,6 +22,8 @@ pub const NODE_CLIENTS: &[&str] = &[
 ];
 /// A newer Node.js, for clients that need it, as a program inside an npm package.
 pub const NODE_22: &[&str] = &["node@22.23.3"];
+/// The public conformance suite; needs [`NODE_22`].
+pub const CONFORMANCE: &[&str] = &["@modelcontextprotocol/conformance@0.2.0-alpha.12"];
 /// The PyPI server of the demo.
 pub const PYTHON_SERVER: &[&str] = &["mcp-server-time==2026.10.19"];
 /// The Python SDK, last of its first line and its second.

@@ -22,6 +22,7 @@ impl Test {
         let node = [ecosystem::NODE_SERVERS, ecosystem::NODE_CLIENTS].concat();
         ecosystem::node("node", &node)?;
         ecosystem::node("node22", ecosystem::NODE_22)?;
+        ecosystem::node("conformance", ecosystem::CONFORMANCE)?;
         ecosystem::python("time-server", ecosystem::PYTHON_SERVER)?;
         ecosystem::python("python-sdk-1", ecosystem::PYTHON_CLIENT_1)?;
         ecosystem::python("python-sdk-2", ecosystem::PYTHON_CLIENT_2)?;

@@ -1,6 +1,8 @@
 //! Keeping the picture of what servers offer up to date.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 use doorward_model::json::push_hex;
@@ -69,11 +71,45 @@ pub(crate) async fn ensure_all(gateway: &Arc<Gateway>, servers: Vec<ServerId>) {
     let _ = tokio::time::timeout(gateway.settings.list_wait, join_all(asking)).await;
 }
 
+/// The order in which servers were asked. Two answers of one server may come in any
+/// order; the one that was asked for later is the newer.
+#[derive(Default)]
+pub(crate) struct Asking {
+    asked: AtomicU64,
+    /// Of each server, the number of the newest answer in the picture.
+    learned: Mutex<HashMap<ServerId, u64>>,
+}
+
+impl Asking {
+    /// The number of a question that begins now.
+    fn begin(&self) -> u64 {
+        self.asked.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether the answer to this question is newer than any before it; then it is the
+    /// one to beat.
+    fn is_news(&self, server: &ServerId, question: u64) -> bool {
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        match learned.get_mut(server) {
+            Some(newest) if *newest > question => false,
+            Some(newest) => {
+                *newest = question;
+                true
+            }
+            None => {
+                learned.insert(server.clone(), question);
+                true
+            }
+        }
+    }
+}
+
 async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
+    let question = gateway.asking.begin();
     match gateway.upstreams.catalog(server).await {
         Ok(catalog) => {
+            learn(gateway, server, question, catalog);
             gateway.stale().remove(server);
-            learn(gateway, server, catalog);
         }
         Err(error) => {
             tracing::warn!(target: "doorward::upstream", %server, %error, "its catalog could not be read")
@@ -82,9 +118,13 @@ async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
 }
 
 /// Puts a catalog into the picture, and tells who listens if it is news.
-fn learn(gateway: &Arc<Gateway>, server: &ServerId, catalog: Arc<Catalog>) {
+fn learn(gateway: &Arc<Gateway>, server: &ServerId, question: u64, catalog: Arc<Catalog>) {
     let mut changed = Vec::new();
     gateway.rebuild(|old| {
+        // Here, where pictures are made one after the other.
+        if !gateway.asking.is_news(server, question) {
+            return None;
+        }
         let known = old.registry.catalog(server);
         for kind in KINDS {
             let same = known.is_some_and(|known| known.of(kind).eq(catalog.of(kind)));
@@ -100,7 +140,7 @@ fn learn(gateway: &Arc<Gateway>, server: &ServerId, catalog: Arc<Catalog>) {
         if old.registry.server(server.as_str()).is_some() {
             catalogs.insert(server.clone(), catalog);
         }
-        Snapshot::build(old.rulebook.clone(), catalogs)
+        Some(Snapshot::build(old.rulebook.clone(), catalogs))
     });
     for kind in changed {
         gateway.announce(kind, Some(server));
@@ -133,5 +173,23 @@ impl Gateway {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_that_was_asked_for_last_stays() {
+        let asking = Asking::default();
+        let [github, gitlab] = ["github", "gitlab"].map(|id| ServerId::try_from(id).expect("an id"));
+        let (first, second, third) = (asking.begin(), asking.begin(), asking.begin());
+        assert!(asking.is_news(&github, second), "nothing was known");
+        assert!(!asking.is_news(&github, first), "overtaken");
+        assert!(asking.is_news(&gitlab, first), "another server has an order of its own");
+        assert!(asking.is_news(&github, third));
+        assert!(!asking.is_news(&github, second));
+        assert!(asking.is_news(&github, asking.begin()));
     }
 }

@@ -14,6 +14,7 @@ use doorward_wire::message::Message;
 use tokio::sync::mpsc;
 
 use crate::ask::{AskLimits, Suspended};
+use crate::catalogs::Asking;
 use crate::door::Strangers;
 use crate::method;
 use crate::metrics::Metrics;
@@ -94,6 +95,7 @@ pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
     /// Held while a new snapshot is built, so that two changes do not lose each other.
     building: Mutex<()>,
+    pub(crate) asking: Asking,
     pub(crate) upstreams: Upstreams,
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
@@ -128,6 +130,7 @@ impl Gateway {
         let gateway = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             building: Mutex::new(()),
+            asking: Asking::default(),
             sessions: Sessions::new(parts.settings.sessions),
             streams: Streams::default(),
             metrics: Metrics::new(started, parts.spans.clone()),
@@ -176,18 +179,18 @@ impl Gateway {
             let kept = rulebook.servers.iter().map(|server| server.id.clone());
             let catalogs =
                 kept.filter_map(|id| Some((id.clone(), old.registry.catalog(&id)?.clone()))).collect();
-            Snapshot::build(rulebook, catalogs)
+            Some(Snapshot::build(rulebook, catalogs))
         });
         self.announce_all();
     }
 
-    /// Replaces the world by what `build` makes of the old one.
+    /// Replaces the world by what `build` makes of the old one, if that is anything.
     pub(crate) fn rebuild(
         &self,
-        build: impl FnOnce(&Snapshot) -> (Snapshot, Vec<doorward_registry::Problem>),
+        build: impl FnOnce(&Snapshot) -> Option<(Snapshot, Vec<doorward_registry::Problem>)>,
     ) {
         let _one_at_a_time = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next, problems) = build(&self.snapshot.load());
+        let Some((next, problems)) = build(&self.snapshot.load()) else { return };
         for problem in problems {
             tracing::warn!(target: "doorward::registry", "{problem}");
         }
@@ -234,7 +237,7 @@ impl Gateway {
     }
 
     /// Ends what has waited too long: sessions, and calls that nobody came back to.
-    pub(crate) async fn sweep(self: Arc<Self>) {
+    pub async fn sweep(self: Arc<Self>) {
         self.suspended.sweep(self.clock.elapsed());
         self.sweep_sessions().await;
     }

@@ -1,7 +1,8 @@
 //! Entries as canonical JSON (RFC 8785): keys in order, no white space, one spelling.
 //!
 //! `_prev` and `_seq` sort before every letter, so the part of an entry that depends
-//! on its place in the log comes first and the rest can be written beforehand.
+//! on its place in the log comes first and the rest can be written beforehand: a
+//! [`Draft`].
 
 use std::net::IpAddr;
 
@@ -10,6 +11,8 @@ use aws_lc_rs::hmac;
 use doorward_model::json::{push_hex, push_ip, push_number, push_string};
 use doorward_model::{CallId, Timestamp};
 
+use crate::index::columns::Column;
+use crate::index::feed::{Kind, Marks};
 use crate::merkle::Hash;
 use crate::options::Capture;
 use crate::preview;
@@ -20,10 +23,44 @@ const LONGEST: usize = 1_024;
 /// Of lists, no more than this many items are taken over.
 const MOST: usize = 32;
 
+/// An entry without what depends on its place.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub text: String,
+    /// Where in it the members are that the index wants.
+    pub marks: Marks,
+}
+
+impl Draft {
+    fn new(kind: Kind, capacity: usize) -> Self {
+        Self { text: String::with_capacity(capacity), marks: Marks::new(kind) }
+    }
+}
+
 /// An object being written; the caller keeps the keys in order.
-struct Object<'a>(&'a mut String);
+struct Object<'a>(&'a mut String, &'a mut Marks);
 
 impl Object<'_> {
+    /// Writes a member that the index wants.
+    fn indexed(&mut self, column: Column, key: &str, write: impl FnOnce(&mut String)) {
+        self.key(key);
+        let start = self.0.len();
+        write(self.0);
+        self.1.mark(column, start, self.0.len());
+    }
+
+    fn indexed_text(&mut self, column: Column, key: &str, text: &str) {
+        self.indexed(column, key, |out| push_string(out, cut(text)));
+    }
+
+    fn indexed_number(&mut self, column: Column, key: &str, number: u64) {
+        self.indexed(column, key, |out| push_number(out, number));
+    }
+
+    fn indexed_time(&mut self, time: Timestamp) {
+        self.indexed(Column::Time, "time", |out| push_plain(out, &time.to_ascii()));
+    }
+
     fn key(&mut self, key: &str) {
         if !self.0.is_empty() {
             self.0.push(',');
@@ -48,17 +85,21 @@ impl Object<'_> {
         }
     }
 
+    fn maybe_indexed(&mut self, column: Column, key: &str, text: Option<&str>) {
+        match text {
+            Some(text) => self.indexed_text(column, key, text),
+            None => self.maybe(key, None),
+        }
+    }
+
     fn number(&mut self, key: &str, number: u64) {
         self.key(key);
         push_number(self.0, number);
     }
 
-    /// Text that needs no escapes.
     fn plain(&mut self, key: &str, ascii: &[u8]) {
         self.key(key);
-        self.0.push('"');
-        self.0.push_str(std::str::from_utf8(ascii).unwrap_or_default());
-        self.0.push('"');
+        push_plain(self.0, ascii);
     }
 
     fn address(&mut self, key: &str, ip: IpAddr) {
@@ -67,6 +108,13 @@ impl Object<'_> {
         push_ip(self.0, ip);
         self.0.push('"');
     }
+}
+
+/// Text that needs no escapes.
+fn push_plain(out: &mut String, ascii: &[u8]) {
+    out.push('"');
+    out.push_str(std::str::from_utf8(ascii).unwrap_or_default());
+    out.push('"');
 }
 
 fn cut(text: &str) -> &str {
@@ -84,10 +132,11 @@ pub(crate) fn first(text: &str, characters: usize) -> &str {
     }
 }
 
-/// Writes a decision, without the part that depends on its place.
-pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hmac::Key, capture: Capture) {
-    let mut object = Object(out);
-    object.maybe("agent", record.agent);
+/// Writes a decision.
+pub(crate) fn decision(record: &DecisionRecord<'_>, salt: &hmac::Key, capture: Capture) -> Draft {
+    let mut draft = Draft::new(Kind::Decision, 1_024);
+    let mut object = Object(&mut draft.text, &mut draft.marks);
+    object.maybe_indexed(Column::Agent, "agent", record.agent);
     if let Some(arguments) = record.arguments {
         object.key("arguments");
         preview::write(object.0, arguments, record.call, salt, capture);
@@ -98,11 +147,11 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
         object.text("client", &record.client.name);
         object.text("client_version", &record.client.version);
     }
-    object.text("consumer", record.consumer);
+    object.indexed_text(Column::Consumer, "consumer", record.consumer);
     if let Some((_, duration_us, error)) = record.terminal {
-        object.number("duration_us", duration_us);
+        object.indexed_number(Column::Duration, "duration_us", duration_us);
         if let Some(error) = error {
-            object.text("error", error);
+            object.indexed_text(Column::Error, "error", error);
         }
     }
     if !record.evaluator.is_empty() {
@@ -124,10 +173,10 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
     object.text("operation", record.operation);
     object.text("origin", record.origin);
     if let Some((outcome, ..)) = record.terminal {
-        object.text("outcome", outcome.as_str());
+        object.indexed_text(Column::Outcome, "outcome", outcome.as_str());
     }
-    object.maybe("person", record.person);
-    object.maybe("person_email", record.email);
+    object.maybe_indexed(Column::Person, "person", record.person);
+    object.maybe_indexed(Column::Email, "person_email", record.email);
     object.key("reasons");
     object.0.push('[');
     for (at, reason) in record.reasons.iter().take(MOST).enumerate() {
@@ -138,7 +187,7 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
     }
     object.0.push(']');
     object.maybe("rule", record.rule);
-    object.maybe("server", record.server);
+    object.maybe_indexed(Column::Server, "server", record.server);
     if let Some(session) = record.session {
         // Enough to tell sessions apart, too little to be one.
         object.text("session", first(session, 8));
@@ -147,10 +196,11 @@ pub(crate) fn decision(out: &mut String, record: &DecisionRecord<'_>, salt: &hma
         object.key("shadow");
         pairs(object.0, record.shadow, |out, verdict| push_string(out, cut(verdict)));
     }
-    object.text("target", record.target);
-    object.plain("time", &record.received.to_ascii());
+    object.indexed_text(Column::Target, "target", record.target);
+    object.indexed_time(record.received);
     object.maybe("trace", record.trace_id);
-    object.text("verdict", record.verdict);
+    object.indexed_text(Column::Verdict, "verdict", record.verdict);
+    draft
 }
 
 /// An object of pairs, sorted by key.
@@ -173,24 +223,24 @@ fn pairs<T>(out: &mut String, pairs: &[(String, T)], write: impl Fn(&mut String,
 ///
 /// `kept` says whether the result was kept as well, apart from the log.
 pub(crate) fn outcome(
-    out: &mut String,
     (of, call): (u64, CallId),
     time: Timestamp,
     record: &OutcomeRecord<'_>,
     kept: bool,
-) {
-    let mut object = Object(out);
+) -> Draft {
+    let mut draft = Draft::new(Kind::Outcome(of), 384);
+    let mut object = Object(&mut draft.text, &mut draft.marks);
     object.number("bytes_in", record.bytes_in);
     object.number("bytes_out", record.bytes_out);
     object.plain("call", &call.to_ascii());
-    object.text("dlp", record.dlp);
-    object.number("duration_us", record.duration_us);
+    object.indexed_text(Column::Dlp, "dlp", record.dlp);
+    object.indexed_number(Column::Duration, "duration_us", record.duration_us);
     if let Some(error) = record.error {
-        object.text("error", error);
+        object.indexed_text(Column::Error, "error", error);
     }
     object.text("kind", "outcome");
     object.number("of", of);
-    object.text("outcome", record.outcome.as_str());
+    object.indexed_text(Column::Outcome, "outcome", record.outcome.as_str());
     if let Some(result) = record.result {
         let hash = digest(&SHA256, result);
         object.key("result");
@@ -206,12 +256,14 @@ pub(crate) fn outcome(
     if let Some(status) = record.upstream_status {
         object.number("upstream_status", u64::from(status));
     }
-    object.number("upstream_us", record.upstream_us);
+    object.indexed_number(Column::Upstream, "upstream_us", record.upstream_us);
+    draft
 }
 
 /// Writes an event.
-pub(crate) fn event(out: &mut String, record: &EventRecord<'_>) {
-    let mut object = Object(out);
+pub(crate) fn event(record: &EventRecord<'_>) -> Draft {
+    let mut draft = Draft::new(Kind::Event, 256);
+    let mut object = Object(&mut draft.text, &mut draft.marks);
     if let Some(detail) = record.detail {
         object.text("detail", detail);
     }
@@ -222,6 +274,7 @@ pub(crate) fn event(out: &mut String, record: &EventRecord<'_>) {
     object.text("kind", "event");
     object.text("reason", record.reason);
     object.plain("time", &record.time.to_ascii());
+    draft
 }
 
 /// Appends the whole entry to `line`: its place, then `rest`.

@@ -8,6 +8,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::canonical::Draft;
 use crate::error::LedgerError;
 use crate::writer::{Place, Writer};
 
@@ -17,7 +18,7 @@ pub(crate) struct End {
     /// Where the decision stands.
     pub of: Place,
     /// The outcome, without what depends on its own place.
-    pub rest: String,
+    pub draft: Draft,
 }
 
 /// Outcomes that are not in the log yet.
@@ -46,7 +47,7 @@ impl Ends {
             if writer.write(&end.of).is_err() {
                 continue;
             }
-            match writer.place(&end.rest, None) {
+            match writer.place(&end.draft, None) {
                 Ok(place) => placed.push((place, end)),
                 Err(error) => {
                     tracing::error!(target: "doorward::ledger", %error, "an outcome cannot be written");

@@ -1,13 +1,16 @@
 //! The index: what the log says, as rows that can be searched.
 //!
-//! A projection and nothing more: it is built from the segments, behind the writer,
-//! and can be deleted at any time. A row holds what calls are found by, how they
+//! A projection and nothing more: it is built behind the writer, from what that hands
+//! over or from the segments, and can be deleted at any time. A row holds what calls are found by, how they
 //! ended, and where in the log the rest stands, which is read from there.
 
-mod columns;
+pub(crate) mod columns;
+pub(crate) mod feed;
 mod filter;
 mod follow;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +23,7 @@ pub use row::{CallRow, Stats, Usage};
 use crate::error::LedgerError;
 use crate::merkle::Hash;
 use crate::segment::{self, Places};
+use feed::Feed;
 use follow::Follower;
 
 const FILE: &str = "index.db";
@@ -123,10 +127,10 @@ impl Index {
         Ok(index)
     }
 
-    /// Takes in everything up to the entry with this number.
-    pub(crate) fn follow(&mut self, written: u64) -> Result<(), LedgerError> {
+    /// Takes in everything up to the entry with this number; where it can, from `feed`.
+    pub(crate) fn follow(&mut self, written: u64, feed: &Feed) -> Result<(), LedgerError> {
         match &mut self.follower {
-            Some(follower) => follower.follow(&mut self.database, written),
+            Some(follower) => follower.follow(&mut self.database, written, feed),
             None => Ok(()),
         }
     }

@@ -72,8 +72,7 @@ impl Ledger {
     pub fn decide(&self, record: &DecisionRecord<'_>) -> Result<Ticket, LedgerError> {
         let shared = &self.0.shared;
         let capture = shared.options.capture_of(record.server);
-        let mut rest = String::with_capacity(1_024);
-        canonical::decision(&mut rest, record, &shared.keys.salt, capture);
+        let draft = canonical::decision(record, &shared.keys.salt, capture);
         if capture == Capture::Full
             && let Some(arguments) = record.arguments
         {
@@ -81,7 +80,7 @@ impl Ledger {
             shared.keep(record.call, Part::Arguments, || canonical_text(arguments).into())?;
         }
         let waits = record.terminal.is_none();
-        let place = shared.decide(&rest, waits.then_some(record.call))?;
+        let place = shared.decide(&draft, waits.then_some(record.call))?;
         let under_way = waits.then(|| shared.under_way());
         let keep_result = capture == Capture::Full;
         Ok(Ticket { place, call: record.call, keep_result, _under_way: under_way })

@@ -150,20 +150,20 @@ fn read(
         let end = End {
             tree: bookmark.tree,
             previous: bookmark.previous,
-            segment: segment::path(log, 0),
+            segment: 0,
             length: 0,
             open: Open::new(),
         };
         return Ok((start == 0 && segments.is_empty()).then_some(Found { end, cut_bytes: 0 }));
     };
     let Bookmark { mut tree, mut previous, mut open } = bookmark;
-    let mut last = (segments[from].1.clone(), 0);
+    let mut last = (segments[from].0, 0);
     let mut cut_bytes = 0;
     for (at, (first, path)) in segments.iter().enumerate().skip(from) {
         let mut lines = Lines::open(path, 0)?;
         let mut sequence = *first;
         let mut number = 0;
-        last = (path.clone(), 0);
+        last = (*first, 0);
         if at > from && sequence != tree.size() {
             return Err(damaged(path, 1, "entries are missing before this segment"));
         }
@@ -206,7 +206,11 @@ fn read(
         }
     }
     if tree.size() < checkpointed {
-        return Err(damaged(&last.0, 1, "entries that a checkpoint covers are missing at the end"));
+        return Err(damaged(
+            &segment::path(log, last.0),
+            1,
+            "entries that a checkpoint covers are missing at the end",
+        ));
     }
     let end = End { tree, previous, segment: last.0, length: last.1, open };
     Ok(Some(Found { end, cut_bytes }))
@@ -220,6 +224,8 @@ fn damaged(path: &Path, line: u64, reason: &str) -> LedgerError {
 fn cut(path: &Path, length: u64) -> Result<u64, LedgerError> {
     let bytes = fs::read(path).map_err(LedgerError::file("read", path))?;
     let rest = bytes.get(usize::try_from(length).unwrap_or(usize::MAX)..).unwrap_or_default();
+    // Zeros were put there ahead of entries.
+    let rest = &rest[..rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)];
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".cut-at-{length}"));
     let aside = PathBuf::from(aside);

@@ -1,7 +1,7 @@
 //! Segments: the files that hold the entries, one a line.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -64,35 +64,52 @@ pub(crate) struct Line {
 }
 
 /// Reads a segment line by line, in memory bounded by the longest line.
+///
+/// A file that is being written may go on with zeros behind its last line; they hold
+/// nothing. No entry holds a zero byte.
 pub(crate) struct Lines {
     reader: BufReader<File>,
     path: PathBuf,
     at: u64,
+    ended: bool,
+}
+
+/// What a zero byte was.
+enum Zero {
+    /// The end of what was written.
+    End,
+    /// A place that has been written since it was read.
+    Late,
+    /// A hole in what was written.
+    Hole,
 }
 
 impl Lines {
     /// Opens a segment from `start`, a byte offset at which a line begins.
     pub(crate) fn open(path: &Path, start: u64) -> Result<Self, LedgerError> {
-        use std::io::Seek as _;
         let mut file = File::open(path).map_err(LedgerError::file("open", path))?;
-        file.seek(std::io::SeekFrom::Start(start)).map_err(LedgerError::file("read", path))?;
-        Ok(Self { reader: BufReader::with_capacity(1 << 16, file), path: path.to_path_buf(), at: start })
+        file.seek(SeekFrom::Start(start)).map_err(LedgerError::file("read", path))?;
+        let reader = BufReader::with_capacity(1 << 16, file);
+        Ok(Self { reader, path: path.to_path_buf(), at: start, ended: false })
     }
 
     /// The next line; `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Line>, LedgerError> {
         let mut entry = Vec::new();
-        loop {
-            let chunk = self.reader.fill_buf().map_err(LedgerError::file("read", &self.path))?;
-            if chunk.is_empty() || entry.len() > LONGEST_LINE {
-                break;
-            }
-            let end = memchr::memchr(b'\n', chunk);
-            let taken = end.map_or(chunk.len(), |end| end + 1);
-            entry.extend_from_slice(&chunk[..taken]);
-            self.reader.consume(taken);
-            if end.is_some() {
-                break;
+        while !self.ended {
+            self.fill(&mut entry)?;
+            let Some(zero) = memchr::memchr(0, &entry) else { break };
+            match self.what_is(self.at + zero as u64).map_err(LedgerError::file("read", &self.path))? {
+                Zero::End => {
+                    self.ended = true;
+                    entry.truncate(zero);
+                }
+                Zero::Hole => break,
+                Zero::Late => {
+                    entry.clear();
+                    let again = self.reader.seek(SeekFrom::Start(self.at));
+                    again.map_err(LedgerError::file("read", &self.path))?;
+                }
             }
         }
         if entry.is_empty() {
@@ -104,6 +121,42 @@ impl Lines {
             entry.pop();
         }
         Ok(Some(Line { entry, complete, end: self.at }))
+    }
+
+    /// Reads up to the end of the line, or of the file.
+    fn fill(&mut self, entry: &mut Vec<u8>) -> Result<(), LedgerError> {
+        loop {
+            let chunk = self.reader.fill_buf().map_err(LedgerError::file("read", &self.path))?;
+            if chunk.is_empty() || entry.len() > LONGEST_LINE {
+                return Ok(());
+            }
+            let end = memchr::memchr(b'\n', chunk);
+            let taken = end.map_or(chunk.len(), |end| end + 1);
+            entry.extend_from_slice(&chunk[..taken]);
+            self.reader.consume(taken);
+            if end.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finds out what the zero byte at this place is. The log is written from the front
+    /// to the back: whatever stands behind a place was written after it.
+    fn what_is(&self, place: u64) -> io::Result<Zero> {
+        let file = self.reader.get_ref();
+        let mut chunk = vec![0; 1 << 16];
+        let mut at = place;
+        loop {
+            let read = file.read_at(&mut chunk, at)?;
+            if read == 0 {
+                return Ok(Zero::End);
+            }
+            if chunk[..read].iter().any(|byte| *byte != 0) {
+                let read = file.read_at(&mut chunk[..1], place)?;
+                return Ok(if read == 1 && chunk[0] == 0 { Zero::Hole } else { Zero::Late });
+            }
+            at += read as u64;
+        }
     }
 }
 

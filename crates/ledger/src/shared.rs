@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Notify;
 
 use crate::anchors::Anchors;
-use crate::canonical;
+use crate::canonical::{self, Draft};
 use crate::checkpoint::{self, Checkpoint};
 use crate::ends::{End, Ends};
 use crate::error::LedgerError;
@@ -26,7 +26,7 @@ use crate::options::{Durability, Options};
 use crate::payload::{Part, Payloads};
 use crate::record::{EventRecord, OutcomeRecord};
 use crate::recover::{self, Open, Recovery};
-use crate::writer::{Place, Writer};
+use crate::writer::{ALONE, Place, Writer};
 
 /// An open log.
 pub(crate) struct Shared {
@@ -68,8 +68,6 @@ const RELAXED_SYNC: Duration = Duration::from_millis(100);
 const GATHER_PER_ENTRY: Duration = Duration::from_micros(50);
 /// The longest it waits.
 const GATHER_AT_MOST: Duration = Duration::from_millis(3);
-/// A call leaves two entries; more than a few are more than one caller.
-const ALONE: u64 = 3;
 /// How long outcomes wait for company.
 const ENDS_PACE: Duration = Duration::from_millis(5);
 /// How often the index follows the log by itself.
@@ -129,8 +127,8 @@ impl Shared {
     }
 
     /// Gives a decision its place; `waits` for an outcome, or not.
-    pub(crate) fn decide(&self, rest: &str, waits: Option<CallId>) -> Result<Place, LedgerError> {
-        self.writer.place(rest, waits)
+    pub(crate) fn decide(&self, draft: &Draft, waits: Option<CallId>) -> Result<Place, LedgerError> {
+        self.writer.place(draft, waits)
     }
 
     /// A call is under way until what this returns is dropped.
@@ -160,9 +158,8 @@ impl Shared {
         record: &OutcomeRecord<'_>,
         kept: bool,
     ) -> Result<(), LedgerError> {
-        let mut rest = String::with_capacity(384);
-        canonical::outcome(&mut rest, (of.sequence, call), self.clock.now(), record, kept);
-        self.ends.push(End { of, rest });
+        let draft = canonical::outcome((of.sequence, call), self.clock.now(), record, kept);
+        self.ends.push(End { of, draft });
         if self.closing.load(Ordering::Acquire) {
             return self.write_ends();
         }
@@ -185,9 +182,7 @@ impl Shared {
 
     /// Writes something that is no call.
     pub(crate) fn event(&self, record: &EventRecord<'_>) -> Result<(), LedgerError> {
-        let mut rest = String::with_capacity(256);
-        canonical::event(&mut rest, record);
-        let place = self.writer.place(&rest, None)?;
+        let place = self.writer.place(&canonical::event(record), None)?;
         self.writer.write(&place)?;
         self.want_sync();
         Ok(())
@@ -250,7 +245,7 @@ impl Shared {
     pub(crate) fn follow(&self) -> Result<(), LedgerError> {
         self.flush()?;
         let written = self.writer.written();
-        lock(&self.index).follow(written)
+        lock(&self.index).follow(written, self.writer.feed())
     }
 
     /// Lets both threads end after one last round.
@@ -308,6 +303,11 @@ impl Shared {
             }
             synced = now;
             company = self.sync_what_is_new();
+            if company == 0 || closing {
+                self.writer.trim().unwrap_or_else(|error| {
+                    tracing::debug!(target: "doorward::ledger", %error, "the log keeps zeros at its end");
+                });
+            }
             let now = self.clock.elapsed();
             let written = self.writer.written();
             let due = written >= signed.0 + self.options.checkpoint_entries
@@ -375,7 +375,7 @@ impl Shared {
     }
 
     fn sync_once(&self) -> Result<(), LedgerError> {
-        let result = self.writer.sync();
+        let result = self.writer.sync(self.options.durability != Durability::Relaxed);
         *lock(&self.sync_failed) = result.as_ref().err().cloned();
         let result = result.map(|written| {
             self.synced.fetch_max(written, Ordering::AcqRel);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorward_ledger::{
-    DecisionRecord, Durability, Filter, Ledger, LedgerError, Options, OutcomeRecord, Recovery, Ticket, verify,
+    DecisionRecord, Durability, Filter, Index, Ledger, LedgerError, Options, OutcomeRecord, Recovery, Ticket,
+    verify,
 };
 use doorward_model::clock::Fixed;
 use doorward_model::json::{Document, Limits};
@@ -188,10 +189,8 @@ fn any_change_of_the_past_is_found_and_named() {
     // beside it where the two contradict each other.
     for at in (0..whole.len()).step_by(7) {
         let mut altered = whole.clone();
-        altered[at] = if altered[at] == b'7' { b'8' } else { b'7' };
-        if altered == whole {
-            continue;
-        }
+        // A zero is what stands behind the end of a log that is being written.
+        altered[at] = if at % 3 == 0 { 0 } else { altered[at] ^ 1 };
         fs::write(&path, &altered).expect("written");
         let found = world.verdict().expect_err("altered");
         let holder = whole[..at].iter().filter(|byte| **byte == b'\n').count();
@@ -280,15 +279,41 @@ fn a_torn_end_is_set_aside_wherever_it_was_torn() {
         let folder = tempfile::tempdir().expect("a folder");
         let crashed = World { folder, clock: Arc::clone(&world.clock) };
         fs::create_dir_all(crashed.path().join("segments")).expect("created");
-        fs::write(crashed.path().join("segments/00000000000000000000.log"), &whole[..length])
-            .expect("written");
+        // A log that many wrote to goes on with zeros.
+        let zeros = vec![0; (length % 2) * 70_000];
+        let path = crashed.path().join("segments/00000000000000000000.log");
+        fs::write(&path, [&whole[..length], &zeros].concat()).expect("written");
         let (ledger, recovery) = crashed.open();
         assert_eq!((recovery.entries, recovery.cut_bytes), (5, (length - ended.len()) as u64));
+        assert_eq!(fs::read(&path).expect("readable"), ended, "and nothing else");
         call(&ledger, &crashed.clock, 9);
         drop(ledger);
         assert_eq!(crashed.verdict(), Ok(()), "cut at {length}");
     }
     drop(ledger);
+}
+
+#[test]
+fn zeros_behind_the_last_entry_are_nothing() {
+    let world = World::new();
+    world.fill(6);
+    let path = world.segments().remove(0);
+    let whole = fs::read(&path).expect("readable");
+    fs::write(&path, [&whole[..], &[0; 100_000]].concat()).expect("written");
+    assert_eq!(world.verdict(), Ok(()));
+    let index = Index::open_caught_up(&world.path()).expect("an index");
+    assert_eq!(index.stats(&Filter::default()).expect("stats").total, 6);
+    let (ledger, recovery) = world.open();
+    assert_eq!(recovery, Recovery { entries: 10, closed: vec![], cut_bytes: 0 });
+    assert_eq!(fs::read(&path).expect("readable"), whole);
+    call(&ledger, &world.clock, 6);
+    drop(ledger);
+    // Something behind the zeros is no entry, and stays to be looked at.
+    let whole = fs::read(&path).expect("readable");
+    fs::write(&path, [&whole[..], &[0; 5_000], b"more\n"].concat()).expect("written");
+    assert!(world.verdict().is_err_and(|found| found.starts_with("entry 12")));
+    let (_ledger, recovery) = world.open();
+    assert_eq!((recovery.entries, recovery.cut_bytes), (12, 5_005));
 }
 
 #[test]
@@ -340,6 +365,28 @@ fn many_threads_leave_one_unbroken_log() {
     let report = ledger.verify().expect("readable");
     assert!(report.is_valid(), "{:?}", report.faults);
     assert!(report.covered == report.entries);
+}
+
+#[test]
+fn a_closed_log_ends_with_its_last_entry() {
+    let world = World::new();
+    let options = Options { durability: Durability::Durable, ..world.options() };
+    let (ledger, _) =
+        Ledger::open(options, Arc::clone(&world.clock) as Arc<dyn Clock>, &*world.clock).expect("opens");
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (ledger, clock) = (ledger.clone(), &world.clock);
+            scope.spawn(move || {
+                for at in 0..50 {
+                    call(&ledger, clock, thread * 1_000 + at);
+                }
+            });
+        }
+    });
+    drop(ledger);
+    let whole = fs::read(world.segments().remove(0)).expect("readable");
+    assert!(!whole.contains(&0) && whole.ends_with(b"}\n"));
+    assert_eq!(world.verdict(), Ok(()));
 }
 
 #[test]

@@ -125,13 +125,18 @@ impl<'a> Value<'a> {
         self.kind() == Kind::Object
     }
 
+    /// A string as written, without its quotes.
+    fn inner(self) -> &'a str {
+        let span = self.span();
+        self.document.text.get(span.start + 1..span.end.saturating_sub(1)).unwrap_or_default()
+    }
+
     /// The text of a string, unescaped; `None` for anything else.
     pub fn as_str(self) -> Option<Cow<'a, str>> {
         if self.kind() != Kind::String {
             return None;
         }
-        let raw = self.raw();
-        let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+        let inner = self.inner();
         Some(if self.node().escaped { Cow::Owned(read::unescape(inner)) } else { Cow::Borrowed(inner) })
     }
 
@@ -160,8 +165,7 @@ impl<'a> Value<'a> {
             let same = if name.node().escaped {
                 name.as_str().is_some_and(|name| name == key)
             } else {
-                let span = name.span();
-                self.document.text.get(span.start + 1..span.end.saturating_sub(1)) == Some(key)
+                name.inner() == key
             };
             if same {
                 return Some(value);

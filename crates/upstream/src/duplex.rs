@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use doorward_model::json::Document;
+use doorward_wire::error::METHOD_NOT_FOUND;
 use doorward_wire::log::Logs;
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +21,7 @@ use crate::error::UpstreamError;
 use crate::http::post::Post;
 use crate::hub::Hub;
 use crate::inbound::{self, Inbound};
+use crate::listening::Listens;
 use crate::question::Question;
 
 /// A two-way stream with the requests that wait for answers on it.
@@ -29,6 +31,8 @@ pub(crate) struct Duplex {
     ids: AtomicU64,
     waiting: Mutex<Option<HashMap<u64, Waiting>>>,
     askers: Arc<Askers>,
+    /// The subscriptions on the stream, which wait for no answer.
+    pub(crate) listens: Listens,
 }
 
 /// Where messages go out.
@@ -64,6 +68,7 @@ impl Duplex {
             ids: AtomicU64::new(1),
             waiting: Mutex::new(Some(HashMap::new())),
             askers: Arc::default(),
+            listens: Listens::default(),
         }
     }
 
@@ -91,12 +96,23 @@ impl Duplex {
             Some(all) => all.insert(id, waiting),
         };
         let mut ticket = Ticket { duplex: self, id, is_sent: false };
-        let message = Bytes::from(one_line(write(id)));
+        let message = write(id);
         // Set before the message leaves: a withdrawal too many is ignored, one too
         // few leaves the server working for nobody.
         ticket.is_sent = true;
-        self.outlet.send(message).await.map_err(|error| error.unwrap_or_else(|| self.exited()))?;
+        self.send(message).await?;
         answer.await.unwrap_or_else(|_| Err(self.exited()))
+    }
+
+    /// Sends a message, and waits until there is room for it.
+    pub(crate) async fn send(&self, message: Vec<u8>) -> Result<(), UpstreamError> {
+        let message = Bytes::from(one_line(message));
+        self.outlet.send(message).await.map_err(|error| error.unwrap_or_else(|| self.exited()))
+    }
+
+    /// What the gateway says of itself.
+    pub(crate) fn client_info(&self) -> &str {
+        &self.hub.settings.client_info
     }
 
     /// Sends a message that nobody answers, or whose answer is of no interest.
@@ -126,6 +142,9 @@ impl Duplex {
         };
         match inbound::sort(&document) {
             Some(Inbound::Response { id: Some(id), .. }) => {
+                if self.listens.end(id) {
+                    return;
+                }
                 let waiting = self.lock().as_mut().and_then(|all| all.remove(&id));
                 match waiting {
                     Some(waiting) => drop(waiting.answer.send(Ok(document))),
@@ -157,6 +176,13 @@ impl Duplex {
                     let _ = notify.try_send(inbound::with_token(&document, token, own));
                 }
             }
+            Some(Inbound::Acknowledged { id, uris }) => {
+                if let Some(id) = id {
+                    self.listens.acknowledged(id, uris);
+                }
+            }
+            Some(Inbound::Changed(_) | Inbound::Updated(_))
+                if !self.listens.hears(inbound::subscription(&document)) => {}
             Some(news) if inbound::announce(&self.hub, &news) => {}
             Some(Inbound::Log(level)) => self.pass_on(document.bytes(), |waiting| waiting.logs.want(&level)),
             Some(Inbound::Notification) => self.pass_on(document.bytes(), |_| true),
@@ -192,10 +218,23 @@ impl Duplex {
     /// Fails all that wait, at once, and everything that is yet to come.
     pub(crate) fn close(&self) {
         self.lock().take();
+        self.listens.end_all();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().is_none()
+    }
+
+    /// What an end of a subscription before it began means.
+    pub(crate) fn refused(&self) -> UpstreamError {
+        if self.is_closed() {
+            return self.exited();
+        }
+        UpstreamError::Refused {
+            server: self.hub.server.clone(),
+            code: METHOD_NOT_FOUND,
+            message: "the server refuses subscriptions/listen".to_owned(),
+        }
     }
 
     fn exited(&self) -> UpstreamError {

@@ -89,6 +89,24 @@ pub enum UpstreamError {
         #[source]
         cause: Option<Cause>,
     },
+    /// It has no such thing.
+    #[error("server `{server}` has no {what}")]
+    NotOffered {
+        /// The server.
+        server: ServerId,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// It said no, with an error of its own.
+    #[error("{message}")]
+    Refused {
+        /// The server.
+        server: ServerId,
+        /// The JSON-RPC code.
+        code: i32,
+        /// Its words, shortened: untrusted.
+        message: String,
+    },
     /// An answer beyond the limit.
     #[error("server `{server}` answered with more than {limit} bytes")]
     TooLarge {
@@ -133,6 +151,8 @@ impl UpstreamError {
             | Self::Start { .. }
             | Self::Restarting { .. }
             | Self::Busy { .. }
+            | Self::NotOffered { .. }
+            | Self::Refused { .. }
             | Self::Configuration { .. } => false,
             Self::Unreachable { cause, .. } => cause.may_have_been_processed(),
             Self::Timeout { .. }

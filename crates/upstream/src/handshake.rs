@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorward_model::CapabilityKind;
-use doorward_model::json::{Document, Limits, Numbers, Value};
+use doorward_model::json::{Document, Limits, Numbers, Value, quoted};
 use doorward_wire::{Era, Revision};
 
 /// What a server said of itself.
@@ -18,6 +18,8 @@ pub(crate) struct Handshake {
     pub(crate) instructions: Option<Arc<str>>,
     /// Whether it has log messages to send.
     pub(crate) logs: bool,
+    /// Whether one can subscribe to its resources.
+    pub(crate) subscribes: bool,
     /// What lists it has, and of which it announces changes.
     lists: [Offer; 3],
 }
@@ -73,8 +75,11 @@ impl Handshake {
             let announces = offer.and_then(|offer| offer.get("listChanged")).and_then(Value::as_bool);
             Offer { exists: offer.is_some(), announces: announces == Some(true) }
         });
+        let resources = parsed.as_ref().and_then(|document| document.root().get("resources"));
+        let subscribes = resources.and_then(|offer| offer.get("subscribe")).and_then(Value::as_bool);
         Self {
             revision,
+            subscribes: subscribes == Some(true),
             capabilities,
             server_info: object(info),
             instructions: result.get("instructions").and_then(Value::as_str).map(|text| text.as_ref().into()),
@@ -89,14 +94,18 @@ impl Handshake {
         self.each().any(|(listed, offer)| listed == kind && offer.exists)
     }
 
-    /// The `notifications` filter of `subscriptions/listen` for every change the
-    /// server announces; `None` when it announces none.
-    pub(crate) fn listen_filter(&self) -> Option<String> {
-        let wanted: Vec<_> = self
+    /// The `notifications` filter of `subscriptions/listen` for every change of a list
+    /// that the server announces, and for these resources; `None` when that is nothing.
+    pub(crate) fn listen_filter<'u>(&self, uris: impl Iterator<Item = &'u str>) -> Option<String> {
+        let mut wanted: Vec<_> = self
             .each()
             .filter(|(_, offer)| offer.announces)
             .map(|(kind, _)| format!("\"{}ListChanged\":true", kind.list_member()))
             .collect();
+        let uris: Vec<_> = uris.map(quoted).collect();
+        if !uris.is_empty() {
+            wanted.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
+        }
         (!wanted.is_empty()).then(|| format!("{{{}}}", wanted.join(",")))
     }
 
@@ -126,7 +135,12 @@ mod tests {
         assert_eq!(opened.instructions.as_deref(), Some("be kind"));
         assert!(opened.offers(CapabilityKind::Tool) && opened.offers(CapabilityKind::ResourceTemplate));
         assert!(!opened.offers(CapabilityKind::Prompt));
-        assert_eq!(opened.listen_filter().as_deref(), Some(r#"{"toolsListChanged":true}"#));
+        assert_eq!(opened.listen_filter([].into_iter()).as_deref(), Some(r#"{"toolsListChanged":true}"#));
+        assert_eq!(
+            opened.listen_filter(["a:b\""].into_iter()).as_deref(),
+            Some(r#"{"toolsListChanged":true,"resourceSubscriptions":["a:b\""]}"#)
+        );
+        assert!(opened.subscribes);
 
         let answer = document(
             r#"{"jsonrpc":"2.0","id":1,"result":{"supportedVersions":["2026-07-28","2025-06-18"],"capabilities":{"prompts":{}},
@@ -134,7 +148,8 @@ mod tests {
         );
         let opened = Handshake::from_discover(&answer).expect("well formed");
         assert_eq!((opened.revision.era(), &opened.server_info[..]), (Era::Modern, &br#"{"name":"m"}"#[..]));
-        assert_eq!(opened.listen_filter(), None);
+        assert_eq!(opened.listen_filter([].into_iter()), None);
+        assert!(!opened.subscribes);
     }
 
     #[test]

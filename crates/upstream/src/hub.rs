@@ -12,6 +12,7 @@ use crate::error::UpstreamError;
 use crate::scrub::Scrubber;
 use crate::settings::Settings;
 use crate::status::{Event, State};
+use crate::watch::Watch;
 
 /// The common ground of one server's link.
 pub(crate) struct Hub {
@@ -22,6 +23,8 @@ pub(crate) struct Hub {
     pub(crate) scrubber: Arc<Scrubber>,
     /// What a session that all calls share is opened with: a JSON object, or empty.
     pub(crate) capabilities: Box<str>,
+    /// What is subscribed to.
+    pub(crate) watch: Arc<Watch>,
     events: mpsc::UnboundedSender<Event>,
     /// Counts everything that makes a list of capabilities stale.
     changes: AtomicU64,
@@ -56,6 +59,7 @@ impl Hub {
             random,
             scrubber,
             capabilities,
+            watch: Arc::default(),
             events,
             changes: AtomicU64::new(0),
             announced: AtomicU8::new(0),
@@ -63,6 +67,11 @@ impl Hub {
             health: Mutex::new(Health { state: State::Registered, last_error: None }),
             state_now: AtomicU8::new(State::Registered as u8),
         }
+    }
+
+    /// The same, of a server for which this is subscribed to already.
+    pub(crate) fn watching(self, watch: Arc<Watch>) -> Self {
+        Self { watch, ..self }
     }
 
     /// The common ground of another link to the same server, opened with these
@@ -115,6 +124,8 @@ impl Hub {
             | UpstreamError::Exited { .. }
             | UpstreamError::Configuration { .. } => State::Error,
             UpstreamError::Unavailable { .. }
+            | UpstreamError::NotOffered { .. }
+            | UpstreamError::Refused { .. }
             | UpstreamError::Restarting { .. }
             | UpstreamError::Busy { .. } => return,
         };
@@ -161,7 +172,29 @@ impl Hub {
         }
     }
 
+    /// The stream was interrupted: whatever could be said on it may have been missed.
+    pub(crate) fn interrupted(&self) {
+        self.all_changed();
+        for uri in self.watch.missed() {
+            self.announce_update(&uri);
+        }
+    }
+
+    /// The session was lost, and with it whatever was to be said in it.
+    pub(crate) fn session_lost(&self) {
+        self.all_changed();
+        self.watch.session_lost();
+    }
+
+    /// The server says that a resource was updated. That concerns whoever subscribed
+    /// to it; said once until somebody looks, as with lists.
     pub(crate) fn resource_updated(&self, uri: &str) {
+        for uri in self.watch.heard(uri) {
+            self.announce_update(&uri);
+        }
+    }
+
+    pub(crate) fn announce_update(&self, uri: &str) {
         self.tell(Event::ResourceUpdated(self.server.clone(), uri.to_owned()));
     }
 

@@ -31,6 +31,8 @@ pub(crate) enum Inbound<'a> {
     Updated(String),
     /// A log message of this level.
     Log(Cow<'a, str>),
+    /// A subscription stands, for these resources among others.
+    Acknowledged { id: Option<u64>, uris: Vec<String> },
     /// Any other notification.
     Notification,
 }
@@ -91,9 +93,29 @@ pub(crate) fn sort(document: &Document) -> Option<Inbound<'_>> {
                 let uri = notification.params.and_then(|it| it.get("uri")).and_then(Value::as_str);
                 uri.map_or(Inbound::Notification, |uri| Inbound::Updated(uri.into_owned()))
             }
+            "notifications/subscriptions/acknowledged" => {
+                Inbound::Acknowledged { id: subscription(document), uris: acknowledged(document) }
+            }
             _ => Inbound::Notification,
         },
     })
+}
+
+/// Which subscription of ours a notification of the stateless era belongs to.
+pub(crate) fn subscription(document: &Document) -> Option<u64> {
+    let meta = document.root().get("params")?.get("_meta")?;
+    meta.get("io.modelcontextprotocol/subscriptionId").and_then(number)
+}
+
+/// The resources that an acknowledgement names.
+fn acknowledged(document: &Document) -> Vec<String> {
+    let filter = document.root().get("params").and_then(|params| params.get("notifications"));
+    // The message itself was indexed less deeply than this needs.
+    let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
+    let filter = filter.and_then(|filter| Document::parse(document.slice(filter), &limits).ok());
+    let uris = filter.as_ref().and_then(|filter| filter.root().get("resourceSubscriptions"));
+    let uris = uris.into_iter().flat_map(Value::items);
+    uris.filter_map(|uri| uri.as_str().map(|uri| uri.into_owned())).collect()
 }
 
 /// Passes news on that concern no single call. Says whether it was such news.
@@ -139,6 +161,7 @@ mod tests {
             Some(Inbound::Changed(kind)) => format!("changed {kind:?}"),
             Some(Inbound::Updated(uri)) => format!("updated {uri}"),
             Some(Inbound::Log(level)) => format!("log {level}"),
+            Some(Inbound::Acknowledged { id, uris }) => format!("acknowledged {id:?} {uris:?}"),
             Some(Inbound::Notification) => "notification".to_owned(),
         }
     }
@@ -165,6 +188,10 @@ mod tests {
             ),
             (r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info"}}"#, "log info"),
             (r#"{"jsonrpc":"2.0","method":"notifications/other"}"#, "notification"),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["a:b"]},"_meta":{"io.modelcontextprotocol/subscriptionId":4}}}"#,
+                r#"acknowledged Some(4) ["a:b"]"#,
+            ),
             (r#"[]"#, "no message"),
             (r#"{"jsonrpc":"2.0","id":7,"result":{},"error":{}}"#, "no message"),
             ("Listening on port 3000", "no JSON"),

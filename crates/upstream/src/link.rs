@@ -1,6 +1,7 @@
 //! An open link to a server, of whichever kind it turned out to be.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use doorward_model::json::Document;
@@ -17,6 +18,8 @@ use crate::http::sse::Stream;
 use crate::hub::Hub;
 use crate::level::{self, Told};
 use crate::stdio::process::Process;
+use crate::task::AbortOnDrop;
+use crate::watcher;
 
 /// An open link.
 pub(crate) struct Link {
@@ -29,6 +32,10 @@ pub(crate) struct Link {
     /// What the one session of a link that has just one was told.
     pub(crate) level: Told,
     pub(crate) hub: Arc<Hub>,
+    /// Keeps it subscribed to what is wanted.
+    pub(crate) watcher: Mutex<Option<AbortOnDrop>>,
+    /// Whether a stream of the stateless era is open, or about to be again.
+    pub(crate) is_listening: AtomicBool,
 }
 
 /// How a link carries its messages.
@@ -66,6 +73,11 @@ impl Link {
         }
     }
 
+    /// Subscribes to what is wanted, from now on.
+    pub(crate) fn watch(self: &Arc<Self>) {
+        *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = watcher::start(self);
+    }
+
     /// Whether all calls travel in one session, whose capabilities were settled when it
     /// was opened.
     pub(crate) fn is_one_session(&self) -> bool {
@@ -97,7 +109,7 @@ impl Link {
     /// Whether the end of the server would be noticed without asking.
     pub(crate) fn is_watched(&self) -> bool {
         match &self.kind {
-            Kind::Modern(link) => link.is_watched(),
+            Kind::Modern(_) => self.is_listening.load(Ordering::Relaxed),
             Kind::Legacy(link) => link.is_watched(),
             Kind::Sse(stream) => stream.reader.is_running(),
             Kind::Stdio(_) => true,
@@ -138,6 +150,7 @@ impl Link {
 
     /// Ends it: sessions are closed, a child is stopped with all it has started.
     pub(crate) async fn stop(&self) {
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
         match &self.kind {
             Kind::Modern(_) => {}
             Kind::Legacy(link) => link.stop().await,

@@ -81,7 +81,7 @@ async fn streamable(
         let limit = remote.hub.settings.probe_timeout;
         match tokio::time::timeout(limit, modern::discover(&remote)).await {
             Ok(Ok(Discovered::Modern(handshake))) => {
-                return Ok((Kind::Modern(Modern::open(remote, &handshake)), handshake));
+                return Ok((Kind::Modern(Modern::new(remote)), handshake));
             }
             Ok(Err(error)) => return Err(error),
             Ok(Ok(Discovered::NotModern)) | Err(_) if protocol == Protocol::Modern => {
@@ -143,7 +143,7 @@ async fn shake_hands(hub: &Hub, duplex: &Duplex, protocol: Protocol) -> Result<H
     if let Ok(answer) = in_time
         && let Some(handshake) = Handshake::from_discover(&answer?)
     {
-        return Ok(subscribed(hub, duplex, handshake));
+        return Ok(handshake);
     }
     if protocol == Protocol::Modern {
         return Err(UpstreamError::protocol(&hub.server, NOT_MODERN));
@@ -154,23 +154,12 @@ async fn shake_hands(hub: &Hub, duplex: &Duplex, protocol: Protocol) -> Result<H
         Err(error @ UpstreamError::Protocol { .. }) if is_silent => {
             let late = discover.await.ok();
             match late.as_ref().and_then(Handshake::from_discover) {
-                Some(handshake) => Ok(subscribed(hub, duplex, handshake)),
+                Some(handshake) => Ok(handshake),
                 None => Err(error),
             }
         }
         outcome => outcome,
     }
-}
-
-/// Asks for the changes the server announces; they come on the common stream.
-fn subscribed(hub: &Hub, duplex: &Duplex, handshake: Handshake) -> Handshake {
-    if let Some(filter) = handshake.listen_filter() {
-        let members = format!("\"notifications\":{filter}").into();
-        let call = Call { method: "subscriptions/listen", members, ..Call::default() };
-        let message = envelope::modern(duplex.next_id(), &call, &hub.settings.client_info);
-        duplex.send_quietly(Bytes::from(message));
-    }
-    handshake
 }
 
 async fn initialize(hub: &Hub, duplex: &Duplex) -> Result<Handshake, UpstreamError> {

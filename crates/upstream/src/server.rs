@@ -10,7 +10,7 @@ use doorward_egress::Client;
 use doorward_model::Catalog;
 use doorward_wire::Era;
 
-use crate::backoff::Crashes;
+use crate::backoff::{self, Crashes};
 use crate::call::{Answer, Call};
 use crate::error::UpstreamError;
 use crate::flight::Flight;
@@ -24,6 +24,7 @@ use crate::status::{State, Status};
 use crate::stdio::process::End;
 use crate::stdio::stderr::Ring;
 use crate::twins::Twins;
+use crate::watch::Subscription;
 
 /// How long a caller waits for a crashed child to be started again; beyond that
 /// it is told when to come back.
@@ -47,6 +48,7 @@ pub(crate) struct Server {
     /// The last list, and the number of changes it took into account.
     listed: Mutex<Option<(u64, Arc<Catalog>)>>,
     crashes: Mutex<Crashes>,
+    reopening: Mutex<Reopening>,
     known_era: Mutex<Option<Era>>,
     serials: AtomicU64,
     restarts: AtomicU32,
@@ -57,6 +59,13 @@ pub(crate) struct Server {
     is_checking: AtomicBool,
     is_retired: AtomicBool,
     twins: Twins,
+}
+
+/// The attempts to open the link although nobody calls.
+#[derive(Default)]
+struct Reopening {
+    attempts: u32,
+    not_before: Duration,
 }
 
 impl Server {
@@ -71,6 +80,7 @@ impl Server {
             listing: Flight::new(),
             listed: Mutex::default(),
             crashes: Mutex::default(),
+            reopening: Mutex::default(),
             known_era: Mutex::default(),
             serials: AtomicU64::new(1),
             restarts: AtomicU32::new(0),
@@ -119,6 +129,27 @@ impl Server {
         }
         let server = Arc::clone(self);
         self.listing.join(|| server.list()).await.unwrap_or_else(|| Err(self.unavailable()))
+    }
+
+    /// Takes a share in the subscription to a resource, once the server has agreed.
+    pub(crate) async fn subscribe(self: &Arc<Self>, uri: &str) -> Result<Subscription, UpstreamError> {
+        let _busy = Busy::enter(self);
+        let link = self.link().await?;
+        let server = || self.spec.id.clone();
+        if !link.handshake.subscribes {
+            return Err(UpstreamError::NotOffered { server: server(), what: "resource subscriptions" });
+        }
+        let Some((subscription, verdict)) = self.hub.watch.want(uri) else {
+            return Err(UpstreamError::Busy { server: server() });
+        };
+        match tokio::time::timeout(self.spec.timeout, verdict).await {
+            Ok(verdict) => verdict.unwrap_or_else(|_| Err(self.unavailable()))?,
+            Err(_) => {
+                let method = "resources/subscribe".into();
+                return Err(UpstreamError::Timeout { method, limit: self.spec.timeout });
+            }
+        }
+        Ok(subscription)
     }
 
     /// The era of the link, as far as there is one, or of the last one.
@@ -175,12 +206,14 @@ impl Server {
     /// Looks after the link: ends what is idle, asks after what is silent.
     pub(crate) fn sweep(self: &Arc<Self>) {
         self.twins.sweep();
-        let Some(link) = self.open_link() else { return };
+        let Some(link) = self.open_link() else { return self.reopen() };
         link.sweep();
         let now = self.hub.clock.elapsed();
         let since = |at: &AtomicU64| now.saturating_sub(Duration::from_micros(at.load(Ordering::Relaxed)));
         if link.pid().is_some() {
-            if self.spec.idle_timeout.is_some_and(|limit| since(&self.last_used) >= limit) {
+            let is_idle = self.spec.idle_timeout.is_some_and(|limit| since(&self.last_used) >= limit);
+            // Whoever is subscribed to something waits for it.
+            if is_idle && !self.hub.watch.is_wanted() {
                 self.stop_idle(&link);
             }
         } else if !link.is_watched()
@@ -190,6 +223,23 @@ impl Server {
             let server = Arc::clone(self);
             tokio::spawn(async move { server.check(&link).await });
         }
+    }
+
+    /// Opens the link again although nobody calls, because somebody is subscribed.
+    fn reopen(self: &Arc<Self>) {
+        if !self.hub.watch.is_wanted() || self.is_retired.load(Ordering::Acquire) {
+            return;
+        }
+        let now = self.hub.clock.elapsed();
+        let mut reopening = self.reopening();
+        if now < reopening.not_before || !self.crashes().wait(now).is_zero() {
+            return;
+        }
+        reopening.attempts += 1;
+        reopening.not_before = now + self.hub.jittered(backoff::delay(reopening.attempts));
+        drop(reopening);
+        let server = Arc::clone(self);
+        self.connecting.begin(|| server.connect(Duration::ZERO, false));
     }
 
     /// Asks whether the server still is there.
@@ -316,6 +366,8 @@ impl Server {
             kind,
             level: Told::default(),
             hub: Arc::clone(&self.hub),
+            watcher: Mutex::default(),
+            is_listening: AtomicBool::new(false),
         });
         self.learn(Some(link.era()));
         self.last_used.store(micros(now), Ordering::Relaxed);
@@ -338,6 +390,8 @@ impl Server {
             self.hub.invalidate();
         }
         self.hub.succeeded();
+        *self.reopening() = Reopening::default();
+        link.watch();
         Ok(link)
     }
 
@@ -426,6 +480,10 @@ impl Server {
 
     fn listed(&self) -> MutexGuard<'_, Option<(u64, Arc<Catalog>)>> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reopening(&self) -> MutexGuard<'_, Reopening> {
+        self.reopening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn crashes(&self) -> MutexGuard<'_, Crashes> {

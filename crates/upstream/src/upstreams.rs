@@ -20,6 +20,7 @@ use crate::settings::Settings;
 use crate::spec::ServerSpec;
 use crate::status::{Event, Status};
 use crate::task::AbortOnDrop;
+use crate::watch::{Subscription, Watch};
 
 /// The links to all servers. Cheap to clone; the links end with the last clone,
 /// in good order only after [`shutdown`](Self::shutdown).
@@ -85,7 +86,12 @@ impl Upstreams {
         for spec in specs {
             let server = match before.get(&spec.id).filter(|server| server.spec == spec) {
                 Some(server) => Arc::clone(server),
-                None => Arc::new(inner.server(spec)),
+                None => {
+                    // What is subscribed to does not depend on how the server is reached.
+                    let replaced = before.get(&spec.id);
+                    let watch = replaced.map(|server| Arc::clone(&server.hub.watch)).unwrap_or_default();
+                    Arc::new(inner.server(spec, watch))
+                }
             };
             after.insert(server.spec.id.clone(), server);
         }
@@ -130,6 +136,26 @@ impl Upstreams {
     pub fn invalidate(&self, server: &ServerId) {
         if let Ok(server) = self.server(server) {
             server.hub.invalidate();
+        }
+    }
+
+    /// Subscribes to a resource, and keeps it so for as long as the share lives: over
+    /// the ends of sessions, streams and processes. All holders of one resource share
+    /// one subscription at the server. From then on there is an
+    /// [`Event::ResourceUpdated`] for each update, and one more whenever any may have
+    /// been missed.
+    ///
+    /// # Errors
+    /// [`UpstreamError::NotOffered`] when the server has no subscriptions,
+    /// [`UpstreamError::Refused`] when it says no to this one, or any other.
+    pub async fn subscribe(&self, server: &ServerId, uri: &str) -> Result<Subscription, UpstreamError> {
+        self.server(server)?.subscribe(uri).await
+    }
+
+    /// Takes note of an [`Event::ResourceUpdated`]: the next one is announced again.
+    pub fn seen(&self, server: &ServerId, uri: &str) {
+        if let Ok(server) = self.server(server) {
+            server.hub.watch.seen(uri);
         }
     }
 
@@ -196,7 +222,7 @@ impl std::fmt::Debug for Upstreams {
 }
 
 impl Inner {
-    fn server(&self, spec: ServerSpec) -> Server {
+    fn server(&self, spec: ServerSpec, watch: Arc<Watch>) -> Server {
         let scrubber = Arc::new(Scrubber::new(spec.secrets()));
         let hub = Hub::new(
             spec.id.clone(),
@@ -207,6 +233,6 @@ impl Inner {
             "".into(),
             self.events.clone(),
         );
-        Server::new(spec, Arc::new(hub), self.client.clone())
+        Server::new(spec, Arc::new(hub.watching(watch)), self.client.clone())
     }
 }

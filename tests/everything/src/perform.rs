@@ -1,12 +1,14 @@
 //! Doing what a tool does before its result, as far as the client wants to hear of it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::log_level::LogLevel;
 use crate::out::{Item, Out};
 use crate::play::{Beat, Performance};
 use crate::revision::Revision;
-use crate::rpc::notification;
+use crate::rpc::{Fault, notification};
 use crate::server::Everything;
 
 /// What a client hears while its call runs.
@@ -16,6 +18,18 @@ pub struct Voice {
     pub progress_token: Option<Value>,
     /// The least grave log message it wants; `None`: none at all.
     pub log_level: Option<LogLevel>,
+}
+
+/// How long a call may take that is no task.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Does what a call wants time for while the client waits.
+pub async fn await_work(time: Duration) -> Result<(), Fault> {
+    if time > LONGEST_WAIT {
+        return Err(Fault::new(-32603, "This takes too long to wait for: call it as a task"));
+    }
+    tokio::time::sleep(time).await;
+    Ok(())
 }
 
 /// Runs a performance and returns its result.

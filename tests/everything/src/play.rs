@@ -145,3 +145,8 @@ pub fn content(blocks: Vec<Value>) -> Value {
 pub fn text_block(text: impl Into<String>) -> Value {
     json!({"type": "text", "text": text.into()})
 }
+
+/// The result of a tool that failed.
+pub fn failure(text: &str) -> Value {
+    json!({"content": [text_block(text)], "isError": true})
+}

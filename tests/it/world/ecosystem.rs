@@ -16,3 +16,8 @@ pub fn node_server(name: &str) -> String {
     let path = folder().join("node/node_modules/@modelcontextprotocol").join(name).join("dist/index.js");
     path.display().to_string()
 }
+
+/// Node.js 22, for what does not run on older ones.
+pub fn node_22() -> PathBuf {
+    folder().join("node22/node_modules/node/bin/node")
+}

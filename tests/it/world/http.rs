@@ -56,6 +56,7 @@ pub struct Client {
     key: String,
     session: Option<String>,
     revision: String,
+    capabilities: Value,
 }
 
 pub const MODERN: &str = "2026-07-28";
@@ -68,23 +69,37 @@ impl Client {
             key: key.to_owned(),
             session: None,
             revision: MODERN.to_owned(),
+            capabilities: json!({}),
         }
     }
 
-    pub async fn legacy(address: SocketAddr, path: &str, key: &str, revision: &str) -> Self {
-        Self::able(address, path, key, revision, json!({})).await
+    /// The same client, which can be asked these things. Of the stateless era: a session
+    /// says it once, when it opens.
+    pub fn able(self, capabilities: Value) -> Self {
+        Self { capabilities, ..self }
     }
 
-    /// The same with capabilities.
-    pub async fn able(address: SocketAddr, path: &str, key: &str, revision: &str, able: Value) -> Self {
+    pub async fn legacy(address: SocketAddr, path: &str, key: &str, revision: &str) -> Self {
+        Self::legacy_able(address, path, key, revision, json!({})).await
+    }
+
+    /// A client that has opened a session, and can be asked these things.
+    pub async fn legacy_able(
+        address: SocketAddr,
+        path: &str,
+        key: &str,
+        revision: &str,
+        capabilities: Value,
+    ) -> Self {
         let mut client = Self {
             address,
             path: path.to_owned(),
             key: key.to_owned(),
             session: None,
             revision: revision.to_owned(),
+            capabilities,
         };
-        let params = json!({"protocolVersion": revision, "capabilities": able, "clientInfo": {"name": "test", "version": "1"}});
+        let params = json!({"protocolVersion": revision, "capabilities": client.capabilities, "clientInfo": {"name": "test", "version": "1"}});
         let opened =
             client.post(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})).await;
         assert_eq!(opened.status, 200, "{opened:?}");
@@ -118,7 +133,7 @@ impl Client {
     pub async fn request(&self, method: &str, mut params: Value) -> Answer {
         if self.revision == MODERN {
             params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
-            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = self.capabilities.clone();
         }
         self.post(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})).await
     }

@@ -203,7 +203,11 @@ fn work(
     notify: Option<mpsc::Sender<Bytes>>,
 ) -> Pending {
     let outlives_client = incoming.era() == Era::Legacy;
-    Pending::new(Box::pin(gateway.answer(caller, incoming, notify)), outlives_client)
+    // The room first: nothing can go wrong behind it, so nothing has to be kept to be
+    // dropped, and the state is put where it stays.
+    let room = Box::new_uninit();
+    let work = Box::into_pin(Box::write(room, gateway.answer(caller, incoming, notify)));
+    Pending::new(work, outlives_client)
 }
 
 /// Opens a `subscriptions/listen` stream.

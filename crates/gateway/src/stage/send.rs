@@ -188,7 +188,10 @@ fn members(resolved: &Resolved<'_>) -> Bytes {
     // What belongs to a round is written anew, where there is one.
     let is_of_round =
         |key: &str| resolved.round().is_some() && matches!(key, "inputResponses" | "requestState");
-    for (key, value) in params.members().filter(|(key, _)| key != "_meta" && !is_of_round(key)) {
+    // A stray `task` means nothing in the modern era; a server of the other would act on it.
+    let is_modern = resolved.asked().era() == Era::Modern;
+    let is_kept = |key: &str| key != "_meta" && !is_of_round(key) && !(is_modern && key == "task");
+    for (key, value) in params.members().filter(|(key, _)| is_kept(key)) {
         if !out.is_empty() {
             out.push(',');
         }

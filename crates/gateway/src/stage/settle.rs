@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorward_ledger::LedgerError;
+use doorward_ledger::{Ledger, LedgerError, OutcomeRecord, Ticket};
 use doorward_model::json::{Value, push_string, quoted};
 use doorward_model::{CapabilityKind, Decision, Operation, Outcome, Verdict};
 use doorward_upstream::{Answer, Scrubber, UpstreamError};
@@ -82,7 +82,6 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let overhead = duration.saturating_sub(upstream);
     gateway.metrics.timing(&resolved.server().id, overhead.as_secs_f64(), upstream.as_secs_f64());
     let Some(ticket) = ticket else { return ended.settled };
-    let durable = gateway.ledger.before_answer(&ticket).await;
     let mut outcome = record::outcome(ended.outcome);
     outcome.duration_us = micros(duration);
     outcome.upstream_us = micros(upstream);
@@ -96,9 +95,42 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     outcome.bytes_in = asked.incoming.document.bytes().len() as u64;
     // The call has happened; an answer that cannot be recorded any more is still
     // withheld, because the caller would take it for a recorded one.
-    match durable.and(gateway.ledger.settle(ticket, &outcome)) {
+    match (Closing { ledger: &gateway.ledger, ticket: Some(ticket), outcome }).close().await {
         Ok(()) => ended.settled,
         Err(error) => Settled::Failed(unrecorded(asked, &error)),
+    }
+}
+
+/// The end of a call on its way to the log. It has happened, so that it is recorded even if
+/// the caller leaves while its answer waits for the disk.
+struct Closing<'a> {
+    ledger: &'a Ledger,
+    ticket: Option<Ticket>,
+    outcome: OutcomeRecord<'a>,
+}
+
+impl Closing<'_> {
+    async fn close(mut self) -> Result<(), LedgerError> {
+        let durable = match &self.ticket {
+            Some(ticket) => self.ledger.before_answer(ticket).await,
+            None => Ok(()),
+        };
+        durable.and(self.record())
+    }
+
+    fn record(&mut self) -> Result<(), LedgerError> {
+        match self.ticket.take() {
+            Some(ticket) => self.ledger.settle(ticket, &self.outcome),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.record() {
+            tracing::error!(target: "doorward::ledger", %error, "the end of a call could not be recorded");
+        }
     }
 }
 

@@ -4,18 +4,26 @@ use std::borrow::Cow;
 
 use crate::entry::{Members, Raw};
 
-/// One of these members.
+/// One of these members. Those that a row holds itself come first.
 #[derive(Clone, Copy)]
-pub(super) enum Column {
-    Previous,
+pub(crate) enum Column {
     Agent,
-    Arguments,
-    Call,
-    Client,
     Consumer,
     Dlp,
     Duration,
     Error,
+    Outcome,
+    Person,
+    Email,
+    Server,
+    Target,
+    Time,
+    Upstream,
+    Verdict,
+    Previous,
+    Arguments,
+    Call,
+    Client,
     Fingerprint,
     Grant,
     Kind,
@@ -23,20 +31,14 @@ pub(super) enum Column {
     Of,
     Operation,
     Origin,
-    Outcome,
-    Person,
-    Email,
     Reasons,
     Rule,
-    Server,
-    Target,
-    Time,
     Trace,
-    Upstream,
-    Verdict,
 }
 
-const COLUMNS: usize = Column::Verdict as usize + 1;
+/// How many a row holds itself.
+pub(crate) const IN_ROW: usize = Column::Verdict as usize + 1;
+const COLUMNS: usize = Column::Trace as usize + 1;
 
 impl Column {
     fn named(key: &[u8]) -> Option<Self> {
@@ -74,6 +76,7 @@ impl Column {
 }
 
 /// An entry, and where in it those members are.
+#[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     bytes: &'a [u8],
     at: [(u32, u32); COLUMNS],
@@ -86,6 +89,19 @@ impl<'a> Entry<'a> {
             if let Some(column) = Column::named(key) {
                 at[column as usize] = value.span();
             }
+        }
+        Self { bytes, at }
+    }
+
+    /// Of an entry only the members that a row holds, one behind the other from
+    /// `start` on, each so long; those of no length are not there.
+    pub(super) fn of_row(bytes: &'a [u8], start: usize, lengths: &[u16; IN_ROW]) -> Self {
+        let mut at = [(0, 0); COLUMNS];
+        let mut begin = u32::try_from(start).unwrap_or(u32::MAX);
+        for (at, length) in at.iter_mut().zip(lengths) {
+            let end = begin.saturating_add(u32::from(*length));
+            *at = (begin, end);
+            begin = end;
         }
         Self { bytes, at }
     }

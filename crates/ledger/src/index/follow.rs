@@ -1,4 +1,4 @@
-//! Taking entries from the segments into the index.
+//! Taking entries into the index: from memory, or from the segments.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -10,6 +10,7 @@ use rusqlite::{Connection, Statement, Transaction, params};
 use crate::entry::Raw;
 use crate::error::LedgerError;
 use crate::index::columns::{Column, Entry};
+use crate::index::feed::{Briefs, Feed, Kind, Next, Position};
 use crate::merkle::{Hash, leaf_hash};
 use crate::segment::{self, Lines};
 use doorward_model::json::push_hex;
@@ -27,13 +28,56 @@ pub(super) struct Follower {
     head: String,
     /// Room for what is taken in, used again and again.
     chunk: Vec<u8>,
+    briefs: Briefs,
 }
 
 /// A decision on its way into the table, with its outcome if that came along.
 struct Pending<'a> {
+    segment: u64,
     offset: u64,
     decision: Entry<'a>,
     outcome: Option<Entry<'a>>,
+}
+
+/// Rows on their way into the table. Most calls end soon after they began; those cost
+/// one row and no update.
+#[derive(Default)]
+struct Batch<'a> {
+    decisions: Vec<(u64, Pending<'a>)>,
+    late: Vec<(u64, Entry<'a>)>,
+}
+
+impl<'a> Batch<'a> {
+    fn add(&mut self, sequence: u64, kind: Kind, segment: u64, offset: u64, entry: Entry<'a>) {
+        match kind {
+            Kind::Decision => {
+                self.decisions.push((sequence, Pending { segment, offset, decision: entry, outcome: None }));
+            }
+            Kind::Outcome(of) => match self.decisions.binary_search_by_key(&of, |(decision, _)| *decision) {
+                Ok(at) => self.decisions[at].1.outcome = Some(entry),
+                Err(_) => self.late.push((of, entry)),
+            },
+            Kind::Event => {}
+        }
+    }
+
+    /// Puts the rows into the table, and how far they go.
+    fn store(&self, database: &mut Connection, end: &Position, head: &str) -> Result<(), LedgerError> {
+        let transaction = database.transaction()?;
+        let mut statement = transaction.prepare_cached(INSERT)?;
+        for (sequence, pending) in &self.decisions {
+            insert(&mut statement, *sequence, pending)?;
+        }
+        drop(statement);
+        for (of, outcome) in &self.late {
+            update(&transaction, *of, outcome)?;
+        }
+        transaction
+            .prepare_cached("UPDATE position SET next = ?1, segment = ?2, offset = ?3, head = ?4")?
+            .execute(params![end.next, end.segment, end.offset, head])?;
+        transaction.commit()?;
+        Ok(())
+    }
 }
 
 impl Follower {
@@ -41,16 +85,15 @@ impl Follower {
         let sql = "SELECT next, segment, offset, head FROM position";
         let (next, segment, offset, head) =
             database.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-        Ok(Self { log: log.to_path_buf(), next, segment, offset, head, chunk: Vec::new() })
+        let (log, chunk, briefs) = (log.to_path_buf(), Vec::new(), Briefs::default());
+        Ok(Self { log, next, segment, offset, head, chunk, briefs })
     }
 
     /// Whether the entries taken in are the first of a log that has so many, the last
     /// of which has this hash.
     pub(super) fn fits(&self, entries: u64, last: &Hash) -> Result<bool, LedgerError> {
         if self.next >= entries {
-            let mut hash = String::new();
-            push_hex(&mut hash, last);
-            return Ok(self.next == entries && self.head == hash);
+            return Ok(self.next == entries && self.head == hex(last));
         }
         let mut line = Lines::open(&segment::path(&self.log, self.segment), self.offset)?.next()?;
         if line.is_none() {
@@ -60,16 +103,48 @@ impl Follower {
         Ok(line.is_some_and(|line| line.entry.starts_with(prefix.as_bytes())))
     }
 
-    /// Takes in the entries before `written`.
-    pub(super) fn follow(&mut self, database: &mut Connection, written: u64) -> Result<(), LedgerError> {
-        if self.next < written {
-            self.chunk.resize(CHUNK, 0);
-        }
+    /// Takes in the entries before `written`, and what else was handed over.
+    pub(super) fn follow(
+        &mut self,
+        database: &mut Connection,
+        written: u64,
+        feed: &Feed,
+    ) -> Result<(), LedgerError> {
         while self.next < written {
-            let chunk = std::mem::take(&mut self.chunk);
-            let taken = self.take_in(database, written, chunk);
-            self.chunk = taken?;
+            let mut briefs = std::mem::take(&mut self.briefs);
+            let done = match feed.take(self.next, &mut briefs) {
+                Next::Handed(end) => self.take_over(database, &briefs, end),
+                Next::Read(until) => self.read(database, until.min(written)),
+            };
+            briefs.clear();
+            self.briefs = briefs;
+            done?;
         }
+        Ok(())
+    }
+
+    /// Takes in what was handed over.
+    fn take_over(
+        &mut self,
+        database: &mut Connection,
+        briefs: &Briefs,
+        end: Position,
+    ) -> Result<(), LedgerError> {
+        let mut batch = Batch::default();
+        for (sequence, (kind, segment, offset, entry)) in (self.next..).zip(briefs.iter()) {
+            batch.add(sequence, kind, segment, offset, entry);
+        }
+        let head = hex(&end.head);
+        batch.store(database, &end, &head)?;
+        (self.next, self.segment, self.offset, self.head) = (end.next, end.segment, end.offset, head);
+        Ok(())
+    }
+
+    /// Reads entries before `until`, as many as are taken in at once.
+    fn read(&mut self, database: &mut Connection, until: u64) -> Result<(), LedgerError> {
+        let mut chunk = std::mem::take(&mut self.chunk);
+        chunk.resize(CHUNK, 0);
+        self.chunk = self.take_in(database, until, chunk)?;
         Ok(())
     }
 
@@ -85,30 +160,16 @@ impl Follower {
         let read = file.read_at(&mut chunk, self.offset).map_err(LedgerError::file("read", &path))?;
         let mut rest = &chunk[..read];
         let (mut next, mut offset, mut last) = (self.next, self.offset, &rest[..0]);
-        // Most calls end soon after they began; those cost one row and no update.
-        let mut decisions: Vec<(u64, Pending<'_>)> = Vec::new();
-        let mut late: Vec<(u64, Entry<'_>)> = Vec::new();
+        let mut batch = Batch::default();
         while next < until
             && let Some(end) = memchr(b'\n', rest)
         {
             last = &rest[..end];
             rest = &rest[end + 1..];
             let entry = Entry::read(last);
-            match entry.text(Column::Kind).as_deref() {
-                Some("decision") => {
-                    decisions.push((next, Pending { offset, decision: entry, outcome: None }));
-                }
-                Some("outcome") => {
-                    let of = entry.number(Column::Of).and_then(|of| u64::try_from(of).ok());
-                    let begun = |of| decisions.binary_search_by_key(&of, |(decision, _)| *decision).ok();
-                    match of.and_then(begun) {
-                        Some(at) => decisions[at].1.outcome = Some(entry),
-                        None => late.extend(of.map(|of| (of, entry))),
-                    }
-                }
-                Some(_) => {}
-                None => return Err(LedgerError::Index(format!("entry {next} cannot be read"))),
-            }
+            let kind =
+                kind(&entry).ok_or_else(|| LedgerError::Index(format!("entry {next} cannot be read")))?;
+            batch.add(next, kind, self.segment, offset, entry);
             next += 1;
             offset += last.len() as u64 + 1;
         }
@@ -120,43 +181,44 @@ impl Follower {
             (self.segment, self.offset) = (next, 0);
             return Ok(chunk);
         }
-        let mut head = String::new();
-        push_hex(&mut head, &leaf_hash(last));
-        let transaction = database.transaction()?;
-        let mut statement = transaction.prepare_cached(INSERT)?;
-        for (sequence, pending) in &decisions {
-            insert(&mut statement, *sequence, self.segment, pending)?;
-        }
-        drop(statement);
-        for (of, outcome) in &late {
-            update(&transaction, *of, outcome)?;
-        }
-        transaction
-            .prepare_cached("UPDATE position SET next = ?1, segment = ?2, offset = ?3, head = ?4")?
-            .execute(params![next, self.segment, offset, head])?;
-        transaction.commit()?;
-        drop((decisions, late));
+        let end = Position { next, segment: self.segment, offset, head: leaf_hash(last) };
+        let head = hex(&end.head);
+        batch.store(database, &end, &head)?;
+        drop(batch);
         (self.next, self.offset, self.head) = (next, offset, head);
         Ok(chunk)
     }
 }
 
+fn hex(hash: &Hash) -> String {
+    let mut text = String::with_capacity(64);
+    push_hex(&mut text, hash);
+    text
+}
+
+/// What an entry is to the index; `None` for what is no entry.
+fn kind(entry: &Entry<'_>) -> Option<Kind> {
+    Some(match entry.text(Column::Kind)?.as_ref() {
+        "decision" => Kind::Decision,
+        "outcome" => match entry.number(Column::Of).and_then(|of| u64::try_from(of).ok()) {
+            Some(of) => Kind::Outcome(of),
+            None => Kind::Event,
+        },
+        _ => Kind::Event,
+    })
+}
+
 const INSERT: &str =
     "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
 
-fn insert(
-    statement: &mut Statement<'_>,
-    sequence: u64,
-    segment: u64,
-    pending: &Pending<'_>,
-) -> Result<(), LedgerError> {
+fn insert(statement: &mut Statement<'_>, sequence: u64, pending: &Pending<'_>) -> Result<(), LedgerError> {
     let text = |column| pending.decision.text(column);
     let end = pending.outcome.as_ref();
     let ended = |column| end.and_then(|end| end.value(column)).or_else(|| pending.decision.value(column));
     let domain = text(Column::Email).and_then(|email| Some(email.rsplit_once('@')?.1.to_lowercase()));
     statement.execute(params![
         sequence,
-        segment,
+        pending.segment,
         pending.offset,
         text(Column::Time),
         text(Column::Consumer),

@@ -6,6 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::write::special_bytes;
 use super::{Kind, Node};
 
 /// Bounds on what is read.
@@ -142,6 +143,9 @@ struct Open {
     /// Its node, when it is indexed at all.
     node: Option<u32>,
 }
+
+/// So many keys are compared pair by pair.
+const FEW: usize = 12;
 
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -289,6 +293,9 @@ impl Reader<'_> {
     }
 
     fn refuse_duplicates(&self, object: u32) -> Result<(), ParseError> {
+        if self.few_plain_keys_differ(object) {
+            return Ok(());
+        }
         let end = self.nodes[object as usize].next;
         let mut at = object + 1;
         let mut keys: Vec<(Cow<'_, [u8]>, u32)> = Vec::new();
@@ -306,23 +313,34 @@ impl Reader<'_> {
                 None => end,
             };
         }
-        // Few keys are compared pair by pair, which allocates nothing more; many
-        // are sorted, so that a hostile object cannot cost quadratic time.
-        let twin = if keys.len() <= 12 {
-            (1..keys.len())
-                .find(|&i| keys[..i].iter().any(|(earlier, _)| *earlier == keys[i].0))
-                .map(|i| &keys[i])
-        } else {
-            keys.sort_unstable();
-            keys.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| &pair[1])
-        };
-        match twin {
+        // Sorted, so that a hostile object cannot cost quadratic time.
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| &pair[1]) {
             Some((key, offset)) => Err(ParseError {
                 offset: *offset as usize,
                 problem: Problem::DuplicateKey(String::from_utf8_lossy(key).into_owned()),
             }),
             None => Ok(()),
         }
+    }
+
+    /// Whether an object has few keys, none of them escaped and no two the same: most
+    /// are like that, and comparing them pair by pair allocates nothing.
+    fn few_plain_keys_differ(&self, object: u32) -> bool {
+        let mut keys: [&[u8]; FEW] = [&[]; FEW];
+        let end = self.nodes[object as usize].next;
+        let (mut at, mut count) = (object + 1, 0);
+        while at < end {
+            let key = &self.nodes[at as usize];
+            let raw = &self.bytes[key.start as usize + 1..key.end as usize - 1];
+            if count == FEW || key.escaped || keys[..count].contains(&raw) {
+                return false;
+            }
+            keys[count] = raw;
+            count += 1;
+            at = self.nodes.get(at as usize + 1).map_or(end, |value| value.next);
+        }
+        true
     }
 
     fn word(&mut self, word: &[u8], kind: Kind) -> Result<(), ParseError> {
@@ -339,6 +357,7 @@ impl Reader<'_> {
         self.at += 1;
         let mut escaped = false;
         loop {
+            self.skip_plain();
             match self.bytes.get(self.at) {
                 None => return self.fail(Problem::Truncated),
                 Some(b'"') => break,
@@ -352,6 +371,19 @@ impl Reader<'_> {
         }
         self.at += 1;
         self.leaf(Kind::String, start, escaped)
+    }
+
+    /// Steps over characters that stand for themselves, eight bytes at a time, up to one
+    /// that does not or to the last few of the text.
+    fn skip_plain(&mut self) {
+        while let Some(word) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()) {
+            let special = special_bytes(u64::from_le_bytes(*word));
+            if special != 0 {
+                self.at += special.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += 8;
+        }
     }
 
     fn escape(&mut self) -> Result<(), ParseError> {
@@ -536,7 +568,36 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_among_many_keys_is_found_too() {
+    fn every_character_counts_wherever_it_stands() {
+        for byte in 0..=127_u8 {
+            for at in 0..20 {
+                let mut text = [b'a'; 22];
+                (text[0], text[21], text[1 + at]) = (b'"', b'"', byte);
+                let expected = match byte {
+                    b'"' => Some(Problem::Trailing),
+                    // Behind it stands a letter that is an escape, or the last quote.
+                    b'\\' => Some(if at < 19 { Problem::Escape } else { Problem::Truncated }),
+                    0..0x20 => Some(Problem::ControlCharacter),
+                    _ => None,
+                };
+                let found = Document::parse(Bytes::copy_from_slice(&text), &Limits::default());
+                let found = found.err().map(|error| (error.problem, error.offset));
+                assert_eq!(found.as_ref().map(|found| &found.0), expected.as_ref(), "{byte:#x} at {at}");
+                if byte < 0x20 {
+                    assert_eq!(found.map(|found| found.1), Some(1 + at), "{byte:#x}");
+                }
+            }
+        }
+        for text in ["\u{7f}ééééééé\u{1f512}", "a\u{80}\u{fff}b", "\u{a0}\u{a2}\u{dc}\u{9f}"] {
+            assert_eq!(problem(format!("\"{text}\"").as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duplicate_among_few_or_many_keys_is_found_too() {
+        assert_eq!(problem(br#"{"a":1,"b":2,"aa":3}"#), None);
+        let twice = Some(Problem::DuplicateKey("b".into()));
+        assert_eq!(problem(br#"{"a":1,"b":2,"c":{"b":1},"b":3}"#), twice);
         let keys: Vec<_> = (0..40).map(|n| format!("\"k{n}\":{n}")).collect();
         assert_eq!(problem(format!("{{{}}}", keys.join(",")).as_bytes()), None);
         let twice = format!("{{{},\"k\\u0037\":0}}", keys.join(","));

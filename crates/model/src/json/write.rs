@@ -4,11 +4,10 @@ use std::net::IpAddr;
 
 /// Appends `text` as a JSON string, quotes included.
 pub fn push_string(out: &mut String, text: &str) {
+    out.reserve(text.len() + 2);
     out.push('"');
-    // Nearly every text is plain, and this sum, unlike a search, is made of many bytes
-    // at a time.
-    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-    if !text.as_bytes().iter().fold(false, |found, byte| found | special(byte)) {
+    // Nearly every text is.
+    if is_plain(text.as_bytes()) {
         out.push_str(text);
         out.push('"');
         return;
@@ -40,6 +39,31 @@ pub fn push_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// Whether all characters stand for themselves.
+fn is_plain(text: &[u8]) -> bool {
+    let (words, _) = text.as_chunks();
+    match text.last_chunk() {
+        // The last eight may overlap the ones before them.
+        Some(last) => {
+            words.iter().chain([last]).fold(0, |found, word| found | special_bytes(u64::from_le_bytes(*word)))
+                == 0
+        }
+        None => !text.iter().any(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\'),
+    }
+}
+
+/// Marks, by its highest bit, the first of eight bytes that is a quote, a backslash or a
+/// control character; zero if there is none. Bits above the lowest mark mean nothing.
+pub(super) fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES * 0x80;
+    let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = is_zero(word ^ (ONES * u64::from(b'"')));
+    let backslash = is_zero(word ^ (ONES * u64::from(b'\\')));
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (quote | backslash | control) & HIGH
+}
+
 /// `text` as a JSON string, quotes included.
 pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -49,14 +73,24 @@ pub fn quoted(text: &str) -> String {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
+/// The two digits of every byte.
+const PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [HEX[byte >> 4], HEX[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// Appends bytes as lower-case hexadecimal digits.
 pub fn push_hex(out: &mut String, bytes: &[u8]) {
     // A hash at a time: digit by digit takes several times longer.
     for chunk in bytes.chunks(32) {
         let mut digits = [0; 64];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(chunk) {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
+        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(chunk) {
+            *pair = PAIRS[usize::from(*byte)];
         }
         out.push_str(std::str::from_utf8(&digits[..2 * chunk.len()]).unwrap_or_default());
     }
@@ -112,6 +146,21 @@ mod tests {
             quoted("a\"b\\c/\u{7f}é\u{1}\u{1f}\n\t\r\u{8}\u{c}"),
             "\"a\\\"b\\\\c/\u{7f}é\\u0001\\u001f\\n\\t\\r\\b\\f\""
         );
+    }
+
+    #[test]
+    fn what_needs_an_escape_is_found_wherever_it_stands() {
+        for length in 1..20 {
+            for at in 0..length {
+                for byte in 0..128_u8 {
+                    let mut text = vec![b'a'; length];
+                    text[at] = byte;
+                    let expected = byte >= 0x20 && byte != b'"' && byte != b'\\';
+                    assert_eq!(is_plain(&text), expected, "{byte:#x} at {at} of {length}");
+                }
+            }
+        }
+        assert!(is_plain("\u{7f}é\u{80}\u{a2}\u{dc}\u{1f512}".as_bytes()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use doorward_model::json::Document;
 use doorward_wire::log::Logs;
 use doorward_wire::{Era, Revision};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, oneshot};
 
 use crate::askers::Askers;
 use crate::call::Call;
@@ -37,6 +37,9 @@ const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
 /// How long to wait before asking for the rest of a stream, unless the server says.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a call waits for the stream on which its server may ask.
+const OPENS_WITHIN: Duration = Duration::from_millis(500);
 
 /// The affinity of the gateway's own requests.
 pub(crate) const OWN: &str = "";
@@ -101,7 +104,7 @@ impl Legacy {
         };
         let link =
             Self { is_stateless: AtomicBool::new(!session.has_id), remote, sessions: Mutex::default() };
-        session.listen(&link.remote);
+        session.listen(&link.remote).await;
         let last_used = AtomicU64::new(link.now());
         let slot = Slot { session: OnceCell::from(session), last_used, ..Slot::default() };
         link.lock().insert(OWN.to_owned(), Arc::new(slot));
@@ -119,7 +122,7 @@ impl Legacy {
                 Within::Answered(document, status) => {
                     self.tell_of_use(&slot);
                     if call.method == "resources/subscribe" {
-                        session.listen(&self.remote);
+                        session.listen(&self.remote).await;
                     }
                     return Ok((document, status));
                 }
@@ -279,7 +282,7 @@ impl Legacy {
         };
         // A server that asks may do so on that stream.
         if call.affinity == OWN || !call.capabilities.is_empty() {
-            session.listen(&self.remote);
+            session.listen(&self.remote).await;
         }
         Ok(session)
     }
@@ -328,7 +331,7 @@ impl Legacy {
         drop(sessions);
         // What was announced to the dead session is lost.
         if key == OWN {
-            self.remote.hub.all_changed();
+            self.remote.hub.session_lost();
         }
     }
 
@@ -400,7 +403,7 @@ impl Legacy {
                 response.body.release().await;
                 return Ok(Outcome::Ended { last_id: None, retry: None });
             }
-            outcome = match exchange.stream(response.body, response.status).await? {
+            outcome = match Box::pin(exchange.stream(response.body, response.status)).await? {
                 Outcome::Ended { last_id, retry: again } => {
                     Outcome::Ended { last_id: last_id.or(Some(last)), retry: again.or(retry) }
                 }
@@ -440,13 +443,20 @@ impl Session {
         Some(Held { id, revision: self.revision, logs: self.logs })
     }
 
-    /// Opens the stream on which the server speaks unasked, once.
-    fn listen(&self, remote: &Arc<Remote>) {
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if watch.is_none() {
-            let work = listen::unasked(Arc::clone(remote), self.headers.clone(), Arc::clone(&self.askers));
-            *watch = Some(AbortOnDrop::spawn(work));
+    /// Opens the stream on which the server speaks unasked, once, and waits a little until
+    /// it is open: what is said before is lost, such as a question about the first call.
+    async fn listen(&self, remote: &Arc<Remote>) {
+        let (decided, opened) = oneshot::channel();
+        {
+            let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+            if watch.is_some() {
+                return;
+            }
+            let (headers, askers) = (self.headers.clone(), Arc::clone(&self.askers));
+            *watch = Some(AbortOnDrop::spawn(listen::unasked(Arc::clone(remote), headers, askers, decided)));
         }
+        // Some servers say nothing on it, not even that it is open, before there is news.
+        let _ = tokio::time::timeout(OPENS_WITHIN, opened).await;
     }
 
     fn is_watched(&self) -> bool {

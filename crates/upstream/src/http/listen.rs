@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorward_egress::{Replay, Response};
+use doorward_wire::error::METHOD_NOT_FOUND;
 use doorward_wire::sse::Decoder;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::sync::oneshot;
 
 use crate::askers::Askers;
 use crate::backoff;
@@ -22,8 +24,10 @@ use crate::http::answer::reply_later;
 use crate::http::modern;
 use crate::http::remote::{Content, Remote, content};
 use crate::inbound::{self, Inbound};
+use crate::listening::{ACKNOWLEDGES_WITHIN, Carrier, Listening};
 use crate::question::Question;
 use crate::status::State;
+use crate::task::AbortOnDrop;
 
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -35,8 +39,15 @@ struct End {
     retry: Option<Duration>,
 }
 
-/// Keeps the GET stream of a session open for as long as the server offers one.
-pub(crate) async fn unasked(remote: Arc<Remote>, session: HeaderMap, askers: Arc<Askers>) {
+/// Keeps the GET stream of a session open for as long as the server offers one. `decided` is
+/// told as soon as it is known whether the server does.
+pub(crate) async fn unasked(
+    remote: Arc<Remote>,
+    session: HeaderMap,
+    askers: Arc<Askers>,
+    decided: oneshot::Sender<()>,
+) {
+    let mut decided = Some(decided);
     let (mut failures, mut last_id, mut retry) = (0, None::<String>, None);
     let mut is_first = true;
     loop {
@@ -45,6 +56,10 @@ pub(crate) async fn unasked(remote: Arc<Remote>, session: HeaderMap, askers: Arc
             headers.insert(LAST_EVENT, value);
         }
         let opened = remote.get(headers).await;
+        if let Some(decided) = decided.take() {
+            // Whoever waited may have gone on without.
+            let _ = decided.send(());
+        }
         if let Ok(response) = &opened
             && !is_stream(response)
         {
@@ -55,7 +70,7 @@ pub(crate) async fn unasked(remote: Arc<Remote>, session: HeaderMap, askers: Arc
         opened_again(&remote, is_first, last_id.is_some(), &opened);
         is_first = false;
         if let Ok(response) = opened {
-            let end = read(&remote, response, Some((&session, &askers))).await;
+            let end = read(&remote, response, Some((&session, &askers)), None).await;
             last_id = end.last_id.or(last_id);
             retry = end.retry.or(retry);
             failures = if end.was_alive { 0 } else { failures };
@@ -65,30 +80,50 @@ pub(crate) async fn unasked(remote: Arc<Remote>, session: HeaderMap, askers: Arc
     }
 }
 
-/// Keeps a subscription to the changes named by `filter` open.
-pub(crate) async fn subscribed(remote: Arc<Remote>, filter: String) {
-    let mut failures = 0;
-    let mut is_first = true;
-    loop {
-        let members = format!("\"notifications\":{filter}").into();
-        let call = Call { method: "subscriptions/listen", members, ..Call::default() };
-        let Ok(headers) = modern::headers(&remote, &call) else { return };
-        let body = envelope::modern(remote.next_id(), &call, &remote.hub.settings.client_info);
-        let opened = remote.post(headers, body, Replay::Harmless).await;
-        if let Ok(response) = &opened
-            && !is_stream(response)
-        {
-            return;
-        }
-        opened_again(&remote, is_first, false, &opened);
-        is_first = false;
-        if let Ok(response) = opened {
-            let end = read(&remote, response, None).await;
-            failures = if end.was_alive { 0 } else { failures };
-        }
-        failures += 1;
-        tokio::time::sleep(remote.hub.jittered(backoff::delay(failures))).await;
+/// Opens a subscription to the changes named by `filter`, and waits until the server
+/// acknowledges it.
+pub(crate) async fn subscribed(
+    remote: &Arc<Remote>,
+    filter: &str,
+    wanted: &[Arc<str>],
+) -> Result<Listening, UpstreamError> {
+    let members = format!("\"notifications\":{filter}").into();
+    let call = Call { method: "subscriptions/listen", members, ..Call::default() };
+    let headers = modern::headers(remote, &call)?;
+    let body = envelope::modern(remote.next_id(), &call, &remote.hub.settings.client_info);
+    let response = remote.post(headers, body, Replay::Harmless).await;
+    if let Err(error) = &response {
+        remote.hub.failed(error);
     }
+    let response = response?;
+    if !is_stream(&response) {
+        let status = response.status;
+        response.body.release().await;
+        return Err(UpstreamError::Refused {
+            server: remote.hub.server.clone(),
+            code: METHOD_NOT_FOUND,
+            message: format!("the server refuses subscriptions/listen (HTTP {})", status.as_u16()),
+        });
+    }
+    if matches!(remote.hub.state(), State::Error | State::Degraded) {
+        remote.hub.succeeded();
+    }
+    let (acknowledged, honoured) = oneshot::channel();
+    let (alive, ended) = oneshot::channel();
+    let reader = Arc::clone(remote);
+    let stream = AbortOnDrop::spawn(async move {
+        read(&reader, response, None, Some(acknowledged)).await;
+        drop(alive);
+    });
+    let honoured = match tokio::time::timeout(ACKNOWLEDGES_WITHIN, honoured).await {
+        Ok(Ok(honoured)) => honoured,
+        Ok(Err(_)) => {
+            let detail = "its stream ended without an acknowledgement";
+            return Err(UpstreamError::protocol(&remote.hub.server, detail));
+        }
+        Err(_) => Vec::new(),
+    };
+    Ok(Listening::new(wanted, honoured, ended, Carrier::Stream(stream)))
 }
 
 fn is_stream(response: &Response) -> bool {
@@ -106,13 +141,18 @@ fn opened_again(remote: &Remote, is_first: bool, resumed: bool, opened: &Result<
                 remote.hub.succeeded();
             }
             if !resumed {
-                remote.hub.all_changed();
+                remote.hub.interrupted();
             }
         }
     }
 }
 
-async fn read(remote: &Arc<Remote>, response: Response, session: Option<(&HeaderMap, &Arc<Askers>)>) -> End {
+async fn read(
+    remote: &Arc<Remote>,
+    response: Response,
+    session: Option<(&HeaderMap, &Arc<Askers>)>,
+    mut acknowledged: Option<oneshot::Sender<Vec<String>>>,
+) -> End {
     let mut end = End { was_alive: false, last_id: None, retry: None };
     let mut body = response.body;
     let mut decoder = Decoder::new(remote.hub.settings.max_answer);
@@ -133,6 +173,12 @@ async fn read(remote: &Arc<Remote>, response: Response, session: Option<(&Header
                             askers.ask(question);
                         }
                         None => remote.send_quietly(Method::POST, session.clone(), reply).await,
+                    }
+                }
+                Some(Inbound::Acknowledged { uris, .. }) => {
+                    if let Some(acknowledged) = acknowledged.take() {
+                        // Whoever stopped waiting ends the stream.
+                        let _ = acknowledged.send(uris);
                     }
                 }
                 Some(news) => {

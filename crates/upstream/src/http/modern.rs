@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use doorward_egress::Replay;
-use doorward_model::json::Document;
+use doorward_model::json::{Document, Value};
+use doorward_wire::error::UNSUPPORTED_VERSION;
 use doorward_wire::{Era, Revision, header};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -16,9 +17,8 @@ use crate::envelope;
 use crate::error::UpstreamError;
 use crate::handshake::Handshake;
 use crate::http::answer::{Exchange, Outcome};
-use crate::http::listen;
 use crate::http::remote::Remote;
-use crate::task::AbortOnDrop;
+use crate::inbound;
 
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -27,8 +27,6 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// A link to a server of the stateless era.
 pub(crate) struct Modern {
     remote: Arc<Remote>,
-    /// Hears of changes, where the server announces any.
-    watch: Option<AbortOnDrop>,
 }
 
 /// What a server answered to `server/discover`.
@@ -46,7 +44,14 @@ pub(crate) enum Discovered {
 /// wants a credential, or has trouble of its own.
 pub(crate) async fn discover(remote: &Arc<Remote>) -> Result<Discovered, UpstreamError> {
     let call = Call { method: "server/discover", ..Call::default() };
-    match exchange(remote, &call, Replay::Harmless).await {
+    let mut outcome = exchange(remote, &call, Replay::Harmless).await;
+    // A server that names the very revision it was spoken to in, is taken at its word once.
+    if let Ok(Outcome::Refused { message: Some(refusal), .. }) = &outcome
+        && speaks_modern(refusal)
+    {
+        outcome = exchange(remote, &call, Replay::Harmless).await;
+    }
+    match outcome {
         Ok(Outcome::Answered(document, _)) => {
             Ok(Handshake::from_discover(&document).map_or(Discovered::NotModern, Discovered::Modern))
         }
@@ -61,13 +66,28 @@ pub(crate) async fn discover(remote: &Arc<Remote>) -> Result<Discovered, Upstrea
     }
 }
 
+/// Whether a refusal is that of the version and names the stateless revision.
+fn speaks_modern(refusal: &Document) -> bool {
+    let root = refusal.root();
+    let Some(error) = root.get("error") else { return false };
+    // The refusal was indexed less deeply than this needs.
+    let data = error.get("data").map(|data| inbound::parse(refusal.slice(data)));
+    error.get("code").and_then(Value::as_i64) == Some(i64::from(UNSUPPORTED_VERSION))
+        && data.and_then(Result::ok).is_some_and(|data| {
+            let supported = data.root().get("supported");
+            let mut versions = supported.into_iter().flat_map(Value::items);
+            versions.any(|version| version.as_str().as_deref() == Some(Revision::V2026_07_28.as_str()))
+        })
+}
+
 impl Modern {
-    /// Opens the link, which takes no more than listening for changes.
-    pub(crate) fn open(remote: Arc<Remote>, handshake: &Handshake) -> Self {
-        let watch = handshake
-            .listen_filter()
-            .map(|filter| AbortOnDrop::spawn(listen::subscribed(Arc::clone(&remote), filter)));
-        Self { remote, watch }
+    /// A link takes no opening: every POST stands for itself.
+    pub(crate) fn new(remote: Arc<Remote>) -> Self {
+        Self { remote }
+    }
+
+    pub(crate) fn remote(&self) -> &Arc<Remote> {
+        &self.remote
     }
 
     /// Makes a call.
@@ -82,11 +102,6 @@ impl Modern {
                 Err(UpstreamError::protocol(&self.remote.hub.server, "its stream ended without an answer"))
             }
         }
-    }
-
-    /// Whether a stream is open that would tell of the server's end.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.watch.as_ref().is_some_and(AbortOnDrop::is_running)
     }
 
     pub(crate) fn prune(&self) {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use super::{Session, tasks};
 use crate::out::Out;
-use crate::perform::{Voice, perform};
-use crate::play::{Answers, Play, Question, Scene, Step, content, text_block};
+use crate::perform::{Voice, await_work, perform};
+use crate::play::{Answers, Play, Question, Scene, Step, failure};
 use crate::revision::Revision;
 use crate::rpc::Fault;
 use crate::server::Everything;
@@ -47,11 +48,7 @@ pub async fn call(
     let part = Part { play: tool.play, arguments: &params["arguments"], as_task };
     match play(server, session, &part, params, out).await {
         // Towards a model, so that it can do something about it.
-        Err(fault) if fault.code == -32021 => {
-            let mut result = content(vec![text_block(fault.message)]);
-            result["isError"] = true.into();
-            Ok(result)
-        }
+        Err(fault) if fault.code == -32021 => Ok(failure(&fault.message)),
         result => result,
     }
 }
@@ -93,10 +90,7 @@ async fn play(
         };
         match (part.play)(&scene) {
             Step::Ask(ask) => {
-                for (key, question) in &ask.questions {
-                    let answer = ask_client(session, out, question, None).await?;
-                    answers.insert((*key).to_owned(), answer);
-                }
+                answers.extend(ask_client(session, out, &ask.questions, None).await?);
             }
             Step::Work(time) => match part.as_task {
                 Some(ttl) => {
@@ -111,7 +105,7 @@ async fn play(
                     return Ok(json!({ "task": tasks::describe(&task) }));
                 }
                 None => {
-                    tokio::time::sleep(time).await;
+                    await_work(time).await?;
                     worked = true;
                 }
             },
@@ -129,16 +123,30 @@ async fn play(
     }
 }
 
-/// Asks the client one thing, for a call or, if there is one, for a task.
+/// Asks the client all of it at once, for a call or, if there is one, for a task.
 pub async fn ask_client(
+    session: &Session,
+    out: &Out,
+    questions: &[(&'static str, Question)],
+    task: Option<&str>,
+) -> Result<Answers, Fault> {
+    if let Some(missing) =
+        capability::missing(&session.capabilities, questions.iter().map(|(_, question)| question))
+    {
+        return Err(Fault::missing_capability(missing));
+    }
+    let ask = async |(key, question): &(&'static str, Question)| {
+        Ok(((*key).to_owned(), ask_one(session, out, question, task).await?))
+    };
+    Ok(try_join_all(questions.iter().map(ask)).await?.into_iter().collect())
+}
+
+async fn ask_one(
     session: &Session,
     out: &Out,
     question: &Question,
     task: Option<&str>,
 ) -> Result<Value, Fault> {
-    if let Some(missing) = capability::missing(&session.capabilities, [question].into_iter()) {
-        return Err(Fault::missing_capability(missing));
-    }
     let params = downlevel::question(session.revision, question);
     let Some(mut params) = params else { return Ok(json!({"action": "cancel"})) };
     if let Some(task) = task {

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::{Session, calls};
 use crate::downlevel;
 use crate::out::Out;
-use crate::play::Answers;
 use crate::rpc::Fault;
 use crate::server::Everything;
 use crate::task::{POLL_INTERVAL, Status, Task};
@@ -50,11 +49,7 @@ async fn result(server: &Arc<Everything>, session: &Session, task: &Task, out: &
         if now.status != Status::InputRequired {
             break;
         }
-        let mut answers = Answers::new();
-        for (key, question) in &now.open {
-            let answer = calls::ask_client(session, out, question, Some(&task.id)).await?;
-            answers.insert((*key).to_owned(), answer);
-        }
+        let answers = calls::ask_client(session, out, &now.open, Some(&task.id)).await?;
         task.answer(server, &answers);
     }
     let outcome = task.now().outcome.unwrap_or_else(|| Err(Fault::invalid("The task was cancelled")));

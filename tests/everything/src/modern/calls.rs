@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Meta, needs_tasks, tasks};
 use crate::capability;
 use crate::out::Item;
-use crate::perform::{Voice, perform};
+use crate::perform::{Voice, await_work, perform};
 use crate::play::{Answers, Ask, Play, Scene, Step};
 use crate::rpc::Fault;
 use crate::seal::Target;
@@ -97,7 +97,7 @@ async fn play(
                 return Ok(tasks::created(&server.tasks.begin(server, None, DEFAULT_TTL, job)));
             }
             Step::Work(time) => {
-                tokio::time::sleep(time).await;
+                await_work(time).await?;
                 worked = true;
             }
             Step::Done(performance) => return Ok(perform(server, voice, performance).await),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Tool;
-use crate::play::{Step, content, text_block};
+use crate::play::{Step, content, failure, text_block};
 
 /// One red pixel.
 pub const PNG: &str =
@@ -38,10 +38,7 @@ pub fn tools() -> Vec<Tool> {
             Step::done(content(vec![link]))
         }),
         Tool::new("test_error_handling", "Fails", |_| {
-            let mut result =
-                content(vec![text_block("This tool intentionally returns an error for testing")]);
-            result["isError"] = true.into();
-            Step::done(result)
+            Step::done(failure("This tool intentionally returns an error for testing"))
         }),
         Tool::new("test_structured_content", "Answers with a list, which only 2026-07-28 can type", |_| {
             let mut result = content(vec![text_block("[1,2.5,null]")]);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::questions::name;
 use super::{TaskSupport, Tool};
-use crate::play::{Ask, Question, Scene, Step, content, text_block};
+use crate::play::{Ask, Question, Scene, Step, content, failure, text_block};
 use crate::rpc::Fault;
 
 pub fn tools() -> Vec<Tool> {
@@ -33,9 +33,7 @@ pub fn tools() -> Vec<Tool> {
         .supporting(TaskSupport::Optional),
         Tool::new("failing_job", "A job whose tool fails", |scene| {
             after(scene, Duration::ZERO, |_| {
-                let mut result = content(vec![text_block("The job failed")]);
-                result["isError"] = true.into();
-                Step::done(result)
+                Step::done(failure("The job failed"))
             })
         })
         .supporting(TaskSupport::Required),

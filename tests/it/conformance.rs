@@ -1,0 +1,161 @@
+//! The public conformance suite of MCP, against our fixture and through the gateway to it.
+//!
+//! What the fixture passes by itself (`conformance/checks.txt`) has to pass through
+//! the gateway too, but for what `conformance/known.txt` names. Both files may only
+//! get better: an entry of `known.txt` that passes fails the test like a new failure.
+
+mod expectation;
+mod hop;
+mod suite;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use doorward::runtime::{self, Running};
+use doorward_everything::{Eras, Everything, http};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::world::{Recorder, Speaks, binary, system};
+use expectation::{CLIENT, Report};
+use suite::{ClientSuite, Requirement, Suite};
+
+use Requirement::{Everything as All, Frozen};
+
+const EVERY: [Requirement; 4] =
+    [Frozen("2025-11-25"), Frozen("2026-07-28"), All("2025-06-18"), All("2025-03-26")];
+const LEGACY: [Requirement; 3] = [Frozen("2025-11-25"), All("2025-06-18"), All("2025-03-26")];
+const MODERN: [Requirement; 1] = [Frozen("2026-07-28")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fixture_by_itself_passes_everything() {
+    conforms("direct", &EVERY, |_| Place::direct()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_behind_the_gateway_passes_what_it_passes_alone() {
+    conforms("http", &EVERY, |_| Place::behind_gateway(Eras::Both)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stdio_server_behind_the_gateway_passes_what_it_passes_alone() {
+    conforms("stdio", &EVERY, |_| Place::before_pipes("both")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_three_servers_on_the_aggregate_passes_what_it_passes_alone() {
+    conforms("aggregate", &EVERY, |_| Place::among_others()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_with_sessions_get_everything_of_a_server_without() {
+    conforms("to-modern", &LEGACY, |_| Place::behind_gateway(Eras::Modern)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_without_sessions_get_everything_of_a_server_with_them() {
+    conforms("to-legacy", &MODERN, |_| Place::behind_gateway(Eras::Legacy)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_is_a_good_client_of_its_servers() {
+    let mut reports = Vec::new();
+    for revision in ["2025-11-25", "2026-07-28"] {
+        let command = format!("{} {}", binary("walker").display(), binary("doorward").display());
+        let checks = ClientSuite { command, revision }.run().await;
+        reports.push(Report { surface: CLIENT, revision, checks });
+    }
+    expectation::hold(&reports);
+}
+
+/// Runs each suite in a place of its own, all at once: they mostly wait.
+async fn conforms<F>(surface: &'static str, requirements: &[Requirement], place: impl Fn(Requirement) -> F)
+where
+    F: Future<Output = Place> + Send + 'static,
+{
+    let mut runs = JoinSet::new();
+    for requirement in requirements.iter().copied() {
+        let place = place(requirement);
+        runs.spawn(async move {
+            let place = place.await;
+            let checks = Suite { url: place.url.clone(), requirement }.run().await;
+            place.leave().await;
+            Report { surface, revision: requirement.revision(), checks }
+        });
+    }
+    let reports = runs.join_all().await;
+    expectation::hold(&reports);
+}
+
+/// Where the suite finds a server.
+struct Place {
+    url: String,
+    gateway: Option<(Running, TempDir)>,
+}
+
+impl Place {
+    async fn direct() -> Self {
+        Self { url: format!("http://{}{}", fixture(Eras::Both).await, http::PATH), gateway: None }
+    }
+
+    async fn behind_gateway(eras: Eras) -> Self {
+        let address = fixture(eras).await;
+        Self::gateway(&format!("url: \"http://{address}{}\"", http::PATH)).await
+    }
+
+    async fn before_pipes(eras: &str) -> Self {
+        let program = binary("everything");
+        Self::gateway(&format!("command: \"{}\", args: [--stdio, --era, {eras}]", program.display())).await
+    }
+
+    /// On the aggregate, with names and URIs mapped on the way.
+    async fn among_others() -> Self {
+        let address = fixture(Eras::Both).await;
+        let (old, new) =
+            (Recorder::start("old", Speaks::Legacy).await, Recorder::start("new", Speaks::Modern).await);
+        let others = [&old, &new]
+            .map(|other| format!("\n  - {{id: {}, url: \"{}\", enabled: true}}", other.name, other.url()));
+        let mut place = Self::servers(&format!(
+            "{{id: everything, url: \"http://{address}{}\", enabled: true}}{}",
+            http::PATH,
+            others.concat()
+        ))
+        .await;
+        let (running, _) = place.gateway.as_ref().expect("a gateway");
+        place.url = format!("http://{}/mcp", hop::start(running.address()).await);
+        place
+    }
+
+    /// A gateway that lets everybody do everything with one server.
+    async fn gateway(server: &str) -> Self {
+        Self::servers(&format!("{{id: everything, {server}, enabled: true}}")).await
+    }
+
+    async fn servers(servers: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = format!(
+            "dataDir: {}\nauth: {{type: none}}\nrateLimit: {{enabled: false}}\nservers:\n  - {servers}\npolicies:\n  - {{id: all, name: All, roles: [\"*\"], rules: [{{action: allow}}]}}\n",
+            folder.path().join("data").display(),
+        );
+        let path = folder.path().join("gateway.yaml");
+        std::fs::write(&path, config).expect("written");
+        let running = runtime::start(&path, system()).await.expect("the gateway starts");
+        let url = format!("http://{}/mcp/everything", running.address());
+        Self { url, gateway: Some((running, folder)) }
+    }
+
+    async fn leave(self) {
+        if let Some((running, _folder)) = self.gateway {
+            running.stop().await;
+        }
+    }
+}
+
+/// A fixture in this process.
+async fn fixture(eras: Eras) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(http::serve(listener, Arc::new(Everything::new(eras))));
+    address
+}

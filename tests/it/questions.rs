@@ -1,0 +1,184 @@
+//! Servers that ask: every pair of eras, and what nobody gets by pretending.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use doorward_everything::{Eras, Everything, http};
+use hyper::Method;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::world::http::Events;
+use crate::world::{ALICE, Answer, BOB, Client, World, entries, eventually};
+
+const RULES: &str = "policies:\n  - {id: all, name: All, roles: [staff, guest], rules: [{action: allow}]}\n";
+/// Asks for a name, and greets.
+const ASKS: &str = "test_input_required_result_elicitation";
+
+/// A gateway in front of a server that asks in the way of its era.
+async fn world(eras: Eras) -> World {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address: SocketAddr = listener.local_addr().expect("an address");
+    tokio::spawn(http::serve(listener, Arc::new(Everything::new(eras))));
+    let server = format!("  - {{id: every, url: \"http://{address}{}\", enabled: true}}\n", http::PATH);
+    World::start(&[], &format!("servers:\n{server}{RULES}")).await
+}
+
+fn everything() -> Value {
+    json!({"elicitation": {}, "sampling": {}, "roots": {}})
+}
+
+fn name(name: &str) -> Value {
+    json!({"action": "accept", "content": {"name": name}})
+}
+
+/// Opens a call whose answer comes as a stream.
+async fn open(client: &Client, id: u32, tool: &str) -> Events {
+    let params = json!({"name": tool, "arguments": {}});
+    let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+    client.events(Method::POST, &call).await
+}
+
+async fn reply(client: &Client, question: &Value, result: Value) {
+    let message = json!({"jsonrpc": "2.0", "id": question["id"], "result": result});
+    assert_eq!(client.post(&message).await.status, 202);
+}
+
+/// Makes a call again, with answers.
+async fn again(client: &Client, tool: &str, state: &Value, responses: Value) -> Answer {
+    let params = json!({"name": tool, "arguments": {}, "requestState": state, "inputResponses": responses});
+    client.request("tools/call", params).await
+}
+
+/// The one question of a result, with its key.
+fn asked(answer: &Answer) -> (String, Value, Value) {
+    let result = &answer.json()["result"];
+    assert_eq!(result["resultType"], "input_required", "{result}");
+    let requests = result["inputRequests"].as_object().expect("questions");
+    let (key, question) = requests.iter().next().expect("a question");
+    (key.clone(), question.clone(), result["requestState"].clone())
+}
+
+/// The outcomes on record, oldest first, and what the log says of questions.
+fn evidence(world: &World) -> (Vec<String>, Vec<String>) {
+    let outcomes = world.records();
+    let outcomes = outcomes.iter().map(|record| record["outcome"].as_str().unwrap_or("?").to_owned());
+    let questions = entries(world.folder.path())
+        .into_iter()
+        .filter(|entry| entry["event"] == "question")
+        .map(|entry| entry.to_string())
+        .collect();
+    (outcomes.collect(), questions)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_a_session_is_asked_on_the_stream_of_its_call() {
+    for eras in [Eras::Legacy, Eras::Modern] {
+        let world = world(eras).await;
+        let client = Client::legacy_able(world.address(), "/mcp", ALICE, "2025-11-25", everything()).await;
+        let mut stream = open(&client, 7, &format!("every__{ASKS}")).await;
+        let question = stream.next().await;
+        assert_eq!(question["method"], "elicitation/create", "{eras:?}");
+        assert_eq!(question["params"]["message"], "What is your name?");
+        reply(&client, &question, name("Ana")).await;
+        let answer = stream.next().await;
+        assert_eq!(answer["id"], 7);
+        assert_eq!(answer["result"]["content"][0]["text"], "Hello, Ana!", "{eras:?}");
+        let (outcomes, questions) = evidence(&world);
+        assert_eq!(outcomes, ["success"], "one call, however often the server was called");
+        assert_eq!(questions.len(), 1, "{questions:?}");
+        assert!(questions[0].contains("accept") && !questions[0].contains("Ana"), "{questions:?}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_without_a_session_is_asked_by_the_answer() {
+    for eras in [Eras::Legacy, Eras::Modern] {
+        let world = world(eras).await;
+        let tool = format!("every__{ASKS}");
+        let client = world.modern("/mcp", ALICE).able(everything());
+        let (key, question, state) = asked(&client.call(&tool, json!({})).await);
+        assert_eq!(question["method"], "elicitation/create", "{eras:?}");
+        let answer = again(&client, &tool, &state, json!({key: name("Ana")})).await;
+        assert_eq!(answer.text(), "Hello, Ana!", "{eras:?}");
+        assert_eq!(answer.json()["result"]["resultType"], "complete");
+        let (outcomes, questions) = evidence(&world);
+        assert_eq!(outcomes, ["input_required", "success"], "each round is a call of its own");
+        assert!(!questions.is_empty() && !questions.concat().contains("Ana"), "{questions:?}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_carries_is_good_for_its_own_call_only() {
+    for eras in [Eras::Legacy, Eras::Modern] {
+        let world = world(eras).await;
+        let path = "/mcp/every";
+        let (alice, bob) = (world.modern(path, ALICE), world.modern(path, BOB));
+        let (alice, bob) = (alice.able(everything()), bob.able(everything()));
+        let (key, _, state) = asked(&alice.call(ASKS, json!({})).await);
+        let responses = json!({key: name("Ana")});
+        let refused = [
+            again(&bob, ASKS, &state, responses.clone()).await,
+            again(&alice, "test_simple_text", &state, responses.clone()).await,
+            again(&alice, ASKS, &json!(format!("{}A", state.as_str().expect("text"))), responses.clone()).await,
+            again(&alice, ASKS, &json!(7), responses.clone()).await,
+            alice
+                .request(
+                    "tools/call",
+                    json!({"name": ASKS, "arguments": {"x": 1}, "requestState": state, "inputResponses": responses}),
+                )
+                .await,
+        ];
+        for answer in refused {
+            assert_eq!(answer.summary(), "200 -32602", "{eras:?}");
+        }
+        let answer = again(&alice, ASKS, &state, responses.clone()).await;
+        assert_eq!(answer.text(), "Hello, Ana!", "what others tried has changed nothing");
+        if eras == Eras::Legacy {
+            let late = again(&alice, ASKS, &state, responses).await;
+            assert!(late.text().contains("expired"), "{}", late.text());
+        }
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_what_it_did_not_offer_to_answer() {
+    for eras in [Eras::Legacy, Eras::Modern] {
+        let world = world(eras).await;
+        let tool = "test_input_required_result_capabilities";
+        for (capabilities, methods) in [
+            (json!({}), vec![]),
+            (json!({"sampling": {}}), vec!["sampling/createMessage"]),
+            (json!({"roots": {}, "tasks": {}}), vec!["roots/list"]),
+        ] {
+            let client = world.modern("/mcp/every", ALICE).able(capabilities.clone());
+            let result = &client.call(tool, json!({})).await.json()["result"];
+            let requests = result["inputRequests"].as_object().cloned().unwrap_or_default();
+            let asked: Vec<_> = requests.values().map(|request| request["method"].clone()).collect();
+            assert_eq!(asked, methods, "{capabilities} {eras:?}");
+        }
+        let deaf = world.legacy("/mcp/every", ALICE).await;
+        assert_eq!(deaf.call(tool, json!({})).await.text(), "Answered: 0", "{eras:?}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_withdrawn_takes_its_question_back() {
+    let world = world(Eras::Legacy).await;
+    let client = Client::legacy_able(world.address(), "/mcp/every", ALICE, "2025-11-25", everything()).await;
+    let mut stream = open(&client, 9, ASKS).await;
+    let question = stream.next().await;
+    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9}});
+    assert_eq!(client.post(&cancel).await.status, 202);
+    let taken_back = stream.next().await;
+    assert_eq!(taken_back["method"], "notifications/cancelled");
+    assert_eq!(taken_back["params"]["requestId"], question["id"]);
+    reply(&client, &question, name("Ana")).await;
+    eventually("the call is on record as cancelled", async || evidence(&world).0 == ["cancelled"]).await;
+    assert_eq!(client.call("test_simple_text", json!({})).await.status, 200, "and the next call works");
+    world.stop().await;
+}
