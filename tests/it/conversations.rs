@@ -177,7 +177,7 @@ fn whatever_is_said_both_sides_hear_what_they_must_and_nothing_is_left() {
         }
         // Nobody comes back to what was abandoned; there is room for so much of it only.
         clock.advance(Duration::from_secs(11 * 60));
-        world.gateway().sweep();
+        runtime.block_on(Arc::clone(world.gateway()).sweep());
         Ok(())
     });
     if let Err(error) = tried {
@@ -220,7 +220,7 @@ async fn nothing_is_left(world: &World, clock: &Fixed, tally: &Tally) {
     assert_eq!(gauge("doorward_sessions").await, 0, "every session was ended");
     assert!(gauge("doorward_suspended_calls").await <= abandoned, "{abandoned} calls were abandoned");
     clock.advance(Duration::from_secs(3 * 60 * 60));
-    world.gateway().sweep();
+    Arc::clone(world.gateway()).sweep().await;
     assert_eq!(gauge("doorward_suspended_calls").await, 0);
     eventually("the sessions with servers end with those they were opened for", async || {
         let id = ServerId::try_from("old").expect("valid");

@@ -19,6 +19,8 @@ mod property;
 mod questions;
 mod records;
 mod reload;
+mod replicas;
+mod resume;
 mod rmcp;
 mod secrets;
 mod sessions;

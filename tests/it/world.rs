@@ -1,10 +1,13 @@
 //! One world for all tests: a real gateway on a free port, real servers that
 //! record what they receive, a data directory of its own.
 
+pub mod balancer;
 pub mod collector;
 pub mod ecosystem;
+pub mod everything;
 pub mod http;
 pub mod recorder;
+pub mod redis;
 pub mod replicas;
 
 use std::collections::HashMap;

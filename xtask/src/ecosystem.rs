@@ -67,6 +67,26 @@ pub fn python(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+/// Sees to it that `redis-server` is there, which is a package of the system.
+pub fn redis() -> anyhow::Result<()> {
+    if output("redis-server", &["--version"]).is_some() {
+        return Ok(());
+    }
+    if output("apt-get", &["--version"]).is_none() {
+        bail!("redis-server was not found: install Redis 7 or newer, then run this again");
+    }
+    println!("  installing redis-server");
+    run(Command::new("apt-get").args(["update", "--quiet"]))?;
+    run(Command::new("apt-get").args([
+        "install",
+        "--yes",
+        "--quiet",
+        "--no-install-recommends",
+        "redis-server",
+    ]))
+    .context("redis-server could not be installed: install Redis 7 or newer, then run this again")
+}
+
 /// Runs `work` in a fresh folder, unless a stamp says that it was done before.
 fn install(
     folder: &Path,

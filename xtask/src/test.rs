@@ -26,6 +26,7 @@ impl Test {
         ecosystem::python("time-server", ecosystem::PYTHON_SERVER)?;
         ecosystem::python("python-sdk-1", ecosystem::PYTHON_CLIENT_1)?;
         ecosystem::python("python-sdk-2", ecosystem::PYTHON_CLIENT_2)?;
+        ecosystem::redis()?;
         if !self.only_tests {
             check::check()?;
         }

@@ -24,6 +24,7 @@ mod reach;
 pub mod rego;
 mod schema;
 pub mod servers;
+mod shared;
 pub mod tree;
 mod typed;
 pub mod yaml;
@@ -36,6 +37,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
+use doorward_model::Secret;
 
 use audit::Audit;
 use auth::Auth;
@@ -63,6 +65,8 @@ pub struct Config {
     pub listen: Listen,
     /// Directory of its records, keys and database.
     pub data_dir: PathBuf,
+    /// Where replicas keep what they share; `None` for a process that is alone.
+    pub shared: Option<Secret>,
     /// The servers, in file order.
     pub servers: Vec<Server>,
     /// Who may call.
@@ -212,6 +216,7 @@ fn read_sections(root: &Node, findings: &mut Findings) -> Option<GatewayFile> {
 fn build(file: GatewayFile, dialect: Dialect, context: &mut Context<'_>) -> Config {
     let listen = listen::build(&file, context);
     let data_dir = context.place(file.data_dir.as_deref().unwrap_or("doorward-data"));
+    let shared = shared::build(file.shared, context);
     let servers = servers::build(file.servers, context);
     absent::of_servers(&servers, &mut context.findings);
     let auth = auth::build(file.auth, listen.is_loopback(), context);
@@ -221,7 +226,7 @@ fn build(file: GatewayFile, dialect: Dialect, context: &mut Context<'_>) -> Conf
     let audit = audit::build(file.audit, &data_dir, dialect, context);
     let metering = metering::build(file.metering, context);
     reach::check(&servers, &auth, &policies, &rego_policies, &mut context.findings);
-    Config { listen, data_dir, servers, auth, policies, rego_policies, limits, audit, metering }
+    Config { listen, data_dir, shared, servers, auth, policies, rego_policies, limits, audit, metering }
 }
 
 fn read_file(path: &Path) -> Result<String, String> {

@@ -15,7 +15,8 @@ use anyhow::Context as _;
 use doorward_gateway::door::{self, Listener};
 use doorward_gateway::{Gateway, Parts, Settings};
 use doorward_ledger::{EventRecord, Ledger};
-use doorward_model::{Clock, Random};
+use doorward_model::{Clock, Random, Seal, Shared};
+use doorward_store::{Memory, Redis};
 use doorward_upstream::Upstreams;
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
@@ -147,18 +148,20 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
     for lint in &loaded.lints {
         tracing::warn!(target: "doorward::config", "{lint}");
     }
-    let settings = doorward_upstream::Settings {
-        environment: doorward_upstream::inherited(surroundings.environment.iter().cloned()),
-        ..doorward_upstream::Settings::default()
-    };
-    let (upstreams, events) =
-        Upstreams::new(settings, Arc::clone(&surroundings.clock), Arc::clone(&surroundings.random));
     let mut builder = Builder::new(surroundings.clone());
     let rulebook = builder.build(&loaded.config)?;
     // Before the log is opened: a start that is refused leaves nothing behind.
     let telemetry = telemetry::start(&surroundings)?;
     let ledger = open_ledger(&loaded.config, &surroundings)?;
     let seal = Arc::new(doorward_vault::open(&loaded.config.audit.key_dir, &*surroundings.random)?);
+    let shared = share(&loaded.config, Arc::clone(&seal) as Arc<dyn Seal>, &surroundings)?;
+    let settings = doorward_upstream::Settings {
+        environment: doorward_upstream::inherited(surroundings.environment.iter().cloned()),
+        shared: shared.reach().has_others().then(|| Arc::clone(&shared)),
+        ..doorward_upstream::Settings::default()
+    };
+    let (upstreams, events) =
+        Upstreams::new(settings, Arc::clone(&surroundings.clock), Arc::clone(&surroundings.random));
     upstreams.configure(rulebook::specs(&loaded.config));
     event(&ledger, &surroundings, "started", "configuration in force", Some(&loaded.digest));
     let gateway = Gateway::new(Parts {
@@ -169,12 +172,30 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
         clock: Arc::clone(&surroundings.clock),
         random: Arc::clone(&surroundings.random),
         seal,
+        shared,
         spans: telemetry.as_ref().map(Telemetry::spans),
     });
     let follower = tokio::spawn(Arc::clone(&gateway).follow(events));
     builder.put_in_force(&loaded.digest);
     let builder = Arc::new(Mutex::new(builder));
     Ok(Assembled { gateway, loaded, builder, follower, telemetry, surroundings })
+}
+
+/// What replicas share, or the memory of the only one.
+fn share(
+    config: &Config,
+    seal: Arc<dyn Seal>,
+    surroundings: &Surroundings,
+) -> anyhow::Result<Arc<dyn Shared>> {
+    match &config.shared {
+        // The error of a URL may repeat it, password and all.
+        Some(url) => {
+            Redis::new(url.expose(), seal).map(|redis| Arc::new(redis) as Arc<dyn Shared>).map_err(|_| {
+                anyhow::anyhow!("`shared` is no URL of Redis: redis://[user:password@]host:port[/db]")
+            })
+        }
+        None => Ok(Arc::new(Memory::new(Arc::clone(&surroundings.clock)))),
+    }
 }
 
 impl Assembled {

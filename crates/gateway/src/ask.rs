@@ -77,6 +77,8 @@ pub(crate) enum Sent {
     Unanswered(RpcError),
     /// The suspended call that the client wanted to go on with is gone.
     Gone,
+    /// It was suspended by another replica, which has been told to end it.
+    Elsewhere,
 }
 
 /// Sends a call to its server and sees to what the server asks.

@@ -4,20 +4,56 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::digest;
+use doorward_model::json::push_hex;
 use doorward_model::{CapabilityKind, Catalog, ServerId};
 use doorward_upstream::Event;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::gateway::Gateway;
+use crate::session::news::Change;
+use crate::session::replicas::Tidings;
 use crate::snapshot::Snapshot;
 
 /// Asks a server what it offers, unless that is known. A server that does not
 /// answer leaves the picture as it is; its status says why.
 pub(crate) async fn ensure(gateway: &Arc<Gateway>, server: &ServerId) {
-    if gateway.snapshot().registry.catalog(server).is_none() {
+    let is_stale = gateway.has_others && gateway.stale().contains(server);
+    if is_stale || gateway.snapshot().registry.catalog(server).is_none() {
         refresh(gateway, server).await;
     }
+}
+
+/// Another replica heard that the lists of a server changed: they are asked for anew, and
+/// nobody is shown the old ones meanwhile.
+pub(crate) fn is_stale(gateway: &Arc<Gateway>, server: &ServerId) {
+    if gateway.snapshot().registry.catalog(server).is_none() {
+        return;
+    }
+    gateway.upstreams.invalidate(server);
+    gateway.stale().insert(server.clone());
+    let (gateway, server) = (Arc::clone(gateway), server.clone());
+    tokio::spawn(async move { refresh(&gateway, &server).await });
+}
+
+/// What the list of a server is now.
+pub(crate) fn change(snapshot: &Snapshot, server: &ServerId, kind: CapabilityKind) -> Option<Change> {
+    let catalog = snapshot.registry.catalog(server)?;
+    let mut state = digest::Context::new(&digest::SHA256);
+    let kinds = KINDS.into_iter().filter(|one| {
+        // Resources and their templates are one list to whoever is told.
+        let told = if *one == CapabilityKind::ResourceTemplate { CapabilityKind::Resource } else { *one };
+        told == kind
+    });
+    for definition in kinds.flat_map(|kind| catalog.of(kind)) {
+        // The length keeps the end of one from passing for the start of another.
+        state.update(&(definition.raw.len() as u64).to_be_bytes());
+        state.update(&definition.raw);
+    }
+    let mut text = String::new();
+    push_hex(&mut text, state.finish().as_ref());
+    Some(Change { topic: format!("{server}/{}", kind.list_member()), state: text })
 }
 
 /// Asks several servers at once, and waits no longer than the settings allow.
@@ -71,7 +107,10 @@ impl Asking {
 async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
     let question = gateway.asking.begin();
     match gateway.upstreams.catalog(server).await {
-        Ok(catalog) => learn(gateway, server, question, catalog),
+        Ok(catalog) => {
+            gateway.stale().remove(server);
+            learn(gateway, server, question, catalog);
+        }
         Err(error) => {
             tracing::warn!(target: "doorward::upstream", %server, %error, "its catalog could not be read")
         }
@@ -124,6 +163,7 @@ impl Gateway {
                     // Only a picture that somebody has seen can be out of date.
                     if self.snapshot().registry.catalog(&server).is_some() {
                         let gateway = Arc::clone(&self);
+                        gateway.let_others_know(server.as_str(), Tidings::Lists);
                         tokio::spawn(async move { refresh(&gateway, &server).await });
                     }
                 }

@@ -9,8 +9,9 @@ mod serve;
 mod socket;
 mod stdio;
 mod strangers;
+mod tell;
 
-pub(crate) use body::{Body, CallStream, ListenStream, Pending};
+pub(crate) use body::{Body, CallStream, EventStream, ListenStream, Pending};
 pub use guard::Guard;
 pub use peer::Peers;
 pub use preface::{Foreign, InForce, Preface, Turned, read_answer, read_line};

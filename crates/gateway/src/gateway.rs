@@ -1,12 +1,14 @@
 //! The gateway: what all calls share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use doorward_ledger::Ledger;
 use doorward_model::json::Limits;
-use doorward_model::{Caller, Clock, Random, Seal};
+use doorward_model::json::push_hex;
+use doorward_model::{Caller, Clock, Random, Seal, ServerId, Shared};
 use doorward_upstream::Upstreams;
 use doorward_wire::message::Message;
 use tokio::sync::mpsc;
@@ -19,6 +21,8 @@ use crate::metrics::Metrics;
 use crate::pipeline::Asked;
 use crate::receive::Incoming;
 use crate::reply::Reply;
+use crate::session::news::{self, News};
+use crate::session::replicas::{self, Tidings};
 use crate::session::{SessionLimits, Sessions};
 use crate::snapshot::{Rulebook, Snapshot};
 use crate::span::Spans;
@@ -79,6 +83,8 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// Seals what clients carry for the gateway.
     pub seal: Arc<dyn Seal>,
+    /// What all replicas know.
+    pub shared: Arc<dyn Shared>,
     /// Who collects spans, if anybody does.
     pub spans: Option<Arc<dyn Spans>>,
 }
@@ -95,6 +101,14 @@ pub struct Gateway {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) seal: Arc<dyn Seal>,
+    pub(crate) shared: Arc<dyn Shared>,
+    /// Whether there may be other replicas.
+    pub(crate) has_others: bool,
+    /// What the others know this one by.
+    pub(crate) replica: Box<str>,
+    /// Servers whose lists changed, as another replica heard.
+    stale: Mutex<HashSet<ServerId>>,
+    pub(crate) news: mpsc::UnboundedSender<News>,
     pub(crate) suspended: Suspended,
     pub(crate) sessions: Sessions,
     pub(crate) streams: Streams,
@@ -104,11 +118,16 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Puts the parts together. Nothing listens yet.
+    /// Puts the parts together. Nothing listens yet. Must be called within a Tokio runtime.
     pub fn new(parts: Parts) -> Arc<Self> {
         let (snapshot, _) = Snapshot::build(parts.rulebook, Default::default());
         let started = parts.clock.now().as_micros() as f64 / 1e6;
-        Arc::new(Self {
+        let mut bytes = [0; 8];
+        parts.random.fill(&mut bytes);
+        let mut replica = String::new();
+        push_hex(&mut replica, &bytes);
+        let (news, to_deliver) = mpsc::unbounded_channel();
+        let gateway = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             building: Mutex::new(()),
             asking: Asking::default(),
@@ -122,14 +141,26 @@ impl Gateway {
             clock: parts.clock,
             random: parts.random,
             seal: parts.seal,
+            has_others: parts.shared.reach().has_others(),
+            replica: replica.into(),
+            stale: Mutex::default(),
+            shared: parts.shared,
+            news,
             suspended: Suspended::default(),
             spans: parts.spans,
-        })
+        });
+        tokio::spawn(news::deliver(Arc::downgrade(&gateway), to_deliver));
+        replicas::listen(&gateway);
+        gateway
     }
 
     /// The world in force.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    pub(crate) fn stale(&self) -> MutexGuard<'_, HashSet<ServerId>> {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The log.
@@ -192,7 +223,13 @@ impl Gateway {
             Message::Response(response) => {
                 let id = response.id.map(|id| id.raw().to_owned());
                 if let (Some(id), Some(session)) = (id, incoming.session) {
-                    session.questions.answered(&id, incoming.document);
+                    let answer = incoming.document.bytes().clone();
+                    if !session.questions.answered(&id, incoming.document)
+                        && let Err(error) =
+                            self.tell_others(&session.id, Tidings::Answered(&id, answer)).await
+                    {
+                        return Reply::later(None, &error);
+                    }
                 }
                 Reply::accepted()
             }
@@ -200,8 +237,8 @@ impl Gateway {
     }
 
     /// Ends what has waited too long: sessions, and calls that nobody came back to.
-    pub fn sweep(&self) {
-        self.sweep_sessions();
+    pub async fn sweep(self: Arc<Self>) {
         self.suspended.sweep(self.clock.elapsed());
+        self.sweep_sessions().await;
     }
 }

@@ -19,6 +19,7 @@ use crate::meta;
 use crate::pipeline::{self, Asked};
 use crate::receive::Incoming;
 use crate::reply::Reply;
+use crate::session::replicas::Tidings;
 use crate::surface::Surface;
 use crate::tasks;
 
@@ -30,12 +31,12 @@ pub(crate) async fn request(asked: Asked<'_>) -> Reply {
     let id = asked.request.id.raw();
     let Some(session) = session else { return dispatch(asked).await };
     // Only sessions have a message that cancels; a modern client hangs up instead.
-    let Some(cancelled) = session.begin(id) else {
-        let error = RpcError::bad_request(
-            doorward_wire::error::INVALID_REQUEST,
-            "a request with this id is still running",
-        );
-        return Reply::error(Some(id), &error);
+    let cancelled = match session.begin(id, asked.gateway.settings.sessions.requests) {
+        Ok(cancelled) => cancelled,
+        Err(why) => {
+            let error = RpcError::bad_request(doorward_wire::error::INVALID_REQUEST, why);
+            return Reply::error(Some(id), &error);
+        }
     };
     let reply = tokio::select! {
         reply = dispatch(asked) => reply,
@@ -74,16 +75,18 @@ async fn other(asked: Asked<'_>, id: &str, method: &str, era: Era) -> Reply {
         ("server/discover", Era::Modern) => discover::discover(asked).await,
         ("initialize", Era::Legacy) => initialize::initialize(asked).await,
         ("ping", Era::Legacy) => Reply::result(id, "{}"),
-        ("logging/setLevel", Era::Legacy) => set_level(&asked),
+        ("logging/setLevel", Era::Legacy) => set_level(&asked).await,
         (method, era) => Reply::error(Some(id), &RpcError::unknown_method(method, era)),
     }
 }
 
-fn set_level(asked: &Asked<'_>) -> Reply {
+async fn set_level(asked: &Asked<'_>) -> Reply {
     let level = asked.request.params.and_then(|params| params.get("level")).and_then(|level| level.as_str());
     match (level.as_deref().and_then(Level::parse), &asked.incoming.session) {
         (Some(level), Some(session)) => {
             session.set_log_level(level);
+            asked.gateway.write_down(session).await;
+            asked.gateway.let_others_know(&session.id, Tidings::Level(level.as_str()));
             Reply::result(asked.request.id.raw(), "{}")
         }
         _ => {
@@ -102,7 +105,8 @@ pub(crate) fn notification(gateway: &Arc<Gateway>, incoming: &Incoming, notifica
     let Some(session) = &incoming.session else { return };
     if notification.method == "notifications/cancelled"
         && let Some(id) = notification.params.and_then(|params| params.get("requestId"))
+        && !session.cancel(id.raw())
     {
-        session.cancel(id.raw());
+        gateway.let_others_know(&session.id, Tidings::Cancelled(id.raw()));
     }
 }

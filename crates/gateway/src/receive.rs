@@ -24,6 +24,7 @@ use crate::surface::Surface;
 
 /// The session header, both spellings of which differ only by case.
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(crate) const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 pub(crate) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// The one method that opens a stream without an end.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorward_model::shared::Unshared;
 use doorward_wire::RpcError;
+use doorward_wire::error::INTERNAL;
 use doorward_wire::reply as write;
 
 /// One answer.
@@ -28,6 +30,18 @@ impl Reply {
     /// An error.
     pub fn error(id: Option<&str>, error: &RpcError) -> Self {
         Self { status: error.status, body: write::error(id, error), retry_after: None, session: None }
+    }
+
+    /// Something that has to be known cannot be found out at the moment.
+    pub fn later(id: Option<&str>, error: &Unshared) -> Self {
+        tracing::warn!(target: "doorward::session", %error, "a request was put off");
+        let error = RpcError {
+            code: INTERNAL,
+            message: "the gateway's shared state cannot be reached; try again".to_owned(),
+            data: None,
+            status: 503,
+        };
+        Self { retry_after: Some(Duration::from_secs(1)), ..Self::error(id, &error) }
     }
 
     /// Nothing to say but that the message arrived.

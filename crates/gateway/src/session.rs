@@ -3,21 +3,23 @@
 
 mod ended;
 mod life;
+pub(crate) mod news;
+pub(crate) mod replicas;
+pub(crate) mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
 mod ticket;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use doorward_model::{Caller, CapabilityKind, ClientLabel, GrantKind, Timestamp};
+use doorward_model::{Caller, ClientLabel, GrantKind, LogBounds, Timestamp};
 use doorward_wire::log::Level;
 use doorward_wire::{Abilities, Revision};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use crate::ask::Questions;
 use crate::surface::Surface;
@@ -32,11 +34,16 @@ pub struct SessionLimits {
     pub total: usize,
     /// Sessions of one principal; its longest idle one makes room.
     pub each: usize,
+    /// Requests under way in one session.
+    pub requests: usize,
     /// A session this long without a message ends.
     pub idle: Duration,
     /// A process that does not know a session takes it up no longer than this after it
     /// was opened.
     pub longest: Duration,
+    /// How much of what was said on its streams is kept for a client that lost its
+    /// connection.
+    pub events: LogBounds,
 }
 
 impl Default for SessionLimits {
@@ -44,8 +51,10 @@ impl Default for SessionLimits {
         Self {
             total: 10_000,
             each: 1_000,
+            requests: 1_000,
             idle: Duration::from_secs(30 * 60),
             longest: Duration::from_secs(7 * 86_400),
+            events: LogBounds { entries: 256, bytes: 4 << 20, keep: Duration::from_secs(5 * 60) },
         }
     }
 }
@@ -77,7 +86,17 @@ pub struct Session {
     owner: Arc<Caller>,
     principal: Box<str>,
     last_used: AtomicU64,
+    /// Whether it was used since the other replicas were told.
+    newly_used: AtomicBool,
     state: Mutex<State>,
+    /// Who reads each of its streams, by the turn in which they came.
+    readers: Mutex<HashMap<String, u64>>,
+    turns: AtomicU64,
+    /// How far what belongs to no request has been read.
+    read_to: AtomicU64,
+    /// Told whenever something was said on a stream.
+    wake: Notify,
+    is_over: AtomicBool,
     /// What the client has been asked and has not answered.
     pub(crate) questions: Questions,
 }
@@ -87,13 +106,7 @@ struct State {
     log_level: Option<Level>,
     /// Requests being worked on, by their id as written.
     running: HashMap<String, oneshot::Sender<()>>,
-    outbox: Option<mpsc::Sender<Bytes>>,
-    /// Kinds whose list changed while nobody listened.
-    missed: Vec<CapabilityKind>,
 }
-
-/// How many notifications may wait for a slow listener before it is let go.
-pub(crate) const OUTBOX: usize = 64;
 
 impl Session {
     fn new(
@@ -112,7 +125,13 @@ impl Session {
             principal: principal(&owner).into(),
             owner,
             last_used: AtomicU64::new(now.as_secs()),
+            newly_used: AtomicBool::new(false),
             state: Mutex::default(),
+            readers: Mutex::default(),
+            turns: AtomicU64::new(0),
+            read_to: AtomicU64::new(0),
+            wake: Notify::new(),
+            is_over: AtomicBool::new(false),
             questions: Questions::default(),
         }
     }
@@ -127,15 +146,23 @@ impl Session {
 
     fn used(&self, now: Duration) {
         self.last_used.store(now.as_secs(), Ordering::Relaxed);
+        self.newly_used.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was used since this was last asked, or is in use.
+    fn is_newly_used(&self) -> bool {
+        self.newly_used.swap(false, Ordering::Relaxed) || self.is_busy()
+    }
+
+    /// Whether anything is under way.
+    fn is_busy(&self) -> bool {
+        let is_read = !self.readers.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        is_read || !self.state().running.is_empty()
     }
 
     /// Whether nothing has happened for so long, and nothing is under way.
     fn is_idle(&self, now: Duration, limit: Duration) -> bool {
-        if now.as_secs().saturating_sub(self.last_used()) <= limit.as_secs() {
-            return false;
-        }
-        let state = self.state();
-        state.running.is_empty() && state.outbox.as_ref().is_none_or(mpsc::Sender::is_closed)
+        now.as_secs().saturating_sub(self.last_used()) > limit.as_secs() && !self.is_busy()
     }
 
     /// Who opened it.
@@ -153,15 +180,21 @@ impl Session {
         self.state().log_level = Some(level);
     }
 
-    /// Notes a request, so that it can be cancelled; `None` when the id is already running.
-    pub fn begin(&self, id: &str) -> Option<oneshot::Receiver<()>> {
+    /// Notes a request, so that it can be cancelled.
+    ///
+    /// # Errors
+    /// When one of this id is running already, or too many are.
+    pub fn begin(&self, id: &str, most: usize) -> Result<oneshot::Receiver<()>, &'static str> {
         let (cancel, cancelled) = oneshot::channel();
         let mut state = self.state();
         if state.running.contains_key(id) {
-            return None;
+            return Err("a request with this id is still running");
+        }
+        if state.running.len() >= most {
+            return Err("too many requests of this session are still running");
         }
         state.running.insert(id.to_owned(), cancel);
-        Some(cancelled)
+        Ok(cancelled)
     }
 
     /// Forgets a request that was answered.
@@ -169,40 +202,20 @@ impl Session {
         self.state().running.remove(id);
     }
 
-    /// Cancels a running request; an unknown id is no error.
-    pub fn cancel(&self, id: &str) {
-        if let Some(cancel) = self.state().running.remove(id) {
-            // The request may have been answered this instant.
-            let _ = cancel.send(());
-        }
+    /// Cancels a running request; `false` when it runs elsewhere or not at all.
+    pub fn cancel(&self, id: &str) -> bool {
+        let cancel = self.state().running.remove(id);
+        // The request may have been answered this instant.
+        cancel.is_some_and(|cancel| cancel.send(()).is_ok())
     }
 
-    /// Cancels everything that is running.
-    fn cancel_all(&self) {
+    /// Ends what it has under way: requests, and streams.
+    fn finish(&self) {
+        self.is_over.store(true, Ordering::Release);
+        self.wake.notify_waiters();
         for (_, cancel) in self.state().running.drain() {
             // As above.
             let _ = cancel.send(());
-        }
-    }
-
-    /// Opens the stream for messages that belong to no request. An earlier one ends:
-    /// each message goes to exactly one stream.
-    pub fn listen(&self) -> (mpsc::Receiver<Bytes>, Vec<CapabilityKind>) {
-        let (sender, receiver) = mpsc::channel(OUTBOX);
-        let mut state = self.state();
-        state.outbox = Some(sender);
-        (receiver, std::mem::take(&mut state.missed))
-    }
-
-    /// Sends a notification on the open stream, or remembers that one is due.
-    pub fn notify_changed(&self, kind: CapabilityKind, message: Bytes) {
-        let mut state = self.state();
-        let delivered = state.outbox.as_ref().is_some_and(|outbox| outbox.try_send(message).is_ok());
-        if !delivered {
-            state.outbox = None;
-            if !state.missed.contains(&kind) {
-                state.missed.push(kind);
-            }
         }
     }
 }

@@ -7,9 +7,12 @@ use doorward_model::{Caller, CapabilityKind, ServerId};
 use doorward_wire::{Era, reply};
 use tokio::sync::mpsc;
 
+use crate::catalogs;
 use crate::gateway::Gateway;
-use crate::session::OUTBOX;
 use crate::surface::Surface;
+
+/// How many notifications may wait for a slow listener before it is let go.
+const OUTBOX: usize = 64;
 
 /// What one listener asked to hear of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,11 +121,12 @@ impl Gateway {
         };
         self.streams.notify(kind, concerns);
         let message = reply::notification(changed_method(kind), None);
+        let change = server.and_then(|server| catalogs::change(&snapshot, server, kind)).map(Arc::new);
         for session in self.sessions.all() {
             if session.opening.revision.era() == Era::Legacy
                 && concerns(session.owner(), &session.opening.surface)
             {
-                session.notify_changed(kind, message.clone());
+                self.tell_session(&session, message.clone(), change.as_ref());
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod operation;
 pub mod outcome;
 pub mod seal;
 pub mod secret;
+pub mod shared;
 pub mod time;
 
 pub use caller::{Agent, Caller, ClientLabel, Grant, GrantKind, Person};
@@ -25,4 +26,5 @@ pub use operation::{CapabilityKind, Operation};
 pub use outcome::Outcome;
 pub use seal::{Seal, SealError};
 pub use secret::Secret;
+pub use shared::{LogBounds, Reach, Shared};
 pub use time::Timestamp;

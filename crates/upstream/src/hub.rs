@@ -214,6 +214,18 @@ impl Hub {
         self.changes()
     }
 
+    /// The first id of a request. Replicas share sessions, in which no two requests may have
+    /// the same, so they begin far apart.
+    pub(crate) fn first_id(&self) -> u64 {
+        if self.settings.shared.is_none() {
+            return 1;
+        }
+        let mut bytes = [0; 4];
+        self.random.fill(&mut bytes);
+        // Below 2^53, since servers read numbers as they like.
+        u64::from(u32::from_be_bytes(bytes) >> 4) << 24 | 1
+    }
+
     /// A delay of three to five quarters of `delay`, so that those who lost the same
     /// server do not all come back at the same moment.
     pub(crate) fn jittered(&self, delay: Duration) -> Duration {

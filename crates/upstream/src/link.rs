@@ -133,9 +133,9 @@ impl Link {
     }
 
     /// Ends the sessions of one affinity. Where all share one, it goes on.
-    pub(crate) fn end(&self, affinity: &str) {
+    pub(crate) fn end(&self, affinity: &str, capabilities: &str) {
         if let Kind::Legacy(link) = &self.kind {
-            link.end(affinity);
+            link.end(affinity, capabilities);
         }
     }
 

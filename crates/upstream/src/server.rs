@@ -197,9 +197,9 @@ impl Server {
     }
 
     /// Ends the sessions of one affinity.
-    pub(crate) fn end(&self, affinity: &str) {
+    pub(crate) fn end(&self, affinity: &str, capabilities: &str) {
         if let Some(link) = self.open_link() {
-            link.end(affinity);
+            link.end(affinity, capabilities);
         }
     }
 

@@ -1,7 +1,10 @@
 //! What all links have in common.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::Duration;
+
+use doorward_model::Shared;
 
 /// The variables a child inherits from the gateway; all others stay here.
 const INHERITED: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
@@ -23,6 +26,9 @@ pub struct Settings {
     pub max_sessions: usize,
     /// A session is ended after so long without a call.
     pub session_idle: Duration,
+    /// Where replicas share the sessions they have with servers; `None` for a process that
+    /// is alone.
+    pub shared: Option<Arc<dyn Shared>>,
     /// How long a child may keep silent about `server/discover` before it is
     /// also asked to `initialize`.
     pub probe_timeout: Duration,
@@ -60,6 +66,7 @@ impl Default for Settings {
             max_in_flight: 1024,
             max_sessions: 1024,
             session_idle: Duration::from_secs(600),
+            shared: None,
             probe_timeout: Duration::from_secs(5),
             stop_grace: Duration::from_secs(2),
             sweep_every: Duration::from_secs(1),

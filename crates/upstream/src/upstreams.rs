@@ -124,10 +124,18 @@ impl Upstreams {
         self.server(server)?.catalog().await
     }
 
-    /// Ends the sessions that servers keep for calls of this affinity, in the background.
-    pub fn end(&self, affinity: &str) {
+    /// Ends the sessions that servers keep for calls of this affinity, whose client has
+    /// these capabilities, in the background.
+    pub fn end(&self, affinity: &str, capabilities: &str) {
         for server in self.inner.servers.load().values() {
-            server.end(affinity);
+            server.end(affinity, capabilities);
+        }
+    }
+
+    /// What a server offers may have changed: it is asked anew when somebody wants to know.
+    pub fn invalidate(&self, server: &ServerId) {
+        if let Ok(server) = self.server(server) {
+            server.hub.invalidate();
         }
     }
 

@@ -592,9 +592,9 @@ async fn what_one_caller_opened_is_ended_when_it_leaves_and_nothing_else() {
     for (affinity, capabilities) in [("a", ""), ("a", roots), ("ab", ""), ("ab", roots)] {
         world.call(Call { affinity, capabilities, ..echo() }).await.expect("answered");
     }
-    world.upstreams.end("a");
-    world.upstreams.end("nobody");
-    world.upstreams.end("");
+    world.upstreams.end("a", "");
+    world.upstreams.end("nobody", "");
+    world.upstreams.end("", "");
     mock.wait("DELETE", 2).await;
     let log = mock.log();
     let mut ended: Vec<_> = log.iter().filter(|seen| seen.rpc() == "DELETE").collect();

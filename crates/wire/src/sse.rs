@@ -161,9 +161,22 @@ impl Decoder {
 
 /// One `message` event that carries `data`, ready to be written to a stream.
 pub fn event(data: &[u8]) -> Bytes {
+    event_with_id("", data)
+}
+
+/// The same with an id to come back to; no data at all primes a stream with it. An empty
+/// id is none, and one that would end its line is none either.
+pub fn event_with_id(id: &str, data: &[u8]) -> Bytes {
     const OPENING: &[u8] = b"event: message\n";
-    let mut out = Vec::with_capacity(OPENING.len() + data.len() + 16);
-    out.extend_from_slice(OPENING);
+    let mut out = Vec::with_capacity(OPENING.len() + id.len() + data.len() + 24);
+    if id.is_empty() || !data.is_empty() {
+        out.extend_from_slice(OPENING);
+    }
+    if !id.is_empty() && !id.contains(['\n', '\r', '\0']) {
+        out.extend_from_slice(b"id: ");
+        out.extend_from_slice(id.as_bytes());
+        out.push(b'\n');
+    }
     let mut rest = data;
     loop {
         out.extend_from_slice(b"data: ");
@@ -248,6 +261,17 @@ mod tests {
             assert_eq!(events.len(), 1);
             assert_eq!((events[0].name.as_str(), &events[0].data[..]), ("message", lines.as_bytes()));
         }
+    }
+
+    #[test]
+    fn an_event_may_say_where_its_stream_is() {
+        let events = decode(&[
+            &event_with_id("a_1", b""),
+            &event_with_id("a_2", b"{}"),
+            &event_with_id("a\nb", b"{}"),
+        ]);
+        let said: Vec<_> = events.iter().map(|event| (event.id.as_deref(), &event.data[..])).collect();
+        assert_eq!(said, [(Some("a_1"), &b""[..]), (Some("a_2"), b"{}"), (None, b"{}")]);
     }
 
     proptest! {

@@ -215,11 +215,62 @@ impl Client {
             insert(&mut headers, "mcp-method", body["method"].as_str().unwrap_or_default());
         }
         let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        self.open(method, &headers, body).await.expect("a stream of events")
+    }
+
+    /// Goes on with a stream where it broke off; `None` when it is refused.
+    pub async fn resume(&self, last: &str) -> Option<Events> {
+        let mut headers = self.headers();
+        insert(&mut headers, "last-event-id", last);
+        self.open(Method::GET, &headers, Bytes::new()).await
+    }
+
+    async fn open(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Option<Events> {
         let stream = TcpStream::connect(self.address).await.expect("connected");
-        let response = send(stream, method, &self.path, &headers, body).await.expect("an answer");
-        assert_eq!(response.status(), 200);
+        let response = send(stream, method, &self.path, headers, body).await.expect("an answer");
+        if response.status() != 200 {
+            return None;
+        }
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Events { body: response.into_body(), text: String::new() }
+        Some(Events { body: response.into_body(), text: String::new(), last: String::new() })
+    }
+}
+
+/// What came of an attempt.
+pub enum Attempt {
+    /// An answer.
+    Whole(Answer),
+    /// A stream of events.
+    Stream(Events),
+    /// The connection broke before either.
+    Broken,
+}
+
+impl Client {
+    /// Sends a message, or goes on with a stream, over a connection that may break.
+    pub async fn attempt(&self, message: Option<&Value>, last: Option<&str>) -> Attempt {
+        let mut headers = self.headers();
+        if let Some(last) = last {
+            insert(&mut headers, "last-event-id", last);
+        }
+        let method = if message.is_some() { Method::POST } else { Method::GET };
+        let body = message.map(|message| message.to_string().into()).unwrap_or_default();
+        let Ok(stream) = TcpStream::connect(self.address).await else { return Attempt::Broken };
+        let Some(response) = send(stream, method, &self.path, &headers, body).await else {
+            return Attempt::Broken;
+        };
+        if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+            let last = last.unwrap_or_default().to_owned();
+            return Attempt::Stream(Events { body: response.into_body(), text: String::new(), last });
+        }
+        let (parts, body) = response.into_parts();
+        match body.collect().await {
+            Ok(body) => {
+                let body = body.to_bytes();
+                Attempt::Whole(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+            }
+            Err(_) => Attempt::Broken,
+        }
     }
 }
 
@@ -227,13 +278,44 @@ impl Client {
 pub struct Events {
     body: Incoming,
     text: String,
+    /// The id of the last event, for coming back.
+    pub last: String,
 }
 
 impl Events {
     /// The next message; fails after ten seconds.
     pub async fn next(&mut self) -> Value {
         let next = tokio::time::timeout(Duration::from_secs(10), self.read());
-        next.await.expect("the next event comes in time")
+        next.await.expect("the next event comes in time").expect("the stream is open")
+    }
+
+    /// The next message; `None` when the stream ends, in order or not.
+    pub async fn more(&mut self) -> Option<Value> {
+        let next = tokio::time::timeout(Duration::from_secs(30), self.read());
+        next.await.expect("the stream goes on, or ends, in time")
+    }
+
+    /// The messages until the stream ends.
+    pub async fn rest(&mut self) -> Vec<Value> {
+        let mut all = Vec::new();
+        loop {
+            let next = tokio::time::timeout(Duration::from_secs(10), self.read()).await;
+            match next.expect("the stream goes on, or ends, in time") {
+                Some(message) => all.push(message),
+                None => return all,
+            }
+        }
+    }
+
+    /// Waits for an id, of a message or of an event without one.
+    pub async fn place(&mut self) -> String {
+        let place = tokio::time::timeout(Duration::from_secs(10), async {
+            while self.last.is_empty() {
+                self.line().await.expect("the stream is open");
+            }
+        });
+        place.await.expect("a place in time");
+        self.last.clone()
     }
 
     /// The methods of the next `count` messages.
@@ -245,16 +327,27 @@ impl Events {
         methods
     }
 
-    async fn read(&mut self) -> Value {
+    async fn read(&mut self) -> Option<Value> {
         loop {
-            while let Some((line, rest)) = self.text.split_once('\n') {
-                let (line, rest) = (line.to_owned(), rest.to_owned());
-                self.text = rest;
-                if let Some(data) = line.strip_prefix("data: ") {
-                    return serde_json::from_str(data).expect("JSON");
-                }
+            let line = self.line().await?;
+            if let Some(data) = line.strip_prefix("data: ").filter(|data| !data.is_empty()) {
+                return Some(serde_json::from_str(data).expect("JSON"));
             }
-            let frame = self.body.frame().await.expect("the stream is open").expect("it is whole");
+        }
+    }
+
+    /// The next line; `None` at the end, in order or not.
+    async fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some((line, rest)) = self.text.split_once('\n') {
+                let line = line.to_owned();
+                self.text = rest.to_owned();
+                if let Some(id) = line.strip_prefix("id: ") {
+                    self.last = id.to_owned();
+                }
+                return Some(line);
+            }
+            let frame = self.body.frame().await?.ok()?;
             self.text += &String::from_utf8_lossy(frame.data_ref().expect("data"));
         }
     }

@@ -9,13 +9,12 @@ use super::servers::{Review, Server};
 use super::typed::Unknown;
 
 /// Path (list positions left out), how bad it is to go without, and what to say.
-const NOT_YET: [(&str, Severity, &str); 21] = [
+const NOT_YET: [(&str, Severity, &str); 20] = [
     (
         "database",
         Severity::Error,
         "another database is not supported yet: everything is kept under `dataDir`",
     ),
-    ("shared", Severity::Error, "several replicas are not supported yet"),
     ("guardrails", Severity::Error, "guardrails are not supported yet: nothing would be checked"),
     ("approvals", Severity::Error, "approvals are not supported yet"),
     (

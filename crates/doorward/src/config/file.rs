@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use doorward_model::Secret;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
@@ -41,6 +42,10 @@ pub(crate) struct GatewayFile {
     pub(crate) ip_filter: Option<IpFilterFile>,
     /// Directory of the records, keys and database; `./doorward-data` unless set.
     pub(crate) data_dir: Option<String>,
+    /// Where several replicas keep what they share: `redis://…`, or `rediss://…` for TLS. They
+    /// need one `audit.keyDir` as well.
+    #[schemars(with = "Option<String>")]
+    pub(crate) shared: Option<Secret>,
     /// Servers that can be called.
     pub(crate) servers: Vec<ServerFile>,
     /// Who may call.

@@ -26,16 +26,16 @@ pub(crate) struct Questions {
 
 impl Questions {
     /// Takes a client's answer to the question with this id, as written; one that nobody
-    /// waits for any more is ignored.
-    pub(crate) fn answered(&self, id: &str, answer: Document) {
-        if let Some(waiting) = self.lock().remove(id) {
-            // Whoever asked may have stopped waiting this instant.
-            let _ = waiting.send(answer);
-        }
+    /// waits for any more is ignored. `false` when it was not asked here.
+    pub(crate) fn answered(&self, id: &str, answer: Document) -> bool {
+        let waiting = self.lock().remove(id);
+        // Whoever asked may have stopped waiting this instant.
+        waiting.is_some_and(|waiting| waiting.send(answer).is_ok())
     }
 
-    fn ask(&self) -> (String, oneshot::Receiver<Document>) {
-        let id = format!("\"q{}\"", self.serial.fetch_add(1, Ordering::Relaxed) + 1);
+    /// No two replicas ask under one id.
+    fn ask(&self, replica: &str) -> (String, oneshot::Receiver<Document>) {
+        let id = format!("\"q-{replica}-{}\"", self.serial.fetch_add(1, Ordering::Relaxed) + 1);
         let (sender, answer) = oneshot::channel();
         self.lock().insert(id.clone(), sender);
         (id, answer)
@@ -92,7 +92,7 @@ async fn ask(asked: &Asked<'_>, method: &str, params: &str) -> Result<String, No
     let (Some(session), Some(stream)) = (&asked.incoming.session, &asked.notify) else {
         return Err(NoAnswer::NotOffered);
     };
-    let (id, answer) = session.questions.ask();
+    let (id, answer) = session.questions.ask(&asked.gateway.replica);
     let mut open = Open { questions: &session.questions, stream, id, is_answered: false };
     let mut message = reply::request(&open.id, method, None);
     if !params.is_empty() {

@@ -2,7 +2,8 @@
 //! asks, its call is suspended, and goes on when the client makes the call again.
 //!
 //! A suspended call lives in the memory of this process, for a bounded time and in bounded
-//! number. One that is gone is never made anew by itself: it may have acted already.
+//! number. One that is gone is never made anew by itself: it may have acted already. Its
+//! name begins with the replica that has it; no other goes on with it.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -22,6 +23,7 @@ use super::state::{self, Resume};
 use super::{AskLimits, Sent, broken, evidence, reread};
 use crate::pipeline::Asked;
 use crate::session::principal;
+use crate::session::replicas::Tidings;
 use crate::stage::resolve::Resolved;
 use crate::stage::send::Outgoing;
 
@@ -76,6 +78,13 @@ impl Suspended {
         self.lock().len()
     }
 
+    /// Ends one that its client wanted to go on with elsewhere, and will begin anew.
+    pub(crate) fn end(&self, name: &str) {
+        let ended = self.lock().remove(name);
+        // Apart, so that nothing is held while the server is told.
+        drop(ended);
+    }
+
     fn take(&self, name: &str, now: Duration) -> Option<Call> {
         self.lock().remove(name).filter(|call| call.until > now)
     }
@@ -103,6 +112,10 @@ pub(super) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result
     let resumed = match resolved.round().and_then(|round| round.resume.as_ref()) {
         Some(Resume::Suspended(name)) => match gateway.suspended.take(name, gateway.clock.elapsed()) {
             Some(call) => Some(call),
+            None if gateway.has_others && !name.starts_with(&*gateway.replica) => {
+                gateway.let_others_know(name, Tidings::Dropped);
+                return Ok(Sent::Elsewhere);
+            }
             None => return Ok(Sent::Gone),
         },
         _ => None,
@@ -213,7 +226,7 @@ fn suspend(
     let gateway = resolved.asked().gateway;
     let mut bytes = [0; 16];
     gateway.random.fill(&mut bytes);
-    let mut name = String::with_capacity(32);
+    let mut name = format!("{}-", gateway.replica);
     push_hex(&mut name, &bytes);
     let Some(state) = state::seal(resolved, &Resume::Suspended(name.clone())) else {
         return Err(broken(resolved, "its call cannot be suspended"));

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::reply::Reply;
+use crate::session::stream::Event;
 
 /// How often a silent stream shows that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -25,6 +26,8 @@ pub enum Body {
     Call(Box<CallStream>),
     /// Notifications until either side has enough.
     Listen(Box<ListenStream>),
+    /// Events of a session's stream, until it ends.
+    Events(Box<EventStream>),
 }
 
 impl From<Bytes> for Body {
@@ -45,6 +48,7 @@ impl http_body::Body for Body {
             Self::Whole(bytes) => bytes.take(),
             Self::Call(stream) => ready!(stream.poll_next(cx)),
             Self::Listen(stream) => ready!(stream.poll_next(cx)),
+            Self::Events(stream) => ready!(stream.poll_next(cx)),
         };
         Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -56,7 +60,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Call(_) | Self::Listen(_) => SizeHint::default(),
+            Self::Call(_) | Self::Listen(_) | Self::Events(_) => SizeHint::default(),
         }
     }
 }
@@ -152,6 +156,26 @@ impl ListenStream {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Poll::Ready(next) = self.notifications.poll_recv(cx) {
             return Poll::Ready(next.map(|notification| sse::event(&notification)));
+        }
+        self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b":\n\n")))
+    }
+}
+
+/// Events of a session's stream, which know their places.
+pub struct EventStream {
+    events: mpsc::Receiver<Event>,
+    alive: Interval,
+}
+
+impl EventStream {
+    /// Relays `events` until they end.
+    pub(crate) fn new(events: mpsc::Receiver<Event>) -> Self {
+        Self { events, alive: keep_alive() }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Poll::Ready(next) = self.events.poll_recv(cx) {
+            return Poll::Ready(next.map(|event| sse::event_with_id(&event.id, &event.data)));
         }
         self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b":\n\n")))
     }

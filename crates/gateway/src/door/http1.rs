@@ -21,16 +21,21 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming as HyperBody;
 use tokio::sync::mpsc;
 
-use super::{Body, CallStream, ListenStream, Pending};
+use super::tell::tell;
+use super::{Body, CallStream, EventStream, ListenStream, Pending};
 use crate::batch;
 use crate::gateway::Gateway;
-use crate::receive::{self, Arrival, Carrier, SESSION};
+use crate::receive::{self, Arrival, Carrier, LAST_EVENT, SESSION};
 use crate::reply::Reply;
+use crate::session::stream::{Event, Left};
 use crate::stage::identify::{identify, presented};
 use crate::stage::settle::RATE_LIMITED;
-use crate::streams::changed_method;
 use crate::surface::Surface;
 use crate::{method, ops};
+
+/// How long a call may take before its stream is opened, so that the client has a place to
+/// come back to should its connection break.
+const PRIME_AFTER: Duration = Duration::from_millis(500);
 
 /// Notifications of one call that may wait while the client reads.
 const NOTIFICATIONS: usize = 32;
@@ -138,7 +143,10 @@ async fn post(
         }
     };
     let session = match shown(&parts.headers) {
-        Some(ticket) => gateway.session(ticket, &caller, &surface).await,
+        Some(ticket) => match gateway.session(ticket, &caller, &surface).await {
+            Ok(session) => session,
+            Err(error) => return respond(Reply::later(None, &error)),
+        },
         None => None,
     };
     let arrival = Arrival {
@@ -168,11 +176,21 @@ async fn post(
         return respond(std::future::poll_fn(|cx| pending.poll(cx)).await);
     }
     let (notify, mut notifications) = mpsc::channel(NOTIFICATIONS);
-    let mut pending = work(gateway, caller, incoming, Some(notify));
-    tokio::select! {
+    let session = incoming.session.clone().filter(|session| session.resumes());
+    let mut pending = work(Arc::clone(&gateway), caller, incoming, Some(notify));
+    let primes = session.as_ref().is_some_and(|session| session.primes());
+    let first = tokio::select! {
         biased;
-        Some(first) = notifications.recv() => event_stream(Body::Call(Box::new(CallStream::new(pending, notifications, first)))),
-        reply = std::future::poll_fn(|cx| pending.poll(cx)) => respond(reply),
+        Some(first) = notifications.recv() => Some(first),
+        reply = std::future::poll_fn(|cx| pending.poll(cx)) => return respond(reply),
+        () = tokio::time::sleep(PRIME_AFTER), if primes => None,
+    };
+    match (session, first) {
+        (None, Some(first)) => {
+            event_stream(Body::Call(Box::new(CallStream::new(pending, notifications, first))))
+        }
+        (Some(session), first) => events(tell(&gateway, &session, pending, notifications, first)),
+        (None, None) => respond(std::future::poll_fn(|cx| pending.poll(cx)).await),
     }
 }
 
@@ -211,7 +229,7 @@ fn subscribe(
 
 /// `GET`: the stream for messages that belong to no request, in the legacy era.
 async fn listen(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     caller: &Arc<Caller>,
     surface: &Surface,
     headers: &HeaderMap,
@@ -220,24 +238,37 @@ async fn listen(
     if !accepts(headers, "text", "event-stream") {
         return plain(StatusCode::NOT_ACCEPTABLE, "GET opens a text/event-stream; say so in Accept");
     }
-    let Some(session) = gateway.session(ticket, caller, surface).await else { return no_session() };
-    let (stream, missed) = session.listen();
-    for kind in missed {
-        session.notify_changed(kind, doorward_wire::reply::notification(changed_method(kind), None));
+    let session = match gateway.session(ticket, caller, surface).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return no_session(),
+        Err(error) => return respond(Reply::later(None, &error)),
+    };
+    let left = headers.get(&LAST_EVENT).filter(|_| session.resumes());
+    let stream = match left.map(|id| id.to_str().ok().and_then(Left::read)) {
+        None => Some(gateway.news(&session).await),
+        Some(Some(left)) => gateway.resume(&session, left).await,
+        Some(None) => None,
+    };
+    match stream {
+        Some(stream) => events(stream),
+        None => plain(StatusCode::BAD_REQUEST, "nothing is kept of the stream that Last-Event-ID names"),
     }
-    event_stream(Body::Listen(Box::new(ListenStream::new(stream))))
 }
 
 /// `DELETE`: ends a session.
 async fn delete(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     caller: &Arc<Caller>,
     surface: &Surface,
     headers: &HeaderMap,
 ) -> Response<Body> {
     let Some(ticket) = shown(headers) else { return not_allowed() };
-    let Some(session) = gateway.session(ticket, caller, surface).await else { return no_session() };
-    gateway.end_session(&session);
+    let session = match gateway.session(ticket, caller, surface).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return no_session(),
+        Err(error) => return respond(Reply::later(None, &error)),
+    };
+    gateway.end_session(&session).await;
     let mut response = Response::new(Body::Whole(None));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
@@ -359,6 +390,10 @@ fn respond(reply: Reply) -> Response<Body> {
         headers.insert(SESSION, id);
     }
     response
+}
+
+fn events(stream: mpsc::Receiver<Event>) -> Response<Body> {
+    event_stream(Body::Events(Box::new(EventStream::new(stream))))
 }
 
 fn event_stream(body: Body) -> Response<Body> {

@@ -83,7 +83,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
         let accepted = tokio::select! {
             () = &mut stop => break,
             _ = sweep.tick() => {
-                gateway.sweep();
+                tokio::spawn(Arc::clone(&gateway).sweep());
                 continue;
             }
             _ = count.tick() => {
@@ -105,6 +105,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
     }
     drop(listener);
     gateway.streams.close_all();
+    gateway.end_news();
     if tokio::time::timeout(gateway.settings.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(target: "doorward::serve", "some calls did not finish in time and were cut off");
     }

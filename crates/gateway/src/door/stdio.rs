@@ -19,6 +19,7 @@ use crate::pipeline::Asked;
 use crate::receive::{self, Arrival, Carrier};
 use crate::reply::Reply;
 use crate::session::Session;
+use crate::session::stream::Event;
 use crate::surface::Surface;
 
 /// Messages that may wait for a client that reads slowly.
@@ -67,8 +68,9 @@ pub async fn serve_stdio(
     // that nobody will read ends here.
     client.streams.abort_all();
     while client.calls.join_next().await.is_some() {}
-    if let Some(session) = client.session.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        gateway.end_session(&session);
+    let session = client.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(session) = session {
+        gateway.end_session(&session).await;
     }
     drop(client);
     let written = writer.await.map_err(std::io::Error::other)?;
@@ -129,7 +131,7 @@ impl Client {
                 self.say(reply.body).await;
                 let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Some(session) = session {
-                    self.relay(session.listen().0);
+                    self.relay_news(gateway.news(&session).await);
                 }
             }
             Some(_) => {
@@ -146,6 +148,18 @@ impl Client {
                 work.await;
             }
         }
+    }
+
+    /// Passes on what belongs to no request.
+    fn relay_news(&mut self, mut news: mpsc::Receiver<Event>) {
+        let outbox = self.outbox.clone();
+        self.streams.spawn(async move {
+            while let Some(event) = news.recv().await {
+                if !event.data.is_empty() && outbox.send(event.data).await.is_err() {
+                    break;
+                }
+            }
+        });
     }
 
     /// Passes a stream of notifications on to the client.

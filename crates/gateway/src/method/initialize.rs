@@ -36,7 +36,7 @@ pub(crate) async fn initialize(mut asked: Asked<'_>) -> Reply {
         return Reply::error(Some(id), &discover::no_such_server());
     };
     let gateway = asked.gateway;
-    let Some(session) = gateway.open_session(opening, asked.caller) else {
+    let Some(session) = gateway.open_session(opening, asked.caller).await else {
         let error = RpcError {
             code: -32_000,
             message: "too many sessions; try again later".to_owned(),

@@ -20,14 +20,16 @@ pub(crate) struct Sessions {
 struct Known {
     open: HashMap<Box<str>, Arc<Session>>,
     ended: Ended,
+    /// Ended while the other replicas could not be told.
+    to_write_off: Vec<Box<str>>,
 }
 
 /// What is known of a ticket.
 pub(crate) enum Found {
     /// Its session.
     Here(Arc<Session>),
-    /// Its session has just ended, of silence.
-    Expired(Arc<Session>),
+    /// Its session, which has been idle too long.
+    Idle(Arc<Session>),
     /// Nothing.
     Unknown,
     /// It is somebody else's, altered, or good for another endpoint.
@@ -78,8 +80,7 @@ impl Sessions {
             return Found::Refused;
         }
         if session.is_idle(now, self.limits.idle) {
-            self.close(&session);
-            return Found::Expired(session);
+            return Found::Idle(session);
         }
         session.used(now);
         Found::Here(session)
@@ -90,16 +91,32 @@ impl Sessions {
         self.known().end(session)
     }
 
-    /// Ends what has been idle too long.
+    /// Forgets a session that goes on elsewhere.
+    pub(crate) fn forget(&self, session: &Session) {
+        self.known().open.remove(&session.id);
+    }
+
+    /// What has been idle too long.
     pub(crate) fn sweep(&self, now: Duration, time: Timestamp) -> Vec<Arc<Session>> {
         let mut known = self.known();
-        let idle = known.open.values().filter(|session| session.is_idle(now, self.limits.idle));
-        let idle: Vec<_> = idle.cloned().collect();
-        for session in &idle {
-            known.end(session);
-        }
         known.ended.sweep(time, self.limits.longest);
-        idle
+        let idle = known.open.values().filter(|session| session.is_idle(now, self.limits.idle));
+        idle.cloned().collect()
+    }
+
+    /// Notes that the other replicas have yet to be told that a session ended.
+    pub(crate) fn must_be_written_off(&self, id: &str) {
+        self.known().to_write_off.push(id.into());
+    }
+
+    /// The sessions whose end the other replicas have yet to be told.
+    pub(crate) fn to_write_off(&self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.known().to_write_off)
+    }
+
+    /// The session of this id.
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Session>> {
+        self.known().open.get(id).cloned()
     }
 
     /// Every open session.

@@ -1,5 +1,6 @@
 //! What tickets are good for, and when sessions end.
 
+use bytes::Bytes;
 use doorward_model::clock::Fixed;
 use doorward_model::json::{Document, Limits};
 use doorward_model::{Agent, Grant, Seal, SealError};
@@ -59,7 +60,7 @@ fn session(owner: &Arc<Caller>, random: &Fixed, now: Duration) -> Session {
 }
 
 fn limits(total: usize, each: usize) -> SessionLimits {
-    SessionLimits { total, each, idle: at(60), longest: at(3600) }
+    SessionLimits { total, each, idle: at(60), longest: at(3600), ..SessionLimits::default() }
 }
 
 fn document(text: &str) -> Document {
@@ -74,7 +75,7 @@ fn a_session_is_its_principals_its_endpoints_and_mortal() {
     let find =
         |ticket: &str, who: &Caller, surface: &Surface, now| match sessions.find(ticket, who, surface, now) {
             Found::Here(_) => "here",
-            Found::Expired(_) => "expired",
+            Found::Idle(_) => "idle",
             Found::Unknown => "unknown",
             Found::Refused => "refused",
         };
@@ -85,14 +86,19 @@ fn a_session_is_its_principals_its_endpoints_and_mortal() {
     assert_eq!(find(&format!("{ticket}A"), &ana, &Surface::Aggregate, at(1)), "refused", "altered");
     assert_eq!(find("0", &ana, &Surface::Aggregate, at(1)), "refused", "nonsense");
     assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(61)), "here", "use keeps it");
-    let running = opened.begin("1");
+    let running = opened.begin("1", 1).expect("room for one");
+    assert!(opened.begin("1", 2).is_err(), "under way already");
+    assert!(opened.begin("2", 1).is_err(), "no more than so many");
     assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(500)), "here", "a call under way keeps it");
     opened.end("1");
     drop(running);
-    let (stream, _) = opened.listen();
+    let reader = stream::Reader::of(&opened, "0");
     assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(600)), "here", "so does an open stream");
-    drop(stream);
-    assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(661)), "expired", "silence ends it");
+    drop(reader);
+    assert_eq!(sessions.sweep(at(660), Timestamp::from_micros(0)).len(), 0);
+    assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(661)), "idle", "silence ends it");
+    assert_eq!(sessions.sweep(at(661), Timestamp::from_micros(0)).len(), 1);
+    assert!(sessions.close(&opened) && !sessions.close(&opened));
     assert_eq!(sessions.count(), 0);
     assert!(sessions.keep(session(&ana, &Fixed::new(1), at(662))).is_none(), "and it stays ended");
     assert_eq!(sessions.sweep(at(700), Timestamp::from_micros(1_000_000).plus(at(3601))).len(), 0);
@@ -152,15 +158,4 @@ fn a_client_that_says_too_much_of_itself_is_cut_short() {
     assert_eq!(kept, format!(r#"{{"name":"{}","version":"1"}}"#, "é".repeat(64)));
     let ui = format!(r#"{{"extensions":{{"io.modelcontextprotocol/ui":{{"x":"{long}"}}}},"roots":{{}}}}"#);
     assert_eq!(abilities(document(&ui).root()).to_json(), r#"{"roots":{}}"#);
-}
-
-#[test]
-fn what_changed_while_nobody_listened_is_told_on_the_next_stream() {
-    let session = session(&caller("ana"), &Fixed::new(1), at(0));
-    session.notify_changed(CapabilityKind::Tool, Bytes::from_static(b"1"));
-    session.notify_changed(CapabilityKind::Tool, Bytes::from_static(b"2"));
-    let (mut stream, missed) = session.listen();
-    assert_eq!(missed, [CapabilityKind::Tool]);
-    session.notify_changed(CapabilityKind::Prompt, Bytes::from_static(b"3"));
-    assert_eq!(stream.try_recv().ok(), Some(Bytes::from_static(b"3")));
 }

@@ -68,7 +68,8 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
         }
         Ok(Sent::Asks(result, answer)) => (answer, asks(result)),
         Ok(Sent::Unanswered(error)) => (None, unanswered(error, asked, resolved.operation())),
-        Ok(Sent::Gone) => (None, gone(asked, resolved.operation())),
+        Ok(Sent::Gone) => (None, gone(EXPIRED, asked, resolved.operation())),
+        Ok(Sent::Elsewhere) => (None, gone(ELSEWHERE, asked, resolved.operation())),
         Err(error) => (None, failed(&error, asked.era(), resolved.operation())),
     };
     let upstream = answer.as_ref().map_or(Duration::ZERO, |answer| answer.upstream_time);
@@ -264,8 +265,11 @@ fn unanswered(failure: RpcError, asked: &Asked<'_>, operation: Operation) -> End
 }
 
 /// The client came back too late. The call is not made anew: it may have acted already.
-fn gone(asked: &Asked<'_>, operation: Operation) -> Ended {
-    let text = "the interaction has expired: make the call again from the start, without requestState";
+const EXPIRED: &str = "the interaction has expired: make the call again from the start, without requestState";
+const ELSEWHERE: &str = "the interaction was begun at another replica of the gateway, and is ended there: \
+    make the call again from the start, without requestState";
+
+fn gone(text: &'static str, asked: &Asked<'_>, operation: Operation) -> Ended {
     let settled = match operation {
         Operation::ToolsCall => unavailable(text, asked.era(), operation),
         _ => Settled::Failed(RpcError::answer(error::INVALID_PARAMS, text)),

@@ -25,6 +25,7 @@ use crate::envelope;
 use crate::error::UpstreamError;
 use crate::handshake::Handshake;
 use crate::http::answer::{Exchange, Outcome};
+use crate::http::held::{self, Held};
 use crate::http::listen;
 use crate::http::remote::{Content, Remote, content};
 use crate::level::{self, Told};
@@ -57,12 +58,17 @@ struct Slot {
     session: OnceCell<Session>,
     /// On the link's clock, in µs.
     last_used: AtomicU64,
+    /// When the other replicas were last told that it is in use.
+    told: AtomicU64,
 }
 
 struct Session {
     /// The headers of every request in it.
     headers: HeaderMap,
     has_id: bool,
+    revision: Revision,
+    /// Where other replicas find it, and what they find.
+    held: Option<(String, Held)>,
     /// Whether the server has log messages, and what it was told about them.
     logs: bool,
     level: Told,
@@ -99,7 +105,8 @@ impl Legacy {
         let link =
             Self { is_stateless: AtomicBool::new(!session.has_id), remote, sessions: Mutex::default() };
         session.listen(&link.remote).await;
-        let slot = Slot { session: OnceCell::from(session), last_used: AtomicU64::new(link.now()) };
+        let last_used = AtomicU64::new(link.now());
+        let slot = Slot { session: OnceCell::from(session), last_used, ..Slot::default() };
         link.lock().insert(OWN.to_owned(), Arc::new(slot));
         Ok(Opening::Open(link, handshake))
     }
@@ -113,12 +120,18 @@ impl Legacy {
             let session = slot.session.get_or_try_init(|| Box::pin(self.open_session(call))).await?;
             match self.within(&slot, session, call).await? {
                 Within::Answered(document, status) => {
+                    self.tell_of_use(&slot);
                     if call.method == "resources/subscribe" {
                         session.listen(&self.remote).await;
                     }
                     return Ok((document, status));
                 }
                 Within::Lost(status) => {
+                    if let Some((place, held)) = &session.held
+                        && held::find(&self.remote.hub, place).await.as_ref() == Some(held)
+                    {
+                        held::release(&self.remote.hub, place).await;
+                    }
                     self.forget(&key, &slot);
                     lost += 1;
                     if lost > 1 {
@@ -146,12 +159,22 @@ impl Legacy {
         });
         for slot in ended {
             let remote = Arc::clone(&self.remote);
-            tokio::spawn(async move { end(&remote, &slot).await });
+            tokio::spawn(async move {
+                let held = slot.session.get().and_then(|session| session.held.as_ref());
+                if let Some((place, _)) = held
+                    && held::is_used(&remote.hub, place).await
+                {
+                    return;
+                }
+                end(&remote, &slot).await;
+            });
         }
     }
 
-    /// Ends the sessions of one affinity, whatever capabilities they were opened with.
-    pub(crate) fn end(&self, affinity: &str) {
+    /// Ends the sessions of one affinity, whatever capabilities they were opened with here;
+    /// those that another replica opened, where the client has these or they are of no
+    /// matter.
+    pub(crate) fn end(&self, affinity: &str, capabilities: &str) {
         if affinity == OWN {
             return;
         }
@@ -163,15 +186,26 @@ impl Legacy {
             }
             !is_its
         });
-        for slot in ended {
-            let remote = Arc::clone(&self.remote);
-            tokio::spawn(async move { end(&remote, &slot).await });
-        }
+        let hub = &self.remote.hub;
+        let places =
+            held::shared(hub).map(|_| ["", capabilities].map(|able| held::place(hub, affinity, able)));
+        let remote = Arc::clone(&self.remote);
+        tokio::spawn(async move {
+            for slot in ended {
+                end(&remote, &slot).await;
+            }
+            for place in places.iter().flatten() {
+                if let Some(held) = held::take(&remote.hub, place).await {
+                    remote.send_quietly(Method::DELETE, headers(&remote, &held), Bytes::new()).await;
+                }
+            }
+        });
     }
 
-    /// Ends all sessions.
+    /// Ends all sessions but those that other replicas may go on in.
     pub(crate) async fn stop(&self) {
-        let all = std::mem::take(&mut *self.lock());
+        let mut all = std::mem::take(&mut *self.lock());
+        all.retain(|_, slot| slot.session.get().is_none_or(|session| session.held.is_none()));
         let mut ending = tokio::task::JoinSet::new();
         for slot in all.into_values() {
             let remote = Arc::clone(&self.remote);
@@ -231,13 +265,61 @@ impl Legacy {
     }
 
     async fn open_session(&self, call: &Call<'_>) -> Result<Session, UpstreamError> {
-        let (session, _) = initialize(&self.remote, call.capabilities).await?;
-        self.is_stateless.store(!session.has_id, Ordering::Relaxed);
+        let hub = &self.remote.hub;
+        let place = (call.affinity != OWN && held::shared(hub).is_some())
+            .then(|| held::place(hub, call.affinity, call.capabilities));
+        let known = match &place {
+            Some(place) => held::find(hub, place).await,
+            None => None,
+        };
+        let session = match (known, place) {
+            (Some(held), Some(place)) => Session::again(&self.remote, place, held),
+            (_, place) => {
+                let (session, _) = initialize(&self.remote, call.capabilities).await?;
+                self.is_stateless.store(!session.has_id, Ordering::Relaxed);
+                self.share(session, place).await
+            }
+        };
         // A server that asks may do so on that stream.
         if call.affinity == OWN || !call.capabilities.is_empty() {
             session.listen(&self.remote).await;
         }
         Ok(session)
+    }
+
+    /// Lets the other replicas have a session; if one of them was quicker, its is used.
+    async fn share(&self, mut session: Session, place: Option<String>) -> Session {
+        let (Some(place), Some(held)) = (place, session.described()) else { return session };
+        match held::claim(&self.remote.hub, &place, &held).await {
+            Some(theirs) if theirs != held => {
+                let (remote, headers) = (Arc::clone(&self.remote), session.headers);
+                tokio::spawn(async move { remote.send_quietly(Method::DELETE, headers, Bytes::new()).await });
+                Session::again(&self.remote, place, theirs)
+            }
+            _ => {
+                session.held = Some((place, held));
+                session
+            }
+        }
+    }
+
+    /// Tells the other replicas, now and then, that a session is in use.
+    fn tell_of_use(&self, slot: &Arc<Slot>) {
+        if held::shared(&self.remote.hub).is_none() {
+            return;
+        }
+        let every = u64::try_from(self.remote.hub.settings.session_idle.as_micros() / 4).unwrap_or(u64::MAX);
+        let (now, told) = (self.now(), slot.told.load(Ordering::Relaxed));
+        if now.saturating_sub(told) < every {
+            return;
+        }
+        slot.told.store(now, Ordering::Relaxed);
+        let (remote, slot) = (Arc::clone(&self.remote), Arc::clone(slot));
+        tokio::spawn(async move {
+            if let Some((place, held)) = slot.session.get().and_then(|session| session.held.as_ref()) {
+                held::refresh(&remote.hub, place, held).await;
+            }
+        });
     }
 
     /// Takes a dead session away, unless somebody has replaced it already.
@@ -341,6 +423,26 @@ impl Legacy {
 }
 
 impl Session {
+    /// A session that another replica has opened.
+    fn again(remote: &Remote, place: String, held: Held) -> Self {
+        Self {
+            headers: headers(remote, &held),
+            has_id: true,
+            revision: held.revision,
+            logs: held.logs,
+            held: Some((place, held)),
+            level: Told::default(),
+            askers: Arc::default(),
+            watch: Mutex::default(),
+        }
+    }
+
+    /// What other replicas have to know of it.
+    fn described(&self) -> Option<Held> {
+        let id = self.headers.get(SESSION)?.clone();
+        Some(Held { id, revision: self.revision, logs: self.logs })
+    }
+
     /// Opens the stream on which the server speaks unasked, once, and waits a little until
     /// it is open: what is said before is lost, such as a question about the first call.
     async fn listen(&self, remote: &Arc<Remote>) {
@@ -418,20 +520,16 @@ async fn initialize(remote: &Arc<Remote>, capabilities: &str) -> Result<(Session
     };
     let handshake =
         Handshake::from_initialize(&document).map_err(|detail| UpstreamError::protocol(server, detail))?;
-    let mut headers = remote.headers();
     let has_id = session_id.is_some();
-    if let Some(session_id) = session_id {
-        headers.insert(SESSION, session_id);
-    }
-    if handshake.revision >= Revision::V2025_06_18 {
-        headers.insert(VERSION, HeaderValue::from_static(handshake.revision.as_str()));
-    }
+    let headers = headers_of(remote, session_id, handshake.revision);
     let initialized = Bytes::from_static(envelope::INITIALIZED);
     let response = remote.post(headers.clone(), initialized, Replay::Harmless).await?;
     response.body.release().await;
     let session = Session {
         headers,
         has_id,
+        revision: handshake.revision,
+        held: None,
         logs: handshake.logs,
         level: Told::default(),
         askers: Arc::default(),
@@ -440,9 +538,31 @@ async fn initialize(remote: &Arc<Remote>, capabilities: &str) -> Result<(Session
     Ok((session, handshake))
 }
 
+/// The headers of every request in a session.
+fn headers_of(remote: &Remote, id: Option<HeaderValue>, revision: Revision) -> HeaderMap {
+    let mut headers = remote.headers();
+    if let Some(id) = id {
+        headers.insert(SESSION, id);
+    }
+    if revision >= Revision::V2025_06_18 {
+        headers.insert(VERSION, HeaderValue::from_static(revision.as_str()));
+    }
+    headers
+}
+
+fn headers(remote: &Remote, held: &Held) -> HeaderMap {
+    headers_of(remote, Some(held.id.clone()), held.revision)
+}
+
 async fn end(remote: &Remote, slot: &Slot) {
     let Some(session) = slot.session.get() else { return };
     session.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((place, _)) = &session.held
+        && !held::release(&remote.hub, place).await
+    {
+        // Another replica ends it, or has.
+        return;
+    }
     if session.has_id {
         remote.send_quietly(Method::DELETE, session.headers.clone(), Bytes::new()).await;
     }

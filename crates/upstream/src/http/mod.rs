@@ -1,6 +1,7 @@
 //! Links over HTTP: Streamable HTTP of both eras, and HTTP+SSE.
 
 pub(crate) mod answer;
+pub(crate) mod held;
 pub(crate) mod legacy;
 pub(crate) mod listen;
 pub(crate) mod modern;

@@ -52,7 +52,8 @@ impl Remote {
             HeaderValue::from_static(concat!("doorward/", env!("CARGO_PKG_VERSION"))),
         );
         show_credential(&mut headers, &spec.credential).map_err(wrong)?;
-        Ok(Self { hub, door, ids: AtomicU64::new(1), headers })
+        let ids = AtomicU64::new(hub.first_id());
+        Ok(Self { hub, door, ids, headers })
     }
 
     pub(crate) fn next_id(&self) -> u64 {

@@ -1,0 +1,143 @@
+//! Broken connections: what a client missed of a stream it gets when it comes back, once.
+
+use std::net::SocketAddr;
+
+use doorward_everything::Eras;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::world::everything::Host;
+use crate::world::http::Events;
+use crate::world::{ALICE, BOB, Client, STAFF_MAY_ALL, Speaks, World};
+
+async fn world(host: &Host) -> World {
+    World::start(&[], &format!("{STAFF_MAY_ALL}{}", host.section())).await
+}
+
+async fn client(address: SocketAddr, revision: &str) -> Client {
+    Client::legacy_able(address, "/mcp/every", ALICE, revision, json!({"elicitation": {}})).await
+}
+
+fn call(id: u64, tool: &str) -> Value {
+    let params = json!({"name": tool, "arguments": {}, "_meta": {"progressToken": "p"}});
+    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
+}
+
+/// What each message is: a method, or the text of an answer.
+fn words(messages: &[Value]) -> Vec<String> {
+    let word = |message: &Value| {
+        let text = message["result"]["content"][0]["text"].as_str();
+        message["method"].as_str().or(text).unwrap_or("?").to_owned()
+    };
+    messages.iter().map(word).collect()
+}
+
+const PROGRESS: &str = "notifications/progress";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_while_the_client_was_gone_is_said_when_it_is_back() {
+    let host = Host::start(Eras::Both).await;
+    let world = world(&host).await;
+    for revision in ["2025-03-26", "2025-06-18", "2025-11-25"] {
+        let alice = client(world.address(), revision).await;
+        let mut events = alice.events(Method::POST, &call(1, "test_tool_with_progress")).await;
+        let first = events.next().await;
+        assert_eq!(words(&[first]), [PROGRESS], "{revision}");
+        let left = events.last.clone();
+        drop(events);
+        let rest = alice.resume(&left).await.expect("it is kept").rest().await;
+        assert_eq!(words(&rest), [PROGRESS, PROGRESS, "Progress was reported"], "{revision}");
+        assert_eq!(rest[2]["id"], 1);
+        let again = alice.resume(&left).await.expect("it is kept").rest().await;
+        assert_eq!(again, rest, "whoever lost that as well comes back once more");
+        let bob = Client::legacy_able(world.address(), "/mcp/every", BOB, revision, json!({})).await;
+        assert!(bob.resume(&left).await.is_none(), "another session's is nothing to it");
+        for nonsense in ["x", "0123456789abcdef_1", &left.replace('_', "_f")] {
+            assert!(alice.resume(nonsense).await.is_none(), "{nonsense}");
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_opens_with_its_place_where_the_revision_has_that() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    world.recorders[0].offer("wait");
+    for (revision, primes) in [("2025-06-18", false), ("2025-11-25", true)] {
+        let alice = Client::legacy(world.address(), "/mcp/github", ALICE, revision).await;
+        if primes {
+            // Nothing was said yet, and still there is a place to come back to.
+            let mut events = alice.events(Method::POST, &call(7, "wait")).await;
+            let left = events.place().await;
+            drop(events);
+            world.recorders[0].release();
+            let rest = alice.resume(&left).await.expect("it is kept").rest().await;
+            assert_eq!((rest.len(), &rest[0]["id"]), (1, &json!(7)), "{rest:?}");
+        }
+        let mut news = alice.events(Method::GET, &Value::Null).await;
+        reload(&world);
+        assert_eq!(news.next().await["jsonrpc"], "2.0");
+        assert!(!news.last.is_empty());
+    }
+    let oldest = Client::legacy(world.address(), "/mcp/github", ALICE, "2024-11-05").await;
+    let mut news = oldest.events(Method::GET, &Value::Null).await;
+    reload(&world);
+    news.next().await;
+    assert_eq!(news.last, "", "the oldest has no places");
+    world.stop().await;
+}
+
+fn reload(world: &World) {
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    std::fs::write(world.config_path(), config + "# once more\n").expect("written");
+    assert!(world.running.reload().expect("a valid file"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn news_that_came_while_nobody_read_come_once() {
+    let world = World::start_speaking(&["github"], Speaks::Legacy, STAFF_MAY_ALL).await;
+    let alice = world.legacy("/mcp", ALICE).await;
+    let mut first = alice.events(Method::GET, &Value::Null).await;
+    reload(&world);
+    let mut seen = first.methods(1).await;
+    let left = first.last.clone();
+    drop(first);
+    // The gateway has sent the others into a connection that nobody read to the end.
+    let mut second = alice.resume(&left).await.expect("it is kept");
+    seen.extend(second.methods(2).await);
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    let kinds = ["prompts", "resources", "tools"].map(|kind| format!("notifications/{kind}/list_changed"));
+    assert_eq!(seen, kinds);
+    reload(&world);
+    assert_eq!(second.methods(3).await.len(), 3);
+    // A stream that was taken over ends.
+    let mut third: Events = alice.events(Method::GET, &Value::Null).await;
+    assert_eq!(second.rest().await, Vec::<Value>::new());
+    reload(&world);
+    assert_eq!(third.methods(3).await.len(), 3);
+    assert_eq!(alice.delete().await, 204);
+    assert_eq!(third.rest().await, Vec::<Value>::new(), "the end of a session ends its streams");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_the_client_missed_is_put_again_and_its_answer_counts() {
+    let host = Host::start(Eras::Legacy).await;
+    let world = world(&host).await;
+    let alice = client(world.address(), "2025-11-25").await;
+    let mut events = alice.events(Method::POST, &call(3, "test_streaming_elicitation")).await;
+    let left = events.place().await;
+    drop(events);
+    let mut events = alice.resume(&left).await.expect("it is kept");
+    let question = events.next().await;
+    assert_eq!(question["method"], "elicitation/create", "{question}");
+    drop(events);
+    let result = json!({"action": "accept", "content": {"name": "Ada"}});
+    let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": result});
+    assert_eq!(alice.post(&answer).await.status, 202);
+    let rest = alice.resume(&left).await.expect("it is kept").rest().await;
+    assert_eq!(words(&rest), ["elicitation/create", "Hello, Ada!"]);
+    world.stop().await;
+}
