@@ -109,6 +109,7 @@ async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
     match gateway.upstreams.catalog(server).await {
         Ok(catalog) => {
             learn(gateway, server, question, catalog);
+            // Not before: whoever asks meanwhile is not shown the old list.
             gateway.stale().remove(server);
         }
         Err(error) => {
