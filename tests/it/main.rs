@@ -20,6 +20,7 @@ mod reload;
 mod rmcp;
 mod secrets;
 mod sessions;
+mod subscriptions;
 mod surfaces;
 mod telemetry;
 mod tidy;

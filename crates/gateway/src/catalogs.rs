@@ -1,13 +1,16 @@
 //! Keeping the picture of what servers offer up to date.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use doorward_model::{CapabilityKind, Catalog, ServerId};
+use doorward_model::{Catalog, ServerId};
 use doorward_upstream::Event;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::gateway::Gateway;
+use crate::news::Extent;
 use crate::snapshot::Snapshot;
 
 /// Asks a server what it offers, unless that is known. A server that does not
@@ -18,8 +21,8 @@ pub(crate) async fn ensure(gateway: &Arc<Gateway>, server: &ServerId) {
     }
 }
 
-/// Asks several servers at once, and waits no longer than the settings allow.
-pub(crate) async fn ensure_all(gateway: &Arc<Gateway>, servers: Vec<ServerId>) {
+/// Asks several servers at once, and waits no longer than this.
+pub(crate) async fn ensure_all(gateway: &Arc<Gateway>, servers: Vec<ServerId>, patience: Duration) {
     if servers.is_empty() {
         return;
     }
@@ -30,7 +33,7 @@ pub(crate) async fn ensure_all(gateway: &Arc<Gateway>, servers: Vec<ServerId>) {
     });
     // Servers that are not ready by then are missing from this list and announce
     // themselves when they are.
-    let _ = tokio::time::timeout(gateway.settings.list_wait, join_all(asking)).await;
+    let _ = tokio::time::timeout(patience, join_all(asking)).await;
 }
 
 async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
@@ -42,20 +45,10 @@ async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
     }
 }
 
-/// Puts a catalog into the picture, and tells who listens if it is news.
+/// Puts a catalog into the picture, and tells whose lists are different by that.
 fn learn(gateway: &Arc<Gateway>, server: &ServerId, catalog: Arc<Catalog>) {
-    let mut changed = Vec::new();
-    gateway.rebuild(|old| {
-        let known = old.registry.catalog(server);
-        for kind in KINDS {
-            let same = known.is_some_and(|known| known.of(kind).eq(catalog.of(kind)));
-            let nothing = known.is_none() && catalog.of(kind).next().is_none();
-            // Resources and their templates are one list to whoever is told.
-            let told = if kind == CapabilityKind::ResourceTemplate { CapabilityKind::Resource } else { kind };
-            if !same && !nothing && !changed.contains(&told) {
-                changed.push(told);
-            }
-        }
+    let extent = Extent::Servers(HashSet::from([server.clone()]));
+    gateway.rebuild(extent, |old| {
         let mut catalogs = old.registry.catalogs().clone();
         // The server may have left the configuration while it was being asked.
         if old.registry.server(server.as_str()).is_some() {
@@ -63,17 +56,7 @@ fn learn(gateway: &Arc<Gateway>, server: &ServerId, catalog: Arc<Catalog>) {
         }
         Snapshot::build(old.rulebook.clone(), catalogs)
     });
-    for kind in changed {
-        gateway.announce(kind, Some(server));
-    }
 }
-
-pub(crate) const KINDS: [CapabilityKind; 4] = [
-    CapabilityKind::Tool,
-    CapabilityKind::Resource,
-    CapabilityKind::ResourceTemplate,
-    CapabilityKind::Prompt,
-];
 
 impl Gateway {
     /// Follows what servers report, until they are shut down.
@@ -87,7 +70,10 @@ impl Gateway {
                         tokio::spawn(async move { refresh(&gateway, &server).await });
                     }
                 }
-                Event::ResourceUpdated(..) => {}
+                Event::ResourceUpdated(server, uri) => {
+                    self.upstreams.seen(&server, &uri);
+                    self.subscriptions.updated(&server, &uri);
+                }
                 Event::StateChanged(server, state) => {
                     tracing::info!(target: "doorward::upstream", %server, state = state.as_str(), "server state");
                 }

@@ -3,6 +3,7 @@
 
 mod ended;
 mod life;
+mod news;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -13,15 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use doorward_model::{Caller, CapabilityKind, ClientLabel, GrantKind, Timestamp};
+use doorward_model::{Caller, ClientLabel, GrantKind, Timestamp};
 use doorward_wire::log::Level;
 use doorward_wire::{Abilities, Revision};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::ask::Questions;
 use crate::surface::Surface;
 
+use news::SessionNews;
 pub(crate) use table::Sessions;
 pub(crate) use ticket::{abilities, client_info};
 
@@ -80,6 +81,8 @@ pub struct Session {
     state: Mutex<State>,
     /// What the client has been asked and has not answered.
     pub(crate) questions: Questions,
+    /// What it is to hear of.
+    pub(crate) news: SessionNews,
 }
 
 #[derive(Default)]
@@ -87,13 +90,7 @@ struct State {
     log_level: Option<Level>,
     /// Requests being worked on, by their id as written.
     running: HashMap<String, oneshot::Sender<()>>,
-    outbox: Option<mpsc::Sender<Bytes>>,
-    /// Kinds whose list changed while nobody listened.
-    missed: Vec<CapabilityKind>,
 }
-
-/// How many notifications may wait for a slow listener before it is let go.
-pub(crate) const OUTBOX: usize = 64;
 
 impl Session {
     fn new(
@@ -114,6 +111,7 @@ impl Session {
             last_used: AtomicU64::new(now.as_secs()),
             state: Mutex::default(),
             questions: Questions::default(),
+            news: SessionNews::default(),
         }
     }
 
@@ -134,8 +132,7 @@ impl Session {
         if now.as_secs().saturating_sub(self.last_used()) <= limit.as_secs() {
             return false;
         }
-        let state = self.state();
-        state.running.is_empty() && state.outbox.as_ref().is_none_or(mpsc::Sender::is_closed)
+        self.state().running.is_empty() && !self.news.mailbox().is_read()
     }
 
     /// Who opened it.
@@ -182,27 +179,6 @@ impl Session {
         for (_, cancel) in self.state().running.drain() {
             // As above.
             let _ = cancel.send(());
-        }
-    }
-
-    /// Opens the stream for messages that belong to no request. An earlier one ends:
-    /// each message goes to exactly one stream.
-    pub fn listen(&self) -> (mpsc::Receiver<Bytes>, Vec<CapabilityKind>) {
-        let (sender, receiver) = mpsc::channel(OUTBOX);
-        let mut state = self.state();
-        state.outbox = Some(sender);
-        (receiver, std::mem::take(&mut state.missed))
-    }
-
-    /// Sends a notification on the open stream, or remembers that one is due.
-    pub fn notify_changed(&self, kind: CapabilityKind, message: Bytes) {
-        let mut state = self.state();
-        let delivered = state.outbox.as_ref().is_some_and(|outbox| outbox.try_send(message).is_ok());
-        if !delivered {
-            state.outbox = None;
-            if !state.missed.contains(&kind) {
-                state.missed.push(kind);
-            }
         }
     }
 }

@@ -24,11 +24,13 @@ use tokio::sync::mpsc;
 use super::{Body, CallStream, ListenStream, Pending};
 use crate::batch;
 use crate::gateway::Gateway;
+use crate::method::Listening;
+use crate::pipeline::Asked;
 use crate::receive::{self, Arrival, Carrier, SESSION};
 use crate::reply::Reply;
 use crate::stage::identify::{identify, presented};
 use crate::stage::settle::RATE_LIMITED;
-use crate::streams::changed_method;
+use crate::standpoint::Standpoint;
 use crate::surface::Surface;
 use crate::{method, ops};
 
@@ -70,7 +72,7 @@ pub(super) async fn answer(
     drop(snapshot);
     match *request.method() {
         Method::POST => post(gateway, caller, surface, peer, request).await,
-        Method::GET => listen(&gateway, &caller, &surface, request.headers()).await,
+        Method::GET => listen(&gateway, &caller, surface, peer, request.headers()).await,
         Method::DELETE => delete(&gateway, &caller, &surface, request.headers()).await,
         _ => not_allowed(),
     }
@@ -161,7 +163,7 @@ async fn post(
     if incoming.listens
         && let Ok(Message::Request(message)) = Message::read(&incoming.document)
     {
-        return subscribe(&gateway, &caller, &incoming, message, can_stream);
+        return Box::pin(subscribe(&gateway, &caller, &incoming, message, can_stream)).await;
     }
     if !incoming.streams {
         let mut pending = work(gateway, caller, incoming, None);
@@ -189,7 +191,7 @@ fn work(
 }
 
 /// Opens a `subscriptions/listen` stream.
-fn subscribe(
+async fn subscribe(
     gateway: &Arc<Gateway>,
     caller: &Arc<Caller>,
     incoming: &receive::Incoming,
@@ -199,8 +201,12 @@ fn subscribe(
     if !can_stream {
         return plain(StatusCode::NOT_ACCEPTABLE, "subscriptions/listen answers with text/event-stream");
     }
-    match crate::pipeline::Asked::new(gateway, caller, incoming, message, None) {
-        Ok(asked) => event_stream(Body::Listen(Box::new(ListenStream::new(method::listen(&asked).stream)))),
+    let opened = match Asked::new(gateway, caller, incoming, message, None) {
+        Ok(asked) => method::listen(&asked).await,
+        Err(reply) => Err(reply),
+    };
+    match opened {
+        Ok(listening) => event_stream(Body::Listen(Box::new(ListenStream::new(listening)))),
         Err(reply) => respond(reply),
     }
 }
@@ -209,19 +215,24 @@ fn subscribe(
 async fn listen(
     gateway: &Gateway,
     caller: &Arc<Caller>,
-    surface: &Surface,
+    surface: Surface,
+    peer: SocketAddr,
     headers: &HeaderMap,
 ) -> Response<Body> {
     let Some(ticket) = shown(headers) else { return not_allowed() };
     if !accepts(headers, "text", "event-stream") {
         return plain(StatusCode::NOT_ACCEPTABLE, "GET opens a text/event-stream; say so in Accept");
     }
-    let Some(session) = gateway.session(ticket, caller, surface).await else { return no_session() };
-    let (stream, missed) = session.listen();
-    for kind in missed {
-        session.notify_changed(kind, doorward_wire::reply::notification(changed_method(kind), None));
-    }
-    event_stream(Body::Listen(Box::new(ListenStream::new(stream))))
+    let Some(session) = gateway.session(ticket, caller, &surface).await else { return no_session() };
+    session.news.seen(Standpoint {
+        caller: Arc::clone(caller),
+        surface,
+        ip: Some(peer.ip()),
+        origin: "mcp",
+        client: session.opening.client.clone(),
+    });
+    let listening = Listening::of_session(session.news.mailbox());
+    event_stream(Body::Listen(Box::new(ListenStream::new(listening))))
 }
 
 /// `DELETE`: ends a session.

@@ -105,6 +105,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
     }
     drop(listener);
     gateway.streams.close_all();
+    gateway.sessions.all().iter().for_each(|session| session.news.mailbox().close(None));
     if tokio::time::timeout(gateway.settings.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(target: "doorward::serve", "some calls did not finish in time and were cut off");
     }

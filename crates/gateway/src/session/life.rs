@@ -66,10 +66,11 @@ impl Gateway {
         }
     }
 
-    /// Clears away what a session leaves behind: calls under way, and the sessions that
+    /// Clears away what a session leaves behind: calls under way, subscriptions, and the sessions that
     /// servers keep for it.
     fn ended(&self, session: &Session) {
         session.cancel_all();
+        session.news.end();
         self.upstreams.end(&session.id);
     }
 }

@@ -1,5 +1,6 @@
 //! What tickets are good for, and when sessions end.
 
+use bytes::Bytes;
 use doorward_model::clock::Fixed;
 use doorward_model::json::{Document, Limits};
 use doorward_model::{Agent, Grant, Seal, SealError};
@@ -89,7 +90,7 @@ fn a_session_is_its_principals_its_endpoints_and_mortal() {
     assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(500)), "here", "a call under way keeps it");
     opened.end("1");
     drop(running);
-    let (stream, _) = opened.listen();
+    let stream = opened.news.mailbox().read();
     assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(600)), "here", "so does an open stream");
     drop(stream);
     assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(661)), "expired", "silence ends it");
@@ -152,15 +153,4 @@ fn a_client_that_says_too_much_of_itself_is_cut_short() {
     assert_eq!(kept, format!(r#"{{"name":"{}","version":"1"}}"#, "é".repeat(64)));
     let ui = format!(r#"{{"extensions":{{"io.modelcontextprotocol/ui":{{"x":"{long}"}}}},"roots":{{}}}}"#);
     assert_eq!(abilities(document(&ui).root()).to_json(), r#"{"roots":{}}"#);
-}
-
-#[test]
-fn what_changed_while_nobody_listened_is_told_on_the_next_stream() {
-    let session = session(&caller("ana"), &Fixed::new(1), at(0));
-    session.notify_changed(CapabilityKind::Tool, Bytes::from_static(b"1"));
-    session.notify_changed(CapabilityKind::Tool, Bytes::from_static(b"2"));
-    let (mut stream, missed) = session.listen();
-    assert_eq!(missed, [CapabilityKind::Tool]);
-    session.notify_changed(CapabilityKind::Prompt, Bytes::from_static(b"3"));
-    assert_eq!(stream.try_recv().ok(), Some(Bytes::from_static(b"3")));
 }
