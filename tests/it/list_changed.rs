@@ -7,7 +7,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::world::http::{Events, MODERN};
-use crate::world::{ALICE, BOB, Client, STAFF_MAY_ALL, Speaks, World, eventually};
+use crate::world::{ALICE, BOB, Client, Recorder, STAFF_MAY_ALL, Speaks, World, eventually};
 
 const TOOLS: &str = "notifications/tools/list_changed";
 /// What a reload announces, as any list may have changed.
@@ -33,12 +33,24 @@ async fn listen(client: &Client) -> Events {
     client.events(Method::GET, &Value::Null).await
 }
 
-/// Puts the same rules in force again: a comment makes it another file.
-fn reload(world: &World) {
+/// Puts another configuration in force, made of the one before.
+fn reload(world: &World, change: impl FnOnce(String) -> String) {
     let config = std::fs::read_to_string(world.config_path()).expect("readable");
-    std::fs::write(world.config_path(), config + "# once more\n").expect("written");
+    // A comment makes it another file in any case.
+    std::fs::write(world.config_path(), change(config) + "# once more\n").expect("written");
     assert!(world.running.reload().expect("a valid file"));
 }
+
+/// Takes everybody's right to everything away, or gives it back.
+fn flip(world: &World) {
+    reload(world, |config| match config.contains(NOTHING) {
+        true => config.replace(NOTHING, ANYTHING),
+        false => config.replace(ANYTHING, NOTHING),
+    });
+}
+
+const ANYTHING: &str = "rules: [{";
+const NOTHING: &str = "rules: [{tool: nothing-at-all, ";
 
 /// `alice` sees both servers; `bob` is let through to `gitlab` alone, `github` by no rule.
 const RULES: &str = "policies:\n  - {id: staff, name: Staff, roles: [staff], rules: [{action: allow}]}\n  - {id: guest, name: Guest, roles: [guest], rules: [{server: gitlab, action: allow}]}\n";
@@ -83,16 +95,18 @@ async fn a_servers_news_reach_clients_of_both_eras_once_and_nobody_else() {
         );
         // Saying so again when nothing changed is no news.
         github.say_tools_changed();
-        reload(&world);
-        for (who, events) in streams.iter_mut().chain(&mut others) {
-            assert_eq!(events.methods(3).await, ALL, "{speaks:?} {who}");
+        for _ in 0..2 {
+            flip(&world);
+            for (who, events) in streams.iter_mut().chain(&mut others) {
+                assert_eq!(events.methods(3).await, ALL, "{speaks:?} {who}");
+            }
         }
         github.offer_only(&["echo"]);
         github.say_tools_changed();
         for (who, events) in &mut streams {
             assert_eq!(events.next().await["method"], TOOLS, "{speaks:?} {who}");
         }
-        reload(&world);
+        flip(&world);
         for (who, events) in streams.iter_mut().chain(&mut others) {
             assert_eq!(events.methods(3).await, ALL, "{speaks:?} {who}");
         }
@@ -113,9 +127,11 @@ async fn a_server_that_is_first_heard_of_is_announced_once_a_kind() {
     let mut expected = ALL;
     expected.sort();
     assert_eq!(kinds, expected);
-    reload(&world);
+    flip(&world);
     assert_eq!(events.methods(3).await, ALL);
-    assert_eq!(bobs.methods(3).await, ALL);
+    reload(&world, |config| config.replace("roles: [staff], rules", "roles: [guest], rules"));
+    flip(&world);
+    assert_eq!(bobs.methods(3).await, ALL, "and that is the first bob hears of");
     world.stop().await;
 }
 
@@ -124,15 +140,15 @@ async fn what_changed_while_nobody_listened_is_told_once_when_somebody_does() {
     let world = World::start(&["github"], STAFF_MAY_ALL).await;
     let alice = world.legacy("/mcp", ALICE).await;
     for _ in 0..3 {
-        reload(&world);
+        flip(&world);
     }
     let mut events = listen(&alice).await;
     assert_eq!(events.methods(3).await, ALL);
     // A second stream takes over, so that nothing is said twice.
     let mut second = listen(&alice).await;
-    reload(&world);
+    flip(&world);
     assert_eq!(second.methods(3).await, ALL);
-    reload(&world);
+    flip(&world);
     assert_eq!(second.methods(3).await, ALL);
     world.stop().await;
 }
@@ -146,13 +162,47 @@ async fn only_what_was_asked_for_is_told() {
     let message = json!({"jsonrpc": "2.0", "id": 9, "method": "subscriptions/listen", "params": params});
     let mut events = world.modern("/mcp", ALICE).events(Method::POST, &message).await;
     assert_eq!(events.next().await["params"]["notifications"], json!({"promptsListChanged": true}));
-    reload(&world);
-    reload(&world);
-    assert_eq!(events.methods(2).await, [ALL[1], ALL[1]]);
+    assert_eq!(world.modern("/mcp", ALICE).tools().await.len(), 5);
+    for _ in 0..3 {
+        assert_eq!(events.methods(1).await, [ALL[1]]);
+        flip(&world);
+    }
+    assert_eq!(events.methods(1).await, [ALL[1]]);
     // At the end the request is answered.
     let stopping = tokio::spawn(world.stop());
     let last = events.next().await;
     assert_eq!((&last["id"], &last["result"]["resultType"]), (&json!(9), &json!("complete")));
     drop(events);
     stopping.await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_told_to_those_whose_lists_are_different_by_it() {
+    let world = World::start(&["github", "gitlab"], RULES).await;
+    let (alice, bob) = (world.modern("/mcp", ALICE), world.modern("/mcp", BOB));
+    assert_eq!((alice.tools().await.len(), bob.tools().await.len()), (10, 5));
+    let mut hers = subscribe(&alice, "a").await;
+    let mut hers_of_github = listen(&world.legacy("/mcp/github", ALICE).await).await;
+    let mut his = listen(&world.legacy("/mcp", BOB).await).await;
+    // The same rules in other words, and rules about something else.
+    reload(&world, |config| config);
+    reload(&world, |config| config.replace("name: Guest", "name: Visitor"));
+    reload(&world, |config| config.replace("server: gitlab, action", "server: gitlab, tool: echo, action"));
+    assert_eq!(his.methods(3).await, ALL, "all but one tool are gone");
+    reload(&world, |config| config.replace("rules: [{action", "rules: [{server: gitlab, action"));
+    assert_eq!(hers.methods(3).await, ALL);
+    assert_eq!(hers_of_github.methods(3).await, ALL);
+    reload(&world, |config| config.replace("tool: echo, action", "tool: get_issue, action"));
+    assert_eq!(his.methods(1).await, [TOOLS], "and nothing since");
+    // A server that comes into view is asked what it has, and announced.
+    let another = Recorder::start("gitea", Speaks::Legacy).await;
+    let entry = format!("servers:\n  - {{id: gitea, url: \"{}\", enabled: true}}\n", another.url());
+    reload(&world, |config| {
+        config
+            .replace("servers:\n", &entry)
+            .replace("server: gitlab, tool: get_issue", "server: gitea, tool: echo")
+    });
+    assert_eq!(his.methods(2).await, [TOOLS, TOOLS], "what was there is gone, then something else is there");
+    assert_eq!(bob.tools().await, ["gitea__echo"]);
+    world.stop().await;
 }

@@ -24,6 +24,7 @@ mod resume;
 mod rmcp;
 mod secrets;
 mod sessions;
+mod subscriptions;
 mod surfaces;
 mod telemetry;
 mod tidy;

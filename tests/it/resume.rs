@@ -78,6 +78,7 @@ async fn a_stream_opens_with_its_place_where_the_revision_has_that() {
         reload(&world);
         assert_eq!(news.next().await["jsonrpc"], "2.0");
         assert!(!news.last.is_empty());
+        reload(&world);
     }
     let oldest = Client::legacy(world.address(), "/mcp/github", ALICE, "2024-11-05").await;
     let mut news = oldest.events(Method::GET, &Value::Null).await;
@@ -87,15 +88,23 @@ async fn a_stream_opens_with_its_place_where_the_revision_has_that() {
     world.stop().await;
 }
 
+/// Takes everything the server has away, or gives it back: every list changes.
 fn reload(world: &World) {
+    const ALL: &str = "enabled: true, disable: [\"*\"]}";
     let config = std::fs::read_to_string(world.config_path()).expect("readable");
-    std::fs::write(world.config_path(), config + "# once more\n").expect("written");
+    let (head, servers) = config.split_once("servers:").expect("servers");
+    let servers = match servers.contains(ALL) {
+        true => servers.replace(ALL, "enabled: true}"),
+        false => servers.replace("enabled: true}", ALL),
+    };
+    std::fs::write(world.config_path(), format!("{head}servers:{servers}")).expect("written");
     assert!(world.running.reload().expect("a valid file"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn news_that_came_while_nobody_read_come_once() {
     let world = World::start_speaking(&["github"], Speaks::Legacy, STAFF_MAY_ALL).await;
+    assert!(!world.modern("/mcp", ALICE).tools().await.is_empty(), "the lists are known");
     let alice = world.legacy("/mcp", ALICE).await;
     let mut first = alice.events(Method::GET, &Value::Null).await;
     reload(&world);

@@ -70,6 +70,8 @@ impl Default for AskLimits {
 pub(crate) enum Sent {
     /// The server's answer.
     Answer(Answer),
+    /// The server has agreed to a subscription.
+    Subscribed,
     /// The client is to answer questions and make the call again: an
     /// `InputRequiredResult`, JSON text. With it, what the server said, if it said that.
     Asks(String, Option<Answer>),

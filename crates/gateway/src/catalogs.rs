@@ -1,8 +1,9 @@
 //! Keeping the picture of what servers offer up to date.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use doorward_model::json::push_hex;
@@ -12,6 +13,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::gateway::Gateway;
+use crate::news::{self, Extent};
 use crate::session::news::Change;
 use crate::session::replicas::Tidings;
 use crate::snapshot::Snapshot;
@@ -41,12 +43,7 @@ pub(crate) fn is_stale(gateway: &Arc<Gateway>, server: &ServerId) {
 pub(crate) fn change(snapshot: &Snapshot, server: &ServerId, kind: CapabilityKind) -> Option<Change> {
     let catalog = snapshot.registry.catalog(server)?;
     let mut state = digest::Context::new(&digest::SHA256);
-    let kinds = KINDS.into_iter().filter(|one| {
-        // Resources and their templates are one list to whoever is told.
-        let told = if *one == CapabilityKind::ResourceTemplate { CapabilityKind::Resource } else { *one };
-        told == kind
-    });
-    for definition in kinds.flat_map(|kind| catalog.of(kind)) {
+    for definition in news::kinds(kind).iter().flat_map(|kind| catalog.of(*kind)) {
         // The length keeps the end of one from passing for the start of another.
         state.update(&(definition.raw.len() as u64).to_be_bytes());
         state.update(&definition.raw);
@@ -56,8 +53,8 @@ pub(crate) fn change(snapshot: &Snapshot, server: &ServerId, kind: CapabilityKin
     Some(Change { topic: format!("{server}/{}", kind.list_member()), state: text })
 }
 
-/// Asks several servers at once, and waits no longer than the settings allow.
-pub(crate) async fn ensure_all(gateway: &Arc<Gateway>, servers: Vec<ServerId>) {
+/// Asks several servers at once, and waits no longer than this.
+pub(crate) async fn ensure_all(gateway: &Arc<Gateway>, servers: Vec<ServerId>, patience: Duration) {
     if servers.is_empty() {
         return;
     }
@@ -68,7 +65,7 @@ pub(crate) async fn ensure_all(gateway: &Arc<Gateway>, servers: Vec<ServerId>) {
     });
     // Servers that are not ready by then are missing from this list and announce
     // themselves when they are.
-    let _ = tokio::time::timeout(gateway.settings.list_wait, join_all(asking)).await;
+    let _ = tokio::time::timeout(patience, join_all(asking)).await;
 }
 
 /// The order in which servers were asked. Two answers of one server may come in any
@@ -118,23 +115,13 @@ async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
     }
 }
 
-/// Puts a catalog into the picture, and tells who listens if it is news.
+/// Puts a catalog into the picture, and tells whose lists are different by that.
 fn learn(gateway: &Arc<Gateway>, server: &ServerId, question: u64, catalog: Arc<Catalog>) {
-    let mut changed = Vec::new();
-    gateway.rebuild(|old| {
+    let extent = Extent::Servers(HashSet::from([server.clone()]));
+    gateway.rebuild(extent, |old| {
         // Here, where pictures are made one after the other.
         if !gateway.asking.is_news(server, question) {
             return None;
-        }
-        let known = old.registry.catalog(server);
-        for kind in KINDS {
-            let same = known.is_some_and(|known| known.of(kind).eq(catalog.of(kind)));
-            let nothing = known.is_none() && catalog.of(kind).next().is_none();
-            // Resources and their templates are one list to whoever is told.
-            let told = if kind == CapabilityKind::ResourceTemplate { CapabilityKind::Resource } else { kind };
-            if !same && !nothing && !changed.contains(&told) {
-                changed.push(told);
-            }
         }
         let mut catalogs = old.registry.catalogs().clone();
         // The server may have left the configuration while it was being asked.
@@ -143,17 +130,7 @@ fn learn(gateway: &Arc<Gateway>, server: &ServerId, question: u64, catalog: Arc<
         }
         Some(Snapshot::build(old.rulebook.clone(), catalogs))
     });
-    for kind in changed {
-        gateway.announce(kind, Some(server));
-    }
 }
-
-pub(crate) const KINDS: [CapabilityKind; 4] = [
-    CapabilityKind::Tool,
-    CapabilityKind::Resource,
-    CapabilityKind::ResourceTemplate,
-    CapabilityKind::Prompt,
-];
 
 impl Gateway {
     /// Follows what servers report, until they are shut down.
@@ -168,7 +145,10 @@ impl Gateway {
                         tokio::spawn(async move { refresh(&gateway, &server).await });
                     }
                 }
-                Event::ResourceUpdated(..) => {}
+                Event::ResourceUpdated(server, uri) => {
+                    self.upstreams.seen(&server, &uri);
+                    self.subscriptions.updated(&server, &uri);
+                }
                 Event::StateChanged(server, state) => {
                     tracing::info!(target: "doorward::upstream", %server, state = state.as_str(), "server state");
                 }

@@ -18,6 +18,7 @@ use crate::catalogs::Asking;
 use crate::door::Strangers;
 use crate::method;
 use crate::metrics::Metrics;
+use crate::news::{Extent, Unsaid};
 use crate::pipeline::Asked;
 use crate::receive::Incoming;
 use crate::reply::Reply;
@@ -26,7 +27,8 @@ use crate::session::replicas::{self, Tidings};
 use crate::session::{SessionLimits, Sessions};
 use crate::snapshot::{Rulebook, Snapshot};
 use crate::span::Spans;
-use crate::streams::Streams;
+use crate::streams::{StreamLimits, Streams};
+use crate::subscriptions::Subscriptions;
 
 /// What does not change while the gateway runs.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub struct Settings {
     pub json: Limits,
     /// Bounds on sessions.
     pub sessions: SessionLimits,
+    /// Bounds on streams for news.
+    pub streams: StreamLimits,
     /// Bounds on what servers may ask.
     pub asks: AskLimits,
     /// Entries on one page of a list.
@@ -58,6 +62,7 @@ impl Default for Settings {
             max_body: 4 << 20,
             json: Limits::default(),
             sessions: SessionLimits::default(),
+            streams: StreamLimits::default(),
             asks: AskLimits::default(),
             page: 500,
             list_wait: Duration::from_secs(20),
@@ -111,7 +116,9 @@ pub struct Gateway {
     pub(crate) news: mpsc::UnboundedSender<News>,
     pub(crate) suspended: Suspended,
     pub(crate) sessions: Sessions,
-    pub(crate) streams: Streams,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) subscriptions: Arc<Subscriptions>,
+    pub(crate) unsaid: Unsaid,
     pub(crate) metrics: Metrics,
     pub(crate) strangers: Strangers,
     pub(crate) spans: Option<Arc<dyn Spans>>,
@@ -132,7 +139,9 @@ impl Gateway {
             building: Mutex::new(()),
             asking: Asking::default(),
             sessions: Sessions::new(parts.settings.sessions),
-            streams: Streams::default(),
+            streams: Arc::default(),
+            subscriptions: Arc::default(),
+            unsaid: Unsaid::default(),
             metrics: Metrics::new(started, parts.spans.clone()),
             strangers: Strangers::new(&parts.clock),
             settings: parts.settings,
@@ -174,19 +183,21 @@ impl Gateway {
     }
 
     /// Puts a new configuration in force. Calls under way finish in the old world.
-    pub fn install(&self, rulebook: Rulebook) {
-        self.rebuild(|old| {
+    pub fn install(self: &Arc<Self>, rulebook: Rulebook) {
+        self.rebuild(Extent::All, |old| {
             let kept = rulebook.servers.iter().map(|server| server.id.clone());
             let catalogs =
                 kept.filter_map(|id| Some((id.clone(), old.registry.catalog(&id)?.clone()))).collect();
             Some(Snapshot::build(rulebook, catalogs))
         });
-        self.announce_all();
+        self.subscriptions.revise(&self.snapshot(), self.clock.now());
     }
 
-    /// Replaces the world by what `build` makes of the old one, if that is anything.
+    /// Replaces the world by what `build` makes of the old one, if that is anything, and tells
+    /// whom that concerns.
     pub(crate) fn rebuild(
-        &self,
+        self: &Arc<Self>,
+        extent: Extent,
         build: impl FnOnce(&Snapshot) -> Option<(Snapshot, Vec<doorward_registry::Problem>)>,
     ) {
         let _one_at_a_time = self.building.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,7 +205,9 @@ impl Gateway {
         for problem in problems {
             tracing::warn!(target: "doorward::registry", "{problem}");
         }
-        self.snapshot.store(Arc::new(next));
+        let next = Arc::new(next);
+        let before = self.snapshot.swap(Arc::clone(&next));
+        self.stepped(before, next, extent);
     }
 
     /// Answers one message.

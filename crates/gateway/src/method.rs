@@ -4,7 +4,9 @@ mod discover;
 mod initialize;
 mod list;
 mod listen;
+mod offer;
 mod page;
+mod subscribe;
 
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ use crate::session::replicas::Tidings;
 use crate::surface::Surface;
 use crate::tasks;
 
-pub(crate) use listen::listen;
+pub(crate) use listen::{Listening, listen};
 
 /// Answers a request, whatever its method.
 pub(crate) async fn request(asked: Asked<'_>) -> Reply {
@@ -75,6 +77,8 @@ async fn other(asked: Asked<'_>, id: &str, method: &str, era: Era) -> Reply {
         ("server/discover", Era::Modern) => discover::discover(asked).await,
         ("initialize", Era::Legacy) => initialize::initialize(asked).await,
         ("ping", Era::Legacy) => Reply::result(id, "{}"),
+        ("resources/subscribe", Era::Legacy) => subscribe::subscribe(asked).await,
+        ("resources/unsubscribe", Era::Legacy) => subscribe::unsubscribe(&asked),
         ("logging/setLevel", Era::Legacy) => set_level(&asked).await,
         (method, era) => Reply::error(Some(id), &RpcError::unknown_method(method, era)),
     }

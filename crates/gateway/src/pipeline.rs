@@ -21,6 +21,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_model::{CallId, Caller, ClientLabel, Operation};
@@ -33,12 +34,16 @@ use doorward_wire::{RpcError, error};
 use tokio::sync::mpsc;
 
 use crate::gateway::Gateway;
+use crate::mailbox::Mailbox;
 use crate::receive::Incoming;
 use crate::reply::Reply;
 use crate::snapshot::Snapshot;
 use crate::span::{self, OpenSpan};
+use crate::stage::commit::Ready;
 use crate::stage::settle::Settled;
-use crate::stage::{admit, authorize, commit, resolve, send, settle};
+use crate::stage::{Refused, admit, authorize, commit, resolve, send, settle};
+use crate::standpoint::Standpoint;
+use crate::subscriptions::Held;
 use crate::trace::Trace;
 
 /// A request whose caller is known.
@@ -133,18 +138,41 @@ pub(crate) fn label(info: doorward_model::json::Value<'_>) -> ClientLabel {
 
 /// Decides, relays and records one call.
 pub(crate) async fn call(asked: Asked<'_>, operation: Operation) -> Settled {
+    match decide(asked, operation).await {
+        Ok(ready) => settle::settle(send::send(ready).await).await,
+        Err(refused) => settle::refuse(*refused).await,
+    }
+}
+
+/// Decides on one subscription, subscribes and records it.
+pub(crate) async fn subscribe(
+    asked: Asked<'_>,
+    patience: Duration,
+    mailbox: &Arc<Mailbox>,
+    standpoint: &Arc<Standpoint>,
+) -> Result<Held, Settled> {
+    let ready = match decide(asked, Operation::ResourcesSubscribe).await {
+        Ok(ready) => ready,
+        Err(refused) => return Err(settle::refuse(*refused).await),
+    };
+    let (answered, held) = send::subscribe(ready, patience, mailbox, standpoint).await;
+    // What cannot be recorded does not stand.
+    match (settle::settle(answered).await, held) {
+        (Settled::Result(_), Some(held)) => Ok(held),
+        (settled, _) => Err(settled),
+    }
+}
+
+/// The stages up to the record of the decision.
+async fn decide(asked: Asked<'_>, operation: Operation) -> Result<Ready<'_>, Box<Refused<'_>>> {
     let mut asked = Box::new(asked);
     span::open(&mut asked, operation);
     let permitted = match resolve::resolve(asked, operation).await {
         Ok(resolved) => authorize::authorize(resolved),
         Err(refused) => Err(refused),
     };
-    let ready = match permitted.and_then(admit::admit) {
+    match permitted.and_then(admit::admit) {
         Ok(admitted) => commit::commit(admitted).await,
         Err(refused) => Err(refused),
-    };
-    match ready {
-        Ok(ready) => settle::settle(send::send(ready).await).await,
-        Err(refused) => settle::refuse(*refused).await,
     }
 }

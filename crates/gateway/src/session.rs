@@ -6,6 +6,7 @@ mod life;
 pub(crate) mod news;
 pub(crate) mod replicas;
 pub(crate) mod stream;
+mod subscribed;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::ask::Questions;
 use crate::surface::Surface;
 
+use subscribed::Subscribed;
 pub(crate) use table::Sessions;
 pub(crate) use ticket::{abilities, client_info};
 
@@ -99,6 +101,8 @@ pub struct Session {
     is_over: AtomicBool,
     /// What the client has been asked and has not answered.
     pub(crate) questions: Questions,
+    /// What it is to hear of.
+    pub(crate) news: Subscribed,
 }
 
 #[derive(Default)]
@@ -133,6 +137,7 @@ impl Session {
             wake: Notify::new(),
             is_over: AtomicBool::new(false),
             questions: Questions::default(),
+            news: Subscribed::default(),
         }
     }
 

@@ -1,20 +1,32 @@
 //! Streams of the modern era that wait for news: `subscriptions/listen`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use doorward_model::{Caller, CapabilityKind, ServerId};
-use doorward_wire::{Era, reply};
-use tokio::sync::mpsc;
+use doorward_model::CapabilityKind;
+use doorward_wire::reply;
 
-use crate::catalogs;
-use crate::gateway::Gateway;
-use crate::surface::Surface;
+use crate::mailbox::Mailbox;
+use crate::session::principal;
+use crate::standpoint::Standpoint;
 
-/// How many notifications may wait for a slow listener before it is let go.
-const OUTBOX: usize = 64;
+/// Bounds on streams and on what they are told of.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamLimits {
+    /// Streams of one principal.
+    pub each: usize,
+    /// Resources that one stream, or one session, is subscribed to.
+    pub resources: usize,
+}
 
-/// What one listener asked to hear of.
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self { each: 1_000, resources: 500 }
+    }
+}
+
+/// What lists one listener asked to hear of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wants {
     pub tools: bool,
@@ -23,118 +35,116 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
-    fn hears(self, kind: CapabilityKind) -> bool {
+    pub(crate) const ALL: Self = Self { tools: true, prompts: true, resources: true };
+
+    pub(crate) fn hears(self, kind: CapabilityKind) -> bool {
         match kind {
             CapabilityKind::Tool => self.tools,
             CapabilityKind::Prompt => self.prompts,
             CapabilityKind::Resource | CapabilityKind::ResourceTemplate => self.resources,
         }
     }
+
+    pub(crate) fn any(self) -> bool {
+        self != Self::default()
+    }
 }
 
-struct Listener {
-    caller: Arc<Caller>,
-    surface: Surface,
-    wants: Wants,
-    /// The id of the listen request as written, which tags every notification.
-    id: String,
-    outbox: mpsc::Sender<Bytes>,
+/// One open stream, as whoever has news sees it.
+pub(crate) struct Listener {
+    pub standpoint: Arc<Standpoint>,
+    pub wants: Wants,
+    pub mailbox: Arc<Mailbox>,
+    /// The id of the listen request, as written.
+    id: Box<str>,
 }
 
 /// All open listen streams.
 #[derive(Default)]
 pub(crate) struct Streams {
-    open: Mutex<Vec<Listener>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    open: HashMap<u64, Arc<Listener>>,
+    /// How many each principal has.
+    each: HashMap<Arc<str>, usize>,
+}
+
+/// The place of a stream among the open ones, until it is dropped.
+#[must_use = "a stream ends when dropped"]
+pub(crate) struct Place {
+    all: Arc<Streams>,
+    number: u64,
+    principal: Arc<str>,
 }
 
 impl Streams {
-    /// Opens a stream.
-    pub(crate) fn listen(
-        &self,
-        caller: Arc<Caller>,
-        surface: Surface,
+    /// Takes a place for a stream; `None` when its principal has too many.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        standpoint: &Arc<Standpoint>,
         wants: Wants,
         id: &str,
-    ) -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>) {
-        let (outbox, stream) = mpsc::channel(OUTBOX);
-        let listener = Listener { caller, surface, wants, id: id.to_owned(), outbox: outbox.clone() };
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|listener| !listener.outbox.is_closed());
-        open.push(listener);
-        (outbox, stream)
+        since: u64,
+        limit: usize,
+    ) -> Option<(Place, Arc<Mailbox>)> {
+        let owner = principal(&standpoint.caller);
+        let mut state = self.state();
+        let owner = match state.each.get_key_value(&*owner) {
+            Some((_, count)) if *count >= limit => return None,
+            Some((owner, _)) => Arc::clone(owner),
+            None => owner.into(),
+        };
+        *state.each.entry(Arc::clone(&owner)).or_default() += 1;
+        state.next += 1;
+        let number = state.next;
+        let mailbox = Arc::new(Mailbox::tagged(id, since));
+        let listener = Listener {
+            standpoint: Arc::clone(standpoint),
+            wants,
+            mailbox: Arc::clone(&mailbox),
+            id: id.into(),
+        };
+        state.open.insert(number, Arc::new(listener));
+        drop(state);
+        Some((Place { all: Arc::clone(self), number, principal: owner }, mailbox))
     }
 
-    fn notify(&self, kind: CapabilityKind, concerns: impl Fn(&Caller, &Surface) -> bool) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|listener| {
-            if !listener.wants.hears(kind) || !concerns(&listener.caller, &listener.surface) {
-                return !listener.outbox.is_closed();
-            }
-            let params =
-                format!(r#"{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{}}}}}"#, listener.id);
-            // A listener that does not keep up loses its stream and knows by that
-            // that it has missed something.
-            listener.outbox.try_send(reply::notification(changed_method(kind), Some(&params))).is_ok()
-        });
+    /// Every open stream.
+    pub(crate) fn all(&self) -> Vec<Arc<Listener>> {
+        self.state().open.values().cloned().collect()
     }
 
     /// Ends every stream with the result that says it ended in order.
     pub(crate) fn close_all(&self) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        for listener in open.drain(..) {
-            let result = format!(
-                r#"{{"resultType":"complete","_meta":{{"io.modelcontextprotocol/subscriptionId":{}}}}}"#,
-                listener.id
-            );
-            // Whoever does not read any more does not need to be told.
-            let _ = listener.outbox.try_send(reply::result(&listener.id, &result));
+        for listener in self.all() {
+            listener.mailbox.close(Some(farewell(&listener.id)));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.all.state();
+        state.open.remove(&self.number);
+        if let Some(count) = state.each.get_mut(&self.principal) {
+            *count -= 1;
+            if *count == 0 {
+                state.each.remove(&self.principal);
+            }
         }
     }
 }
 
-/// The notification that a list of this kind changed.
-pub(crate) fn changed_method(kind: CapabilityKind) -> &'static str {
-    match kind {
-        CapabilityKind::Tool => "notifications/tools/list_changed",
-        CapabilityKind::Prompt => "notifications/prompts/list_changed",
-        CapabilityKind::Resource | CapabilityKind::ResourceTemplate => "notifications/resources/list_changed",
-    }
-}
-
-impl Gateway {
-    /// Tells everybody whose view includes `server` (every view, for `None`) that
-    /// its list of this kind changed.
-    pub(crate) fn announce(&self, kind: CapabilityKind, server: Option<&ServerId>) {
-        let snapshot = self.snapshot();
-        let concerns = |caller: &Caller, surface: &Surface| match (server, surface) {
-            (None, Surface::Gateway) => false,
-            (None, _) => true,
-            (Some(_), Surface::Gateway) => false,
-            (Some(server), Surface::Server(own)) if own != server => false,
-            (Some(server), _) => {
-                snapshot
-                    .registry
-                    .server(server.as_str())
-                    .is_some_and(|server| snapshot.reaches(caller, server))
-                    && snapshot.rulebook.policy.may_allow(caller, server)
-            }
-        };
-        self.streams.notify(kind, concerns);
-        let message = reply::notification(changed_method(kind), None);
-        let change = server.and_then(|server| catalogs::change(&snapshot, server, kind)).map(Arc::new);
-        for session in self.sessions.all() {
-            if session.opening.revision.era() == Era::Legacy
-                && concerns(session.owner(), &session.opening.surface)
-            {
-                self.tell_session(&session, message.clone(), change.as_ref());
-            }
-        }
-    }
-
-    /// Tells everybody that any list may have changed.
-    pub(crate) fn announce_all(&self) {
-        for kind in [CapabilityKind::Tool, CapabilityKind::Prompt, CapabilityKind::Resource] {
-            self.announce(kind, None);
-        }
-    }
+fn farewell(id: &str) -> Bytes {
+    let result =
+        format!(r#"{{"resultType":"complete","_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}}}"#);
+    reply::result(id, &result)
 }

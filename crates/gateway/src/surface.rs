@@ -3,7 +3,7 @@
 use doorward_model::{InvalidServerId, ServerId};
 
 /// Which endpoint a message came to; it decides which names mean what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Surface {
     /// `/mcp`: every server of the caller's view, tools as `<server>__<tool>`.
     Aggregate,

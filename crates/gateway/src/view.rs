@@ -4,14 +4,80 @@
 //! arguments left open.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use doorward_model::{CapabilityKind, Operation, ServerId};
-use doorward_policy::{Arguments, Inquiry};
+use doorward_model::{Caller, CapabilityKind, Operation, ServerId, Timestamp};
+use doorward_policy::{Arguments, Context, Inquiry};
 use doorward_registry::{Capability, Server};
 
 use crate::catalogs;
 use crate::pipeline::Asked;
+use crate::snapshot::Snapshot;
+use crate::standpoint::Standpoint;
 use crate::surface::Surface;
+
+/// One caller's look at one endpoint of one world.
+pub(crate) struct View<'a> {
+    snapshot: &'a Snapshot,
+    caller: &'a Caller,
+    surface: &'a Surface,
+    context: Context<'a>,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn of(asked: &'a Asked<'_>) -> Self {
+        let surface = &asked.incoming.arrival.surface;
+        Self { snapshot: &asked.snapshot, caller: asked.caller, surface, context: asked.context() }
+    }
+
+    pub(crate) fn from(standpoint: &'a Standpoint, snapshot: &'a Snapshot, time: Timestamp) -> Self {
+        let context = standpoint.context(time);
+        Self { snapshot, caller: &standpoint.caller, surface: &standpoint.surface, context }
+    }
+
+    /// The servers that exist for this caller on this endpoint and could allow it anything.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &'a Arc<Server>> + use<'a> {
+        let Self { snapshot, caller, surface, .. } = *self;
+        snapshot.registry.servers().iter().filter(move |server| {
+            let is_here = match surface {
+                Surface::Server(id) => server.id == *id,
+                Surface::Aggregate | Surface::Gateway => true,
+            };
+            is_here
+                && snapshot.reaches(caller, server)
+                && snapshot.rulebook.policy.may_allow(caller, &server.id)
+        })
+    }
+
+    /// What may be seen of one server.
+    pub(crate) fn of_server(
+        &self,
+        server: &'a Server,
+        kind: CapabilityKind,
+    ) -> impl Iterator<Item = &'a Arc<Capability>> {
+        let offered = self.snapshot.registry.of_server(&server.id).iter();
+        offered.filter(move |capability| {
+            capability.kind == kind && server.offers(kind, &capability.name) && self.shows(capability)
+        })
+    }
+
+    fn shows(&self, capability: &Capability) -> bool {
+        let snapshot = self.snapshot;
+        let Some(server) = snapshot.server_facts(&capability.server.id) else { return false };
+        let inquiry = Inquiry {
+            operation: operation(capability.kind),
+            server,
+            target: &capability.name,
+            arguments: Arguments::Listing,
+            caller: self.caller,
+            definition: snapshot.definition_facts(capability),
+            session: None,
+            context: &self.context,
+            limits: &[],
+        };
+        snapshot.rulebook.policy.lists(&inquiry).shown
+    }
+}
 
 /// The operation that a list of this kind is about.
 fn operation(kind: CapabilityKind) -> Operation {
@@ -24,63 +90,29 @@ fn operation(kind: CapabilityKind) -> Operation {
 
 /// The servers that exist for this caller on this endpoint and could allow it anything.
 pub(crate) fn servers(asked: &Asked<'_>) -> Vec<Arc<Server>> {
-    let snapshot = &asked.snapshot;
-    let on_surface = |server: &Server| match &asked.incoming.arrival.surface {
-        Surface::Server(id) => server.id == *id,
-        Surface::Aggregate | Surface::Gateway => true,
-    };
-    let registered = snapshot.registry.servers().iter();
-    registered
-        .filter(|server| {
-            on_surface(server)
-                && snapshot.reaches(asked.caller, server)
-                && snapshot.rulebook.policy.may_allow(asked.caller, &server.id)
-        })
-        .cloned()
-        .collect()
+    View::of(asked).servers().cloned().collect()
 }
 
 /// Makes sure that these servers have been asked what they offer, then looks again.
 pub(crate) async fn refresh(asked: &mut Asked<'_>) {
+    refresh_within(asked, asked.gateway.settings.list_wait).await;
+}
+
+/// The same, waiting no longer than this.
+pub(crate) async fn refresh_within(asked: &mut Asked<'_>, patience: Duration) {
     let registry = &asked.snapshot.registry;
-    let unknown: Vec<ServerId> = servers(asked)
-        .iter()
+    let unknown: Vec<ServerId> = View::of(asked)
+        .servers()
         .filter(|server| registry.catalog(&server.id).is_none())
         .map(|server| server.id.clone())
         .collect();
-    catalogs::ensure_all(asked.gateway, unknown).await;
+    catalogs::ensure_all(asked.gateway, unknown, patience).await;
     asked.snapshot = asked.gateway.snapshot();
 }
 
 /// Everything of one kind that this caller may see, in configuration order and
 /// within it in the servers' own order.
 pub(crate) fn capabilities(asked: &Asked<'_>, kind: CapabilityKind) -> Vec<Arc<Capability>> {
-    let mut shown = Vec::new();
-    for server in servers(asked) {
-        let offered = asked.snapshot.registry.of_server(&server.id).iter();
-        for capability in offered.filter(|capability| capability.kind == kind) {
-            if server.offers(kind, &capability.name) && is_shown(asked, capability) {
-                shown.push(Arc::clone(capability));
-            }
-        }
-    }
-    shown
-}
-
-fn is_shown(asked: &Asked<'_>, capability: &Capability) -> bool {
-    let snapshot = &asked.snapshot;
-    let Some(server) = snapshot.server_facts(&capability.server.id) else { return false };
-    let context = asked.context();
-    let inquiry = Inquiry {
-        operation: operation(capability.kind),
-        server,
-        target: &capability.name,
-        arguments: Arguments::Listing,
-        caller: asked.caller,
-        definition: snapshot.definition_facts(capability),
-        session: None,
-        context: &context,
-        limits: &[],
-    };
-    snapshot.rulebook.policy.lists(&inquiry).shown
+    let view = View::of(asked);
+    view.servers().flat_map(|server| view.of_server(server, kind)).cloned().collect()
 }

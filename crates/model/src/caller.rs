@@ -75,7 +75,7 @@ pub struct Grant {
 }
 
 /// What the client says of itself. A label: it may narrow a right, never widen one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClientLabel {
     /// `clientInfo.name`.
     pub name: String,

@@ -152,8 +152,14 @@ async fn all_at_once(link: Weak<Link>, hub: Arc<Hub>) {
     watch.start_over();
     loop {
         changes.mark_unchanged();
-        let wanted: Vec<_> = watch.wanted().into_iter().map(|(uri, _)| uri).collect();
-        if current.as_ref().is_some_and(|current| current.fits(&wanted)) {
+        let wanted = watch.wanted();
+        let is_settled = |open: &Listening| {
+            // What was left out is asked for again when somebody else wants it.
+            wanted.iter().all(|(uri, is_awaited)| !is_awaited || open.honours(uri))
+        };
+        let is_settled = current.as_ref().is_some_and(is_settled);
+        let wanted: Vec<_> = wanted.into_iter().map(|(uri, _)| uri).collect();
+        if is_settled && current.as_ref().is_some_and(|current| current.fits(&wanted)) {
             let Some(open) = &mut current else { continue };
             tokio::select! {
                 _ = changes.changed() => {}

@@ -110,6 +110,10 @@ impl Client {
         client
     }
 
+    pub fn has_session(&self) -> bool {
+        self.session.is_some()
+    }
+
     pub fn session(&self) -> &str {
         self.session.as_deref().expect("a session")
     }

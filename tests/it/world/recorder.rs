@@ -1,5 +1,7 @@
 //! A server that keeps every message it receives.
 
+mod news;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,10 +17,11 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use news::News;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Which era the server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +59,7 @@ struct State {
     speaks: Speaks,
     tools: Mutex<Vec<String>>,
     received: Mutex<Vec<Received>>,
-    /// The open streams for news; `None` where the server offers none.
-    streams: Mutex<Option<Vec<UnboundedSender<Bytes>>>>,
+    news: News,
     /// What calls of `wait` wait for.
     gate: Semaphore,
     /// How many sessions were opened.
@@ -75,7 +77,7 @@ impl Recorder {
             speaks,
             tools: Mutex::new(TOOLS.map(str::to_owned).to_vec()),
             received: Mutex::default(),
-            streams: Mutex::default(),
+            news: News::default(),
             gate: Semaphore::new(0),
             sessions: AtomicUsize::new(0),
         });
@@ -113,9 +115,9 @@ impl Recorder {
         self.received().iter().filter_map(called).collect()
     }
 
-    /// From now on the server says that it announces changes.
+    /// From now on the server says that it announces changes, and has subscriptions.
     pub fn announces(&self) {
-        *self.state.streams.lock().expect("not poisoned") = Some(Vec::new());
+        self.state.news.announce();
     }
 
     /// The sessions in which calls arrived, in order.
@@ -134,8 +136,7 @@ impl Recorder {
 
     /// How many streams for its news are open.
     pub fn listeners(&self) -> usize {
-        let streams = self.state.streams.lock().expect("not poisoned");
-        streams.iter().flatten().filter(|stream| !stream.is_closed()).count()
+        self.state.news.listeners()
     }
 
     /// Offers these tools, saying nothing.
@@ -146,11 +147,32 @@ impl Recorder {
 
     /// Says on every open stream that its list of tools changed.
     pub fn say_tools_changed(&self) {
-        let message = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
-        for stream in self.state.streams.lock().expect("not poisoned").iter().flatten() {
-            // A stream that has ended hears nothing.
-            let _ = stream.send(format!("data: {message}\n\n").into());
-        }
+        self.state.news.say(&json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+    }
+
+    /// Tells whoever is subscribed to it that a resource was updated.
+    pub fn say_updated(&self, uri: &str) {
+        self.state.news.update(uri);
+    }
+
+    /// What is subscribed to.
+    pub fn subscribed(&self) -> Vec<String> {
+        self.state.news.subscribed()
+    }
+
+    /// Agrees to no other subscriptions from now on.
+    pub fn honours_only(&self, uris: &[&str]) {
+        self.state.news.honour_only(uris);
+    }
+
+    /// Closes all streams and forgets all sessions.
+    pub fn lose_everything(&self) {
+        self.state.news.lose(self.state.sessions.load(Ordering::SeqCst));
+    }
+
+    /// Declares other capabilities than usual, and instructions.
+    pub fn declares(&self, capabilities: Value, instructions: &str) {
+        self.state.news.declare(capabilities, instructions);
     }
 
     /// Lets one call of `wait` go on.
@@ -197,15 +219,6 @@ impl Body for Said {
     }
 }
 
-/// Opens a stream for news, if the server has any.
-fn listen(state: &State, first: Bytes) -> Option<Response<Said>> {
-    let (sender, news) = unbounded_channel();
-    state.streams.lock().expect("not poisoned").as_mut()?.push(sender);
-    let mut response = Response::new(Said { whole: Some(first), news: Some(news) });
-    response.headers_mut().insert("content-type", "text/event-stream".parse().expect("a header"));
-    Some(response)
-}
-
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Said>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -226,9 +239,13 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         body: body.clone(),
     });
     let legacy = state.speaks == Speaks::Legacy;
+    let session = parts.headers.get("mcp-session-id").and_then(|value| value.to_str().ok());
+    if session.is_some_and(|session| state.news.has_lost(session)) {
+        return Ok(news::forgotten());
+    }
     if parts.method == Method::GET
         && legacy
-        && let Some(stream) = listen(&state, Bytes::from_static(b":\n\n"))
+        && let Some(stream) = state.news.listen(&Value::Null)
     {
         return Ok(stream);
     }
@@ -236,13 +253,11 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         return Ok(status(StatusCode::METHOD_NOT_ALLOWED));
     }
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if message["method"] == "subscriptions/listen" && !legacy {
-        let params = json!({"notifications": message["params"]["notifications"], "_meta": {"io.modelcontextprotocol/subscriptionId": message["id"]}});
-        let first =
-            json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params});
-        if let Some(stream) = listen(&state, format!("data: {first}\n\n").into()) {
-            return Ok(stream);
-        }
+    if message["method"] == "subscriptions/listen"
+        && !legacy
+        && let Some(stream) = state.news.listen(&message)
+    {
+        return Ok(stream);
     }
     if let Some(response) = confession(&message, &parts.headers) {
         return Ok(response);
@@ -265,7 +280,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         (Speaks::Legacy, true) => unknown,
         _ => reply(&state, &message, &authorization, told(&message, &parts.headers)),
     };
-    if let Some(tools) = reply["result"]["tools"].as_array_mut() {
+    if let Some(tools) = reply.pointer_mut("/result/tools").and_then(Value::as_array_mut) {
         for tool in tools.iter_mut().filter(|tool| tool["name"] == "confess") {
             tool["description"] = json!(told(&message, &parts.headers));
         }
@@ -392,17 +407,26 @@ fn status(code: StatusCode) -> Response<Said> {
 
 fn reply(state: &State, message: &Value, authorization: &str, told: String) -> Value {
     let modern = state.speaks == Speaks::Modern;
-    let announces = state.streams.lock().expect("not poisoned").is_some();
-    let tools = if announces { json!({"listChanged": true}) } else { json!({}) };
+    if let Some(answer) = state.news.subscribe(message) {
+        return answer;
+    }
+    let (tools, resources) = match state.news.announces() {
+        true => (json!({"listChanged": true}), json!({"subscribe": true})),
+        false => (json!({}), json!({})),
+    };
+    let usual = json!({"tools": tools, "resources": resources, "prompts": {}});
+    let (capabilities, instructions) = state.news.declared().unwrap_or((usual, String::new()));
     let mut result = match message["method"].as_str().unwrap_or_default() {
         "initialize" => json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": {"tools": tools, "resources": {}, "prompts": {}},
+            "capabilities": capabilities,
+            "instructions": instructions,
             "serverInfo": {"name": "recorder", "version": "1"},
         }),
         "server/discover" => json!({
             "supportedVersions": ["2026-07-28"],
-            "capabilities": {"tools": tools, "resources": {}, "prompts": {}},
+            "capabilities": capabilities,
+            "instructions": instructions,
             "ttlMs": 0,
             "cacheScope": "private",
         }),

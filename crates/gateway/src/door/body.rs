@@ -12,6 +12,7 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::method::Listening;
 use crate::reply::Reply;
 use crate::session::stream::Event;
 
@@ -143,18 +144,18 @@ impl CallStream {
 
 /// Server-sent events that belong to no call.
 pub struct ListenStream {
-    notifications: mpsc::Receiver<Bytes>,
+    listening: Listening,
     alive: Interval,
 }
 
 impl ListenStream {
-    /// Relays `notifications` until they end.
-    pub fn new(notifications: mpsc::Receiver<Bytes>) -> Self {
-        Self { notifications, alive: keep_alive() }
+    /// Relays what is to be said until it ends.
+    pub(crate) fn new(listening: Listening) -> Self {
+        Self { listening, alive: keep_alive() }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Poll::Ready(next) = self.notifications.poll_recv(cx) {
+        if let Poll::Ready(next) = self.listening.poll_next(cx) {
             return Poll::Ready(next.map(|notification| sse::event(&notification)));
         }
         self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b":\n\n")))

@@ -25,11 +25,13 @@ use super::tell::tell;
 use super::{Body, CallStream, EventStream, ListenStream, Pending};
 use crate::batch;
 use crate::gateway::Gateway;
+use crate::pipeline::Asked;
 use crate::receive::{self, Arrival, Carrier, LAST_EVENT, SESSION};
 use crate::reply::Reply;
 use crate::session::stream::{Event, Left};
 use crate::stage::identify::{identify, presented};
 use crate::stage::settle::RATE_LIMITED;
+use crate::standpoint::Standpoint;
 use crate::surface::Surface;
 use crate::{method, ops};
 
@@ -75,7 +77,7 @@ pub(super) async fn answer(
     drop(snapshot);
     match *request.method() {
         Method::POST => post(gateway, caller, surface, peer, request).await,
-        Method::GET => listen(&gateway, &caller, &surface, request.headers()).await,
+        Method::GET => listen(&gateway, &caller, surface, peer, request.headers()).await,
         Method::DELETE => delete(&gateway, &caller, &surface, request.headers()).await,
         _ => not_allowed(),
     }
@@ -169,7 +171,7 @@ async fn post(
     if incoming.listens
         && let Ok(Message::Request(message)) = Message::read(&incoming.document)
     {
-        return subscribe(&gateway, &caller, &incoming, message, can_stream);
+        return Box::pin(subscribe(&gateway, &caller, &incoming, message, can_stream)).await;
     }
     if !incoming.streams {
         let mut pending = work(gateway, caller, incoming, None);
@@ -211,7 +213,7 @@ fn work(
 }
 
 /// Opens a `subscriptions/listen` stream.
-fn subscribe(
+async fn subscribe(
     gateway: &Arc<Gateway>,
     caller: &Arc<Caller>,
     incoming: &receive::Incoming,
@@ -221,8 +223,12 @@ fn subscribe(
     if !can_stream {
         return plain(StatusCode::NOT_ACCEPTABLE, "subscriptions/listen answers with text/event-stream");
     }
-    match crate::pipeline::Asked::new(gateway, caller, incoming, message, None) {
-        Ok(asked) => event_stream(Body::Listen(Box::new(ListenStream::new(method::listen(&asked).stream)))),
+    let opened = match Asked::new(gateway, caller, incoming, message, None) {
+        Ok(asked) => method::listen(&asked).await,
+        Err(reply) => Err(reply),
+    };
+    match opened {
+        Ok(listening) => event_stream(Body::Listen(Box::new(ListenStream::new(listening)))),
         Err(reply) => respond(reply),
     }
 }
@@ -231,18 +237,26 @@ fn subscribe(
 async fn listen(
     gateway: &Arc<Gateway>,
     caller: &Arc<Caller>,
-    surface: &Surface,
+    surface: Surface,
+    peer: SocketAddr,
     headers: &HeaderMap,
 ) -> Response<Body> {
     let Some(ticket) = shown(headers) else { return not_allowed() };
     if !accepts(headers, "text", "event-stream") {
         return plain(StatusCode::NOT_ACCEPTABLE, "GET opens a text/event-stream; say so in Accept");
     }
-    let session = match gateway.session(ticket, caller, surface).await {
+    let session = match gateway.session(ticket, caller, &surface).await {
         Ok(Some(session)) => session,
         Ok(None) => return no_session(),
         Err(error) => return respond(Reply::later(None, &error)),
     };
+    session.news.seen(Standpoint {
+        caller: Arc::clone(caller),
+        surface,
+        ip: Some(peer.ip()),
+        origin: "mcp",
+        client: session.opening.client.clone(),
+    });
     let left = headers.get(&LAST_EVENT).filter(|_| session.resumes());
     let stream = match left.map(|id| id.to_str().ok().and_then(Left::read)) {
         None => Some(gateway.news(&session).await),

@@ -1,5 +1,6 @@
 //! The stdio door: one client, one connection, the same pipeline.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -10,13 +11,13 @@ use doorward_wire::lines::{Framer, Line};
 use doorward_wire::message::Message;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::batch;
 use crate::gateway::Gateway;
-use crate::method;
+use crate::method::{self, Listening};
 use crate::pipeline::Asked;
-use crate::receive::{self, Arrival, Carrier};
+use crate::receive::{self, Arrival, Carrier, Incoming};
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::session::stream::Event;
@@ -38,8 +39,13 @@ pub async fn serve_stdio(
 ) -> std::io::Result<()> {
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let writer = tokio::spawn(write(output, messages));
-    let mut client =
-        Client { outbox, session: Arc::default(), calls: JoinSet::new(), streams: JoinSet::new() };
+    let mut client = Client {
+        outbox,
+        session: Arc::default(),
+        calls: JoinSet::new(),
+        streams: JoinSet::new(),
+        listens: HashMap::new(),
+    };
     let mut framer = Framer::new(gateway.settings.max_body);
     let mut buffer = vec![0; 64 << 10];
     let mut lines = Vec::new();
@@ -63,6 +69,7 @@ pub async fn serve_stdio(
             }
         }
         while client.calls.try_join_next().is_some() {}
+        while client.streams.try_join_next().is_some() {}
     };
     // The client is gone. What it still waited for is answered into the log; news
     // that nobody will read ends here.
@@ -83,6 +90,8 @@ struct Client {
     session: Arc<Mutex<Option<Arc<Session>>>>,
     calls: JoinSet<()>,
     streams: JoinSet<()>,
+    /// Those of the streams that the client has asked for, by the id of the request.
+    listens: HashMap<String, AbortHandle>,
 }
 
 impl Client {
@@ -114,11 +123,18 @@ impl Client {
         };
         let method = match Message::read(&incoming.document) {
             Ok(Message::Request(request)) if incoming.listens => {
-                match Asked::new(gateway, caller, &incoming, request, None) {
-                    Ok(asked) => self.relay(method::listen(&asked).stream),
-                    Err(reply) => self.say(reply.body).await,
+                let id = request.id.raw().to_owned();
+                return self.listen(gateway, caller, id, incoming);
+            }
+            Ok(Message::Notification(notification)) if incoming.session.is_none() => {
+                // A modern client ends a subscription so, as it cannot hang up.
+                let id = notification.params.and_then(|params| params.get("requestId"));
+                if let Some(id) = id.filter(|_| notification.method == "notifications/cancelled")
+                    && let Some(stream) = self.listens.remove(id.raw())
+                {
+                    stream.abort();
                 }
-                return;
+                None
             }
             Ok(Message::Request(request)) => Some(request.method.into_owned()),
             _ => None,
@@ -162,16 +178,35 @@ impl Client {
         });
     }
 
-    /// Passes a stream of notifications on to the client.
-    fn relay(&mut self, mut stream: mpsc::Receiver<Bytes>) {
-        let outbox = self.outbox.clone();
-        self.streams.spawn(async move {
-            while let Some(message) = stream.recv().await {
-                if outbox.send(message).await.is_err() {
-                    break;
+    /// Opens a `subscriptions/listen`, which may take a moment.
+    fn listen(&mut self, gateway: &Arc<Gateway>, caller: &Arc<Caller>, id: String, incoming: Incoming) {
+        let (gateway, caller, outbox) = (Arc::clone(gateway), Arc::clone(caller), self.outbox.clone());
+        let stream = self.streams.spawn(async move {
+            let opened = match Message::read(&incoming.document) {
+                Ok(Message::Request(request)) => {
+                    match Asked::new(&gateway, &caller, &incoming, request, None) {
+                        Ok(asked) => method::listen(&asked).await,
+                        Err(reply) => Err(reply),
+                    }
                 }
+                _ => return,
+            };
+            match opened {
+                Ok(stream) => pass_on(stream, outbox).await,
+                // Whoever stopped reading does not need to be told.
+                Err(reply) => drop(outbox.send(reply.body).await),
             }
         });
+        self.listens.retain(|_, stream| !stream.is_finished());
+        self.listens.insert(id, stream);
+    }
+}
+
+async fn pass_on(mut stream: Listening, outbox: mpsc::Sender<Bytes>) {
+    while let Some(message) = stream.next().await {
+        if outbox.send(message).await.is_err() {
+            break;
+        }
     }
 }
 

@@ -1,13 +1,20 @@
 //! `server/discover`, and what `initialize` shares with it: how the gateway
 //! describes itself on each endpoint.
 
-use doorward_model::json::{Document, Limits, Numbers, push_string, quoted};
-use doorward_wire::{Era, Revision, RpcError};
+use std::time::Duration;
 
+use doorward_model::json::{push_string, quoted};
+use doorward_wire::{Revision, RpcError};
+
+use super::offer::{self, Offer};
 use crate::pipeline::Asked;
 use crate::reply::Reply;
 use crate::surface::Surface;
 use crate::view;
+
+/// How long the introduction waits for servers that nobody has needed so far. Those that
+/// do not answer by then may have anything.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// An endpoint as it describes itself.
 pub(crate) struct Described {
@@ -69,12 +76,11 @@ pub(crate) async fn described(asked: &mut Asked<'_>) -> Option<Described> {
             instructions: None,
         }),
         Surface::Aggregate => {
-            let instructions = "Tools are named <server>__<tool>. Every call is decided by policy before it runs; \
-                                a refusal says why and repeating it does not help.";
+            view::refresh_within(asked, ANSWERS_WITHIN).await;
             Some(Described {
-                capabilities: AGGREGATE.replace(LOGGING, logging(asked.era())),
+                capabilities: Offer::of(asked).to_json(asked.era()),
                 info,
-                instructions: Some(instructions.to_owned()),
+                instructions: Some(offer::instructions(asked)),
             })
         }
         Surface::Server(id) => {
@@ -84,52 +90,13 @@ pub(crate) async fn described(asked: &mut Asked<'_>) -> Option<Described> {
             }
             view::refresh(asked).await;
             let catalog = asked.snapshot.registry.catalog(id);
-            let offered = catalog.map(|catalog| catalog.capabilities.clone()).unwrap_or_default();
+            let offer = catalog.map(|catalog| Offer::read(catalog)).unwrap_or_default();
             let visible = catalog.filter(|_| !view::servers(asked).is_empty());
             Some(Described {
-                capabilities: mirrored(offered, asked.era()),
+                capabilities: offer.to_json(asked.era()),
                 info,
                 instructions: visible.and_then(|catalog| catalog.instructions.as_deref()).map(str::to_owned),
             })
         }
     }
-}
-
-const LOGGING: &str = "LOGGING";
-
-/// Whatever servers come and go behind the aggregate, these methods are answered;
-/// an empty list is an answer.
-const AGGREGATE: &str = r#"{"tools":{"listChanged":true},"resources":{"listChanged":true},"prompts":{"listChanged":true},"completions":{}LOGGING}"#;
-
-/// Legacy clients must see the capability before they may set a level; modern ones
-/// ask request by request.
-fn logging(era: Era) -> &'static str {
-    if era == Era::Legacy { r#","logging":{}"# } else { "" }
-}
-
-/// A server's capabilities as far as the gateway relays them.
-fn mirrored(offered: bytes::Bytes, era: Era) -> String {
-    let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
-    let document = Document::parse(offered, &limits).ok();
-    let has = |key: &str| document.as_ref().is_some_and(|document| document.root().get(key).is_some());
-    let mut out = String::from("{");
-    for (key, value) in [
-        ("tools", r#"{"listChanged":true}"#),
-        ("resources", r#"{"listChanged":true}"#),
-        ("prompts", r#"{"listChanged":true}"#),
-        ("completions", "{}"),
-        ("logging", "{}"),
-    ] {
-        if !has(key) || (key == "logging" && era == Era::Modern) {
-            continue;
-        }
-        if out.len() > 1 {
-            out.push(',');
-        }
-        push_string(&mut out, key);
-        out.push(':');
-        out.push_str(value);
-    }
-    out.push('}');
-    out
 }

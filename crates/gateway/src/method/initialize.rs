@@ -12,6 +12,7 @@ use crate::pipeline::{Asked, label};
 use crate::receive::Carrier;
 use crate::reply::Reply;
 use crate::session::{self, Opening};
+use crate::standpoint::Standpoint;
 
 /// Agrees on a revision and opens the session.
 pub(crate) async fn initialize(mut asked: Asked<'_>) -> Reply {
@@ -45,6 +46,7 @@ pub(crate) async fn initialize(mut asked: Asked<'_>) -> Reply {
         };
         return Reply::error(Some(id), &error);
     };
+    session.news.seen(Standpoint::of(&asked));
     let mut result = String::from(r#"{"protocolVersion":"#);
     push_string(&mut result, session.opening.revision.as_str());
     result.push_str(r#","capabilities":"#);

@@ -5,6 +5,7 @@ use doorward_model::json::{push_string, quoted};
 use doorward_wire::error::INVALID_PARAMS;
 use doorward_wire::{Era, RpcError, level};
 
+use super::offer::Offer;
 use super::page::{self, Position};
 use crate::pipeline::Asked;
 use crate::reply::Reply;
@@ -26,6 +27,9 @@ pub(crate) async fn list(mut asked: Asked<'_>, kind: CapabilityKind) -> Reply {
         },
     };
     view::refresh(&mut asked).await;
+    if !Offer::of(&asked).has(kind) {
+        return Reply::error(Some(id), &RpcError::unknown_method(&asked.request.method, asked.era()));
+    }
     let shown = view::capabilities(&asked, kind);
     let Some(page) = page::cut(&shown, cursor.as_ref(), asked.gateway.settings.page) else {
         return invalid_cursor(id);

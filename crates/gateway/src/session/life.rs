@@ -73,6 +73,7 @@ impl Gateway {
 
     fn keep(self: &Arc<Self>, session: Session) -> Option<Arc<Session>> {
         let (session, displaced) = self.sessions.keep(session)?;
+        session.news.begins(self.steps());
         if let Some(displaced) = displaced {
             self.clear_away(&displaced);
             let gateway = Arc::clone(self);
@@ -109,10 +110,11 @@ impl Gateway {
         }
     }
 
-    /// Clears away what a session leaves behind: calls under way, and the sessions that
+    /// Clears away what a session leaves behind: calls under way, subscriptions, and the sessions that
     /// servers keep for it.
     pub(super) fn clear_away(&self, session: &Session) {
         session.finish();
+        session.news.end();
         let abilities = &session.opening.abilities;
         let capabilities = if abilities.is_empty() { String::new() } else { abilities.to_json() };
         self.upstreams.end(&session.id, &capabilities);

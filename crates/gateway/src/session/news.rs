@@ -16,10 +16,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// A message and the session it is for.
 pub(crate) struct News {
-    session: Arc<Session>,
-    message: Bytes,
+    pub session: Arc<Session>,
+    pub message: Bytes,
     /// What changed, and to what: where several replicas see it, one tells it.
-    change: Option<Arc<Change>>,
+    pub change: Option<Arc<Change>>,
 }
 
 /// A change that every replica sees by itself.

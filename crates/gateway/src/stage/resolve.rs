@@ -223,6 +223,11 @@ impl<'a> Resolved<'a> {
         &self.target
     }
 
+    /// What the client called it.
+    pub(crate) fn offered(&self) -> &str {
+        &self.offered
+    }
+
     pub(crate) fn capability(&self) -> Option<&Arc<Capability>> {
         self.capability.as_ref()
     }

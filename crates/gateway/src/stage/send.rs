@@ -3,6 +3,9 @@
 //! What goes out is cut from the bytes that were judged: the members of `params`
 //! as they came, with the name replaced by the server's own and `_meta` written anew.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use doorward_model::json::{Value, push_string};
 use doorward_model::{CapabilityKind, Operation};
@@ -13,9 +16,12 @@ use doorward_wire::log::{Level, Logs};
 
 use crate::ask::state::Resume;
 use crate::ask::{self, Sent};
+use crate::mailbox::Mailbox;
 use crate::pipeline::Asked;
 use crate::stage::commit::Ready;
 use crate::stage::resolve::Resolved;
+use crate::standpoint::Standpoint;
+use crate::subscriptions::Held;
 
 /// A call that came back, one way or another.
 pub(crate) struct Answered<'a> {
@@ -35,6 +41,32 @@ pub(crate) async fn send(ready: Ready<'_>) -> Answered<'_> {
         span.answered();
     }
     Answered { ready, sent }
+}
+
+/// Subscribes at the server, for the stream of this mailbox.
+pub(crate) async fn subscribe<'a>(
+    ready: Ready<'a>,
+    patience: Duration,
+    mailbox: &Arc<Mailbox>,
+    standpoint: &Arc<Standpoint>,
+) -> (Answered<'a>, Option<Held>) {
+    let resolved = ready.permitted().resolved();
+    let gateway = resolved.asked().gateway;
+    let (server, uri) = (&resolved.server().id, resolved.target());
+    let held = gateway.subscriptions.hold(server, uri, resolved.offered(), mailbox, standpoint);
+    let subscribing = gateway.upstreams.subscribe(server, uri);
+    let (sent, held) = match tokio::time::timeout(patience, subscribing).await {
+        Ok(Ok(share)) => {
+            held.attach(share);
+            (Ok(Sent::Subscribed), Some(held))
+        }
+        Ok(Err(error)) => (Err(error), None),
+        Err(_) => {
+            let method = resolved.operation().as_str().into();
+            (Err(UpstreamError::Timeout { method, limit: patience }), None)
+        }
+    };
+    (Answered { ready, sent }, held)
 }
 
 async fn relay(resolved: &Resolved<'_>) -> Result<Sent, UpstreamError> {

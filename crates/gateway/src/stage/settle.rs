@@ -66,6 +66,7 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
             let ended = ended(&answer, resolved);
             (Some(answer), ended)
         }
+        Ok(Sent::Subscribed) => (None, subscribed()),
         Ok(Sent::Asks(result, answer)) => (answer, asks(result)),
         Ok(Sent::Unanswered(error)) => (None, unanswered(error, asked, resolved.operation())),
         Ok(Sent::Gone) => (None, gone(EXPIRED, asked, resolved.operation())),
@@ -226,13 +227,21 @@ fn is_core_task(asked: &Asked<'_>, result: Value<'_>) -> bool {
 fn translated(code: i32, era: Era, operation: Operation) -> i32 {
     match (code, era, operation) {
         (error::RESOURCE_NOT_FOUND, Era::Modern, _) => error::INVALID_PARAMS,
-        (error::INVALID_PARAMS, Era::Legacy, Operation::ResourcesRead) => error::RESOURCE_NOT_FOUND,
+        (error::INVALID_PARAMS, Era::Legacy, Operation::ResourcesRead | Operation::ResourcesSubscribe) => {
+            error::RESOURCE_NOT_FOUND
+        }
         // What only makes sense between the gateway and its server.
         (error::HEADER_MISMATCH | error::UNSUPPORTED_VERSION, _, _) => error::INTERNAL,
         // What a server lacks, only a client of its era can mend.
         (error::MISSING_CAPABILITY, Era::Legacy, _) => error::INTERNAL,
         (code, _, _) => code,
     }
+}
+
+/// There is no more to it.
+fn subscribed() -> Ended {
+    let settled = Settled::Result("{}".to_owned());
+    Ended { outcome: Outcome::Success, settled, error: None, code: None, recorded: None }
 }
 
 /// The call ends here, and is made again.
@@ -287,14 +296,23 @@ fn broken(text: &str, asked: &Asked<'_>, operation: Operation) -> Ended {
     }
 }
 
-fn failed(error: &UpstreamError, era: Era, operation: Operation) -> Ended {
-    let outcome = match error {
+fn failed(cause: &UpstreamError, era: Era, operation: Operation) -> Ended {
+    let outcome = match cause {
         UpstreamError::Timeout { .. } => Outcome::Timeout,
         _ => Outcome::UpstreamError,
     };
-    let text = error.to_string();
-    let settled = unavailable(&text, era, operation);
-    Ended { outcome, settled, error: Some(text), code: None, recorded: None }
+    let text = cause.to_string();
+    let (settled, code) = match cause {
+        UpstreamError::NotOffered { .. } => {
+            (Settled::Failed(RpcError::answer(error::METHOD_NOT_FOUND, text.as_str())), None)
+        }
+        UpstreamError::Refused { code, .. } => {
+            let code = translated(*code, era, operation);
+            (Settled::Failed(RpcError::answer(code, text.as_str())), Some(code))
+        }
+        _ => (unavailable(&text, era, operation), None),
+    };
+    Ended { outcome, settled, error: Some(text), code, recorded: None }
 }
 
 /// A tool call fails in words that a model can act on; everything else as an error.

@@ -1,0 +1,190 @@
+//! What an endpoint declares: the capabilities and instructions of the servers that
+//! its caller can see, together.
+
+use doorward_model::json::{Document, Limits, Numbers, Value};
+use doorward_model::{CapabilityKind, Catalog};
+use doorward_wire::Era;
+
+use crate::pipeline::Asked;
+use crate::surface::Surface;
+use crate::view::View;
+
+/// How long the instructions of one server may be, in characters.
+const OF_ONE: usize = 2_000;
+/// How long those of all servers may be together.
+const OF_ALL: usize = 16_000;
+
+const OWN: &str = "Tools are named <server>__<tool>. Every call is decided by policy before it runs; \
+                   a refusal says why and repeating it does not help.";
+
+/// What the servers of a view have between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Offer {
+    tools: bool,
+    resources: bool,
+    subscribe: bool,
+    prompts: bool,
+    completions: bool,
+    logging: bool,
+}
+
+impl Offer {
+    const ANYTHING: Self = Self {
+        tools: true,
+        resources: true,
+        subscribe: true,
+        prompts: true,
+        completions: true,
+        logging: true,
+    };
+
+    /// What the caller's servers have between them. One that has not answered yet may
+    /// have anything, and so may those to come where there are none.
+    pub(crate) fn of(asked: &Asked<'_>) -> Self {
+        let registry = &asked.snapshot.registry;
+        let mut each = View::of(asked).servers().map(|server| registry.catalog(&server.id)).peekable();
+        if each.peek().is_none() {
+            return Self { subscribe: false, ..Self::ANYTHING };
+        }
+        let offer = each.fold(Self::default(), |offer, catalog| offer.and(catalog.map(|it| Self::read(it))));
+        match asked.incoming.arrival.surface {
+            Surface::Server(_) => offer,
+            // What was never declared, no client looks for again when a server comes.
+            Surface::Aggregate | Surface::Gateway => Self { tools: true, ..offer },
+        }
+    }
+
+    /// What a server declares.
+    pub(crate) fn read(catalog: &Catalog) -> Self {
+        let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
+        let document = Document::parse(catalog.capabilities.clone(), &limits).ok();
+        let get = |key: &str| document.as_ref().and_then(|document| document.root().get(key));
+        let subscribe = get("resources").and_then(|it| it.get("subscribe")).and_then(Value::as_bool);
+        Self {
+            tools: get("tools").is_some(),
+            resources: get("resources").is_some(),
+            subscribe: subscribe == Some(true),
+            prompts: get("prompts").is_some(),
+            completions: get("completions").is_some(),
+            logging: get("logging").is_some(),
+        }
+    }
+
+    fn and(self, other: Option<Self>) -> Self {
+        let other = other.unwrap_or(Self::ANYTHING);
+        Self {
+            tools: self.tools || other.tools,
+            resources: self.resources || other.resources,
+            subscribe: self.subscribe || other.subscribe,
+            prompts: self.prompts || other.prompts,
+            completions: self.completions || other.completions,
+            logging: self.logging || other.logging,
+        }
+    }
+
+    /// Whether there can be a list of this kind.
+    pub(crate) fn has(self, kind: CapabilityKind) -> bool {
+        match kind {
+            CapabilityKind::Tool => self.tools,
+            CapabilityKind::Prompt => self.prompts,
+            CapabilityKind::Resource | CapabilityKind::ResourceTemplate => self.resources,
+        }
+    }
+
+    /// As `capabilities`, JSON text. Lists may change whatever servers say of them: with
+    /// the configuration.
+    pub(crate) fn to_json(self, era: Era) -> String {
+        let resources = if self.subscribe {
+            r#""resources":{"subscribe":true,"listChanged":true}"#
+        } else {
+            r#""resources":{"listChanged":true}"#
+        };
+        let members: Vec<_> = [
+            (self.tools, r#""tools":{"listChanged":true}"#),
+            (self.resources, resources),
+            (self.prompts, r#""prompts":{"listChanged":true}"#),
+            (self.completions, r#""completions":{}"#),
+            // Legacy clients must see it before they may set a level; modern ones ask
+            // request by request.
+            (self.logging && era == Era::Legacy, r#""logging":{}"#),
+        ]
+        .iter()
+        .filter(|(has, _)| *has)
+        .map(|(_, member)| *member)
+        .collect();
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+/// The gateway's own instructions, and those of the caller's servers under a heading each.
+pub(crate) fn instructions(asked: &Asked<'_>) -> String {
+    let registry = &asked.snapshot.registry;
+    let servers = View::of(asked).servers();
+    let each = servers.filter_map(|server| {
+        Some((server.id.as_str(), registry.catalog(&server.id)?.instructions.as_deref()?.trim()))
+    });
+    merged(each)
+}
+
+fn merged<'i>(each: impl Iterator<Item = (&'i str, &'i str)>) -> String {
+    let mut out = OWN.to_owned();
+    let mut left = OF_ALL;
+    for (server, text) in each.filter(|(_, text)| !text.is_empty()) {
+        let text = shortened(text, left.min(OF_ONE));
+        let length = text.chars().count();
+        left -= length.min(left);
+        if length > 0 {
+            out.push_str(&format!("\n\n## {server} (tools {server}__…)\n\n{text}"));
+        }
+    }
+    out
+}
+
+fn shortened(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(limit.saturating_sub(1)).collect();
+    if limit > 0 {
+        cut.push('…');
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_declare_together_what_any_of_them_has() {
+        let read = |capabilities: &'static str| {
+            Offer::read(&Catalog { capabilities: capabilities.into(), ..Catalog::default() })
+        };
+        let one = read(r#"{"tools":{},"resources":{"listChanged":false},"experimental":{}}"#);
+        assert_eq!(
+            one.to_json(Era::Modern),
+            r#"{"tools":{"listChanged":true},"resources":{"listChanged":true}}"#
+        );
+        let both = one.and(Some(read(r#"{"resources":{"subscribe":true},"logging":{},"completions":{}}"#)));
+        assert_eq!(
+            both.to_json(Era::Legacy),
+            r#"{"tools":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}}"#
+        );
+        assert!(!both.has(CapabilityKind::Prompt) && both.has(CapabilityKind::ResourceTemplate));
+        assert_eq!(both.and(None), Offer::ANYTHING, "a silent server may have anything");
+        assert_eq!(read("").to_json(Era::Modern), "{}");
+    }
+
+    #[test]
+    fn instructions_are_merged_under_headings_and_cut() {
+        assert_eq!(
+            merged([("a", ""), ("b", "Be kind.")].into_iter()),
+            format!("{OWN}\n\n## b (tools b__…)\n\nBe kind.")
+        );
+        let long = "ä".repeat(OF_ONE + 1);
+        let names: Vec<_> = (0..12).map(|number| format!("s{number}")).collect();
+        let all = merged(names.iter().map(|name| (name.as_str(), long.as_str())));
+        assert_eq!(all.matches('ä').count(), (OF_ONE - 1) * (OF_ALL / OF_ONE));
+        assert!(all.contains("## s7 ") && !all.contains("## s8 "));
+    }
+}
