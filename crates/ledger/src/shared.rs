@@ -68,6 +68,8 @@ const RELAXED_SYNC: Duration = Duration::from_millis(100);
 const GATHER_PER_ENTRY: Duration = Duration::from_micros(50);
 /// The longest it waits.
 const GATHER_AT_MOST: Duration = Duration::from_millis(3);
+/// How long nothing is written before the log is cut off behind its entries.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long outcomes wait for company.
 const ENDS_PACE: Duration = Duration::from_millis(5);
 /// How often the index follows the log by itself.
@@ -201,11 +203,16 @@ impl Shared {
     /// Whether the log can be written; after a failure, tried anew.
     pub(crate) fn healthy(&self) -> Result<(), LedgerError> {
         if self.writer.is_failing() {
+            // The words below are shorter than what calls leave, and may still fit where
+            // those do not.
+            self.writer.try_room()?;
             let now = self.clock.now();
             let reason = "the log can be written again";
             self.event(&EventRecord { kind: "recovered", time: now, reason, ..EventRecord::default() })?;
             self.write_ends()?;
-            return self.sync_once();
+            self.sync_once()?;
+            self.writer.recovered();
+            return Ok(());
         }
         let failed = lock(&self.sync_failed).is_some();
         if failed { self.sync_once() } else { Ok(()) }
@@ -284,6 +291,7 @@ impl Shared {
         };
         let mut signed = (0, self.clock.elapsed());
         let mut synced = self.clock.elapsed();
+        let mut written_at = synced;
         let mut company = 0;
         loop {
             let closing = self.closing.load(Ordering::Acquire);
@@ -303,7 +311,10 @@ impl Shared {
             }
             synced = now;
             company = self.sync_what_is_new();
-            if company == 0 || closing {
+            if company > 0 {
+                written_at = now;
+            }
+            if now.saturating_sub(written_at) >= PAUSE || closing {
                 self.writer.trim().unwrap_or_else(|error| {
                     tracing::debug!(target: "doorward::ledger", %error, "the log keeps zeros at its end");
                 });

@@ -269,8 +269,9 @@ impl Writer {
                     Position { next: tree.size(), segment: tail.first, offset: tail.length, head: previous };
                 // Before they are called written, so that whoever follows finds them.
                 self.feed.add(&mut briefs, tail.length - bytes.len() as u64, end);
+                // Whether it can be written again is another question: this may have been
+                // small enough for what room there was.
                 self.written.store(tree.size(), Ordering::Release);
-                self.failing.store(false, Ordering::Release);
                 tail.tree = tree;
                 tail.previous = previous;
                 batch.end(WRITTEN);
@@ -395,6 +396,19 @@ impl Writer {
         }
     }
 
+    /// Returns if the log could be made longer by more than an entry.
+    ///
+    /// # Errors
+    /// When there is no room for that.
+    pub(crate) fn try_room(&self) -> Result<(), LedgerError> {
+        let mut tail = lock(&self.tail);
+        let tried = tail.file.write_all_at(&ZEROS, tail.extent);
+        let tried = tried.map_err(LedgerError::file("write", &tail.path));
+        tail.dirty = true;
+        tail.trim()?;
+        tried
+    }
+
     /// Takes back what the log was made longer by.
     pub(crate) fn trim(&self) -> Result<(), LedgerError> {
         let mut tail = lock(&self.tail);
@@ -419,7 +433,12 @@ impl Writer {
         Bookmark { tree: tail.tree.clone(), previous: tail.previous, open }
     }
 
-    /// Whether the last write or sync failed.
+    /// The log is known to work again.
+    pub(crate) fn recovered(&self) {
+        self.failing.store(false, Ordering::Release);
+    }
+
+    /// Whether a write or sync failed, since the log was last known to work.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Acquire)
     }

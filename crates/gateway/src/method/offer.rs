@@ -26,6 +26,10 @@ pub(crate) struct Offer {
     prompts: bool,
     completions: bool,
     logging: bool,
+    /// Tasks of the server's own era: nobody else gets any.
+    tasks: Option<Era>,
+    /// Pages that show what tools do (`io.modelcontextprotocol/ui`).
+    pages: bool,
 }
 
 impl Offer {
@@ -36,6 +40,9 @@ impl Offer {
         prompts: true,
         completions: true,
         logging: true,
+        // Nobody is to ask for these in vain.
+        tasks: None,
+        pages: false,
     };
 
     /// What the caller's servers have between them. One that has not answered yet may
@@ -59,6 +66,8 @@ impl Offer {
         let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
         let document = Document::parse(catalog.capabilities.clone(), &limits).ok();
         let get = |key: &str| document.as_ref().and_then(|document| document.root().get(key));
+        let has_extension =
+            |id: &str| get("extensions").is_some_and(|extensions| extensions.get(id).is_some());
         let subscribe = get("resources").and_then(|it| it.get("subscribe")).and_then(Value::as_bool);
         Self {
             tools: get("tools").is_some(),
@@ -67,6 +76,12 @@ impl Offer {
             prompts: get("prompts").is_some(),
             completions: get("completions").is_some(),
             logging: get("logging").is_some(),
+            tasks: match (has_extension("io.modelcontextprotocol/tasks"), get("tasks")) {
+                (true, _) => Some(Era::Modern),
+                (false, Some(_)) => Some(Era::Legacy),
+                (false, None) => None,
+            },
+            pages: has_extension("io.modelcontextprotocol/ui"),
         }
     }
 
@@ -79,6 +94,8 @@ impl Offer {
             prompts: self.prompts || other.prompts,
             completions: self.completions || other.completions,
             logging: self.logging || other.logging,
+            tasks: self.tasks.or(other.tasks),
+            pages: self.pages || other.pages,
         }
     }
 
@@ -99,6 +116,16 @@ impl Offer {
         } else {
             r#""resources":{"listChanged":true}"#
         };
+        let has_tasks = self.tasks == Some(era);
+        let extensions = match (has_tasks && era == Era::Modern, self.pages) {
+            (true, true) => {
+                r#""extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{}}"#
+            }
+            (true, false) => r#""extensions":{"io.modelcontextprotocol/tasks":{}}"#,
+            (false, true) => r#""extensions":{"io.modelcontextprotocol/ui":{}}"#,
+            (false, false) => "",
+        };
+        let tasks = r#""tasks":{"cancel":{},"requests":{"tools":{"call":{}}}}"#;
         let members: Vec<_> = [
             (self.tools, r#""tools":{"listChanged":true}"#),
             (self.resources, resources),
@@ -107,6 +134,8 @@ impl Offer {
             // Legacy clients must see it before they may set a level; modern ones ask
             // request by request.
             (self.logging && era == Era::Legacy, r#""logging":{}"#),
+            (has_tasks && era == Era::Legacy, tasks),
+            (!extensions.is_empty(), extensions),
         ]
         .iter()
         .filter(|(has, _)| *has)
