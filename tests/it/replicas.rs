@@ -234,6 +234,43 @@ async fn what_is_settled_or_said_at_one_replica_holds_at_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_is_kept_by_one_replica_and_ended_at_any() {
+    let redis = Redis::start().await;
+    let host = Host::start(Eras::Legacy).await;
+    let replicas = pair(&[], &redis, &host.section()).await;
+    for index in [0, 1] {
+        assert!(!Client::modern(replicas.address(index), "/mcp/every", ALICE).tools().await.is_empty());
+    }
+    let here = Client::legacy(replicas.address(0), "/mcp/every", ALICE, "2025-11-25").await;
+    let there = here.at(replicas.address(1));
+    let watched = json!({"uri": "test://watched-resource"});
+    // Asked for at both, and so watched by the second; the client reads at the first.
+    for client in [&here, &there] {
+        assert_eq!(client.request("resources/subscribe", watched.clone()).await.summary(), "200 ok");
+    }
+    let mut news = here.events(Method::GET, &Value::Null).await;
+    let touch = async || assert_eq!(here.call("test_touch_resource", json!({})).await.text(), "Changed");
+    touch().await;
+    assert_eq!(news.next().await["params"]["uri"], watched["uri"]);
+    touch().await;
+    assert_eq!(news.next().await["method"], "notifications/resources/updated");
+    assert_eq!(here.request("resources/unsubscribe", watched).await.summary(), "200 ok");
+    // Whatever is told of it after this came too late to be stopped.
+    eventually("it has ended at the other replica", async || {
+        touch().await;
+        let change = request(9, "test_trigger_prompt_change");
+        said(&here, &change).await;
+        let mut methods = vec![news.next().await["method"].clone()];
+        while methods.last() != Some(&json!(PROMPTS)) {
+            methods.push(news.next().await["method"].clone());
+        }
+        methods == [PROMPTS]
+    })
+    .await;
+    replicas.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interaction_of_the_newer_era_stays_where_it_was_begun() {
     let redis = Redis::start().await;
     let host = Host::start(Eras::Legacy).await;

@@ -6,6 +6,7 @@ use doorward_wire::{Era, RpcError};
 
 use crate::pipeline::{self, Asked};
 use crate::reply::Reply;
+use crate::session::replicas::Tidings;
 use crate::standpoint::Standpoint;
 use crate::surface::Surface;
 
@@ -24,9 +25,11 @@ pub(crate) async fn subscribe(asked: Asked<'_>) -> Reply {
     }
     session.news.seen(Standpoint::of(&asked));
     let (patience, standpoint) = (asked.gateway.settings.list_wait, session.standpoint());
-    let mailbox = asked.gateway.mailbox_of(&session);
+    let (gateway, mailbox) = (std::sync::Arc::clone(asked.gateway), asked.gateway.mailbox_of(&session));
     match pipeline::subscribe(asked, patience, &mailbox, &standpoint).await {
         Ok(held) => {
+            // One replica watches for a session, so that it hears of each update once.
+            gateway.let_others_know(&session.id, Tidings::Unwatched(&uri));
             session.news.subscribe(uri, held);
             Reply::result(&id, "{}")
         }
@@ -40,6 +43,7 @@ pub(crate) fn unsubscribe(asked: &Asked<'_>) -> Reply {
     match (uri(asked), &asked.incoming.session) {
         (Some(uri), Some(session)) => {
             session.news.unsubscribe(&uri);
+            asked.gateway.let_others_know(&session.id, Tidings::Unwatched(&uri));
             Reply::result(id, "{}")
         }
         (None, _) => Reply::error(Some(id), &RpcError::answer(INVALID_PARAMS, "params.uri must be a string")),

@@ -39,6 +39,8 @@ pub(crate) enum Tidings<'a> {
     Level(&'a str),
     /// This stream of its is read elsewhere now.
     Read(&'a str),
+    /// This resource is watched for it elsewhere now, or by nobody.
+    Unwatched(&'a str),
     /// The suspended call of this name (in the place of a session) is of no use any more.
     Dropped,
     /// The lists of this server (which stands in the place of a session) changed.
@@ -55,6 +57,8 @@ impl<'a> Tidings<'a> {
             Self::Answered(id, answer) => ('a', id, answer),
             Self::Level(level) => ('l', level, b""),
             Self::Read(stream) => ('r', stream, b""),
+            // Last, since nobody knows what a URI holds.
+            Self::Unwatched(uri) => ('u', "", uri.as_bytes()),
             Self::Dropped => ('d', "", b""),
             Self::Lists => ('x', "", b""),
         };
@@ -76,6 +80,7 @@ impl<'a> Tidings<'a> {
             "a" => Self::Answered(about, told.slice_ref(parts.next()?)),
             "l" => Self::Level(about),
             "r" => Self::Read(about),
+            "u" => Self::Unwatched(std::str::from_utf8(parts.next()?).ok()?),
             "d" => Self::Dropped,
             "x" => Self::Lists,
             _ => return None,
@@ -175,6 +180,7 @@ impl Gateway {
                 }
             }
             Tidings::Read(stream) => session.taken_over(stream),
+            Tidings::Unwatched(uri) => session.news.unsubscribe(uri),
             Tidings::Dropped | Tidings::Lists => {}
         }
     }
@@ -300,6 +306,7 @@ mod tests {
             Tidings::Answered("\"q-a-1\"", answer),
             Tidings::Level("debug"),
             Tidings::Read("0"),
+            Tidings::Unwatched("odd://a\nb"),
             Tidings::Dropped,
             Tidings::Lists,
         ];
