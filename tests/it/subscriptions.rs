@@ -7,7 +7,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::world::http::{Events, MODERN};
-use crate::world::{ALICE, BOB, Client, STAFF_MAY_ALL, Speaks, World, eventually};
+use crate::world::{ALICE, BOB, Client, Pipe, STAFF_MAY_ALL, Speaks, World, eventually};
 
 const UPDATED: &str = "notifications/resources/updated";
 const ONE: &str = "wiki://one";
@@ -310,5 +310,50 @@ async fn the_aggregate_declares_what_the_callers_servers_have_between_them() {
         assert_eq!(prompts.summary(), format!("{status} -32601"), "nobody has prompts");
         assert_eq!(client.request("resources/list", json!({})).await.status, 200);
     }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_stdio_subscriptions_share_the_pipe_and_are_ended_by_name() {
+    let world = start(Speaks::Modern, STAFF_MAY_ALL).await;
+    let wiki = &world.recorders[0];
+    let mut pipe = Pipe::open(&world.config_path(), "wiki", ALICE);
+    let listen = |id: &str, uris: &[&str]| {
+        let meta = json!({"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}});
+        let params = json!({"notifications": {"resourceSubscriptions": uris}, "_meta": meta});
+        json!({"jsonrpc": "2.0", "id": id, "method": "subscriptions/listen", "params": params})
+    };
+    let tag = |news: &Value| {
+        news["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"].as_str().unwrap_or("?").to_owned()
+    };
+    for (id, uris) in [("first", vec![ONE]), ("second", vec![TWO])] {
+        pipe.say(&listen(id, &uris)).await;
+        let acknowledged = pipe.next().await;
+        assert_eq!(acknowledged["params"]["notifications"]["resourceSubscriptions"], json!(uris));
+        assert_eq!(tag(&acknowledged), id);
+    }
+    wiki.say_updated(TWO);
+    let news = pipe.next().await;
+    assert_eq!((tag(&news).as_str(), &news["params"]["uri"]), ("second", &json!(TWO)));
+    let cancelled = json!({"requestId": "second", "reason": "enough"});
+    pipe.say(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled})).await;
+    eventually("the server is told", async || wiki.subscribed() == [ONE]).await;
+    wiki.say_updated(ONE);
+    assert_eq!(tag(&pipe.next().await), "first");
+    pipe.end().await;
+    eventually("nothing is subscribed to", async || wiki.subscribed().is_empty()).await;
+
+    let mut pipe = Pipe::open(&world.config_path(), "aggregate", ALICE);
+    let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    pipe.say(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})).await;
+    assert_eq!(pipe.next().await["result"]["capabilities"]["resources"]["subscribe"], json!(true));
+    let params = json!({"uri": on_aggregate(ONE)});
+    pipe.say(&json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": params})).await;
+    assert_eq!(pipe.next().await["result"], json!({}));
+    wiki.say_updated(ONE);
+    let expected = json!({"jsonrpc": "2.0", "method": UPDATED, "params": {"uri": on_aggregate(ONE)}});
+    assert_eq!(pipe.next().await, expected);
+    pipe.end().await;
+    eventually("nothing is subscribed to", async || wiki.subscribed().is_empty()).await;
     world.stop().await;
 }

@@ -4,11 +4,9 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::Command;
 
-use crate::world::http::MODERN;
-use crate::world::{ALICE, BOB, Client, World, program, records_in};
+use crate::world::{ALICE, BOB, Client, Pipe, World, program, records_in};
 
 const META: [&str; 8] = [
     "call",
@@ -39,41 +37,6 @@ enum Caller {
     Stdio(Box<Pipe>),
 }
 
-/// The program at the other end of two pipes.
-struct Pipe {
-    child: Child,
-    input: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Pipe {
-    fn open(config: &std::path::Path, surface: &str, key: &str) -> Self {
-        let mut child = Command::new(program())
-            .arg("--config")
-            .arg(config)
-            .args(["serve", "--stdio", "--surface", surface])
-            .env("MCP_GATEWAY_API_KEY", key)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("it starts");
-        let input = child.stdin.take().expect("piped");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        Self { child, input, lines }
-    }
-
-    async fn ask(&mut self, method: &str, mut params: Value) -> Value {
-        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
-        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
-        let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
-        self.input.write_all(format!("{message}\n").as_bytes()).await.expect("written");
-        let line = self.lines.next_line().await.expect("readable").expect("an answer");
-        serde_json::from_str(&line).expect("nothing but JSON on standard output")
-    }
-}
-
 impl Caller {
     async fn ask(&mut self, method: &str, params: Value) -> Value {
         match self {
@@ -97,9 +60,7 @@ impl Caller {
 
     async fn end(self) {
         if let Self::Stdio(pipe) = self {
-            let Pipe { mut child, input, .. } = *pipe;
-            drop(input);
-            assert!(child.wait().await.expect("it ends").success());
+            pipe.end().await;
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod collector;
 pub mod ecosystem;
 pub mod everything;
 pub mod http;
+pub mod pipe;
 pub mod recorder;
 pub mod redis;
 pub mod replicas;
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 pub use http::{Answer, Client};
+pub use pipe::Pipe;
 pub use recorder::{Recorder, Speaks};
 pub use replicas::Replicas;
 

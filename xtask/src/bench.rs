@@ -4,7 +4,7 @@
 //! CPU per call is the figure to trust: calls/s and latency move with whatever else
 //! the machine does.
 
-mod setup;
+pub mod setup;
 
 use std::process::Command;
 

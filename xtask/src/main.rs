@@ -1,4 +1,4 @@
-//! The chores of the project: `cargo xtask demo · test · check · bless · bench`.
+//! The chores of the project: `cargo xtask demo · test · check · bless · bench · streams`.
 
 #![allow(clippy::disallowed_methods, reason = "chores run programs and wait; the bans are for the product")]
 
@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod ecosystem;
 mod shell;
+mod streams;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +31,8 @@ enum Chore {
     Bless,
     /// Measure: calls/s, latency, CPU per call and memory, beside a floor
     Bench(bench::Bench),
+    /// Measure what open listen streams cost
+    Streams(streams::Streams),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -39,5 +42,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Check => check::check(),
         Chore::Bless => check::bless(),
         Chore::Bench(bench) => bench.run(),
+        Chore::Streams(streams) => streams.run(),
     }
 }

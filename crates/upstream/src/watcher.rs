@@ -179,11 +179,13 @@ async fn all_at_once(link: Weak<Link>, hub: Arc<Hub>) {
                 None => Ok(None),
             }
         };
-        let is_gap = current.is_none() && !is_first;
+        // Unless another stream is open, some news may have been missed.
+        let is_gap = current.is_none();
         match opened {
             Ok(Some(next)) => {
                 failures = 0;
-                if is_gap {
+                // Of a new link, whoever opened it has said so.
+                if is_gap && !is_first {
                     hub.all_changed();
                 }
                 for uri in &wanted {

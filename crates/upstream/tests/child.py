@@ -18,7 +18,13 @@ DISCOVERED = {
     "capabilities": {"tools": {}},
     "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "child"}},
 }
+if "subscribes" in HABITS:
+    for opening in (INITIALIZED, DISCOVERED):
+        opening["capabilities"]["resources"] = {"subscribe": True}
 received = []
+# What is subscribed to: by the id of a listen, or in the one session.
+listens = {}
+subscribed = []
 
 
 def write(data):
@@ -78,6 +84,18 @@ def call(request):
         send({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         send({"jsonrpc": "2.0", "id": "q", "method": "roots/list"})
         answer(request, {})
+    elif name == "touch":
+        for subscription, uris in listens.items():
+            if arguments["uri"] in uris:
+                meta = {"io.modelcontextprotocol/subscriptionId": subscription}
+                params = {"uri": arguments["uri"], "_meta": meta}
+                send({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params})
+        if arguments["uri"] in subscribed:
+            params = {"uri": arguments["uri"]}
+            send({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params})
+        answer(request, {})
+    elif name == "subscribed":
+        answer(request, {"listens": list(listens.values()), "session": subscribed})
     elif name == "memory":
         try:
             answer(request, {"length": len(bytearray(arguments["bytes"]))})
@@ -108,6 +126,24 @@ def handle(message):
         answer(message, {"tools": [{"name": "echo", "description": f"by {os.getpid()}"}]})
     elif method == "tools/call":
         call(message)
+    elif method == "subscriptions/listen":
+        uris = message["params"]["notifications"].get("resourceSubscriptions", [])
+        uris = [uri for uri in uris if "unwelcome" not in uri]
+        listens[message["id"]] = uris
+        params = {"notifications": {"resourceSubscriptions": uris}}
+        params["_meta"] = {"io.modelcontextprotocol/subscriptionId": message["id"]}
+        send({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params})
+    elif method == "notifications/cancelled":
+        listens.pop(message["params"]["requestId"], None)
+    elif method == "resources/subscribe":
+        if "unwelcome" in message["params"]["uri"]:
+            refuse(message)
+        else:
+            subscribed.append(message["params"]["uri"])
+            answer(message, {})
+    elif method == "resources/unsubscribe":
+        subscribed.remove(message["params"]["uri"])
+        answer(message, {})
 
 
 if "slow" in HABITS:

@@ -352,3 +352,84 @@ async fn a_memory_limit_holds() {
     assert_eq!(ask(1 << 20).await, r#"{"length": 1048576}"#);
     assert_eq!(ask(1 << 30).await, r#"{"length": -1}"#);
 }
+
+/// What the child is subscribed to, as it says.
+async fn subscribed(world: &World, expected: &str) {
+    within(async {
+        while ask(world, "subscribed").await != expected {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+async fn touch(world: &World, uri: &str) {
+    let members = Bytes::from(format!(r#""name":"touch","arguments":{{"uri":"{uri}"}}"#));
+    world.call(Call { members, ..echo() }).await.expect("answered");
+}
+
+/// Waits for the next update and takes note of it.
+async fn updated(world: &mut World) -> String {
+    let event = world.event(|event| matches!(event, Event::ResourceUpdated(..))).await;
+    let Event::ResourceUpdated(server, uri) = event else { unreachable!("waited for") };
+    world.upstreams.seen(&server, &uri);
+    uri
+}
+
+#[tokio::test]
+async fn a_newer_child_is_subscribed_to_with_one_filter_after_another() {
+    let mut world = world(&["modern", "subscribes"], |_| {});
+    let one = within(world.upstreams.subscribe(&world.id, "a:1")).await.expect("agreed");
+    let again = within(world.upstreams.subscribe(&world.id, "a:1")).await.expect("agreed");
+    subscribed(&world, r#"{"listens": [["a:1"]], "session": []}"#).await;
+    let two = within(world.upstreams.subscribe(&world.id, "a:2")).await.expect("agreed");
+    // While the old one has not ended yet, nothing is heard twice.
+    touch(&world, "a:1").await;
+    assert_eq!(updated(&mut world).await, "a:1");
+    subscribed(&world, r#"{"listens": [["a:1", "a:2"]], "session": []}"#).await;
+    let refused = within(world.upstreams.subscribe(&world.id, "a:unwelcome")).await;
+    assert!(matches!(refused, Err(UpstreamError::Refused { .. })), "{refused:?}");
+    touch(&world, "a:2").await;
+    assert_eq!(updated(&mut world).await, "a:2");
+    drop((one, again));
+    subscribed(&world, r#"{"listens": [["a:2"]], "session": []}"#).await;
+    drop(two);
+    subscribed(&world, r#"{"listens": [], "session": []}"#).await;
+}
+
+#[tokio::test]
+async fn subscriptions_outlive_a_child_of_either_era() {
+    for habits in [&["modern", "subscribes"][..], &["subscribes"]] {
+        let mut world = world(habits, |_| {});
+        let held = within(world.upstreams.subscribe(&world.id, "a:1")).await.expect("agreed");
+        let refused = within(world.upstreams.subscribe(&world.id, "a:unwelcome")).await;
+        assert!(matches!(refused, Err(UpstreamError::Refused { .. })), "{refused:?}");
+        touch(&world, "a:1").await;
+        assert_eq!(updated(&mut world).await, "a:1");
+        let _ = world.call(tool("crash")).await;
+        // What it said while it was gone, nobody knows.
+        assert_eq!(updated(&mut world).await, "a:1", "{habits:?}");
+        touch(&world, "a:1").await;
+        assert_eq!(updated(&mut world).await, "a:1", "{habits:?}");
+        drop(held);
+        subscribed(&world, r#"{"listens": [], "session": []}"#).await;
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_somebody_is_subscribed_to_is_not_idle() {
+    let mut world = world(&["subscribes"], |spec| spec.idle_timeout = Some(Duration::from_millis(100)));
+    let held = within(world.upstreams.subscribe(&world.id, "a:1")).await.expect("agreed");
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(world.status().state, State::Connected);
+    drop(held);
+    world.event(|event| matches!(event, Event::StateChanged(_, State::Registered))).await;
+}
+
+#[tokio::test]
+async fn a_child_without_subscriptions_is_not_asked_for_any() {
+    let world = world(&[], |_| {});
+    let refused = within(world.upstreams.subscribe(&world.id, "a:1")).await;
+    assert!(matches!(refused, Err(UpstreamError::NotOffered { .. })), "{refused:?}");
+    assert!(!ask(&world, "received").await.contains("subscribe"));
+}

@@ -11,6 +11,25 @@ use anyhow::{Context as _, bail};
 use crate::shell::root;
 
 const TOKEN: &str = "gw_bench_0123456789abcdef";
+/// The keys of other callers, so that none of them needs more streams than one may have.
+pub const KEYS: [&str; 16] = [
+    "gw_other_0_0123456789abcdef",
+    "gw_other_1_0123456789abcdef",
+    "gw_other_2_0123456789abcdef",
+    "gw_other_3_0123456789abcdef",
+    "gw_other_4_0123456789abcdef",
+    "gw_other_5_0123456789abcdef",
+    "gw_other_6_0123456789abcdef",
+    "gw_other_7_0123456789abcdef",
+    "gw_other_8_0123456789abcdef",
+    "gw_other_9_0123456789abcdef",
+    "gw_other_10_0123456789abcdef",
+    "gw_other_11_0123456789abcdef",
+    "gw_other_12_0123456789abcdef",
+    "gw_other_13_0123456789abcdef",
+    "gw_other_14_0123456789abcdef",
+    "gw_other_15_0123456789abcdef",
+];
 const SERVERS: usize = 4;
 const TOOLS_EACH: usize = 25;
 
@@ -123,9 +142,15 @@ impl Drop for Bench {
 fn common(folder: &Path, port: u16, mocks: &[u16], durability: &str) -> String {
     let mut text = format!(
         "host: 127.0.0.1\nport: {port}\ndataDir: {}/data\naudit: {{durability: {durability}}}\n\
-         auth:\n  type: api-key\n  keys:\n    - {{id: bench, key: {TOKEN}, consumerId: bench, person: bench, roles: [bench], enabled: true}}\nservers:\n",
+         auth:\n  type: api-key\n  keys:\n    - {{id: bench, key: {TOKEN}, consumerId: bench, person: bench, roles: [bench], enabled: true}}\n",
         folder.display()
     );
+    for (at, key) in KEYS.iter().enumerate() {
+        text += &format!(
+            "    - {{id: other-{at}, key: {key}, consumerId: other-{at}, person: other-{at}, roles: [bench], enabled: true}}\n"
+        );
+    }
+    text += "servers:\n";
     for (at, mock) in mocks.iter().enumerate() {
         text += &format!("  - {{id: mock{at}, url: \"http://127.0.0.1:{mock}/mcp\", enabled: true}}\n");
     }
