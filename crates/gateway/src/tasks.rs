@@ -45,7 +45,7 @@ pub(crate) fn is_method(method: &str, revision: Revision) -> bool {
 }
 
 /// Passes a request about a task on to its server.
-pub(crate) async fn request(mut asked: Asked<'_>) -> Reply {
+pub(crate) async fn request(mut asked: Box<Asked<'_>>) -> Reply {
     let id = asked.request.id.raw().to_owned();
     match relay(&mut asked).await {
         Ok(result) => Reply::result(&id, &result),
