@@ -9,16 +9,21 @@ mod hop;
 mod suite;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use doorward::runtime::{self, Running};
 use doorward_everything::{Eras, Everything, http};
+use hyper::Method;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::world::{Recorder, Speaks, binary, system};
+use crate::world::balancer::Balancer;
+use crate::world::redis::Redis;
+use crate::world::{Client, Recorder, Speaks, binary, eventually, system};
 use expectation::{CLIENT, Report};
+use hop::Names;
 use suite::{ClientSuite, Requirement, Suite};
 
 use Requirement::{Everything as All, Frozen};
@@ -59,6 +64,16 @@ async fn clients_without_sessions_get_everything_of_a_server_with_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_without_affinity_pass_what_one_gateway_passes() {
+    conforms("replicas", &EVERY, |_| Place::spread(Eras::Both)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_carry_a_call_of_a_client_without_sessions_from_one_to_the_other() {
+    conforms("replicas-to-legacy", &MODERN, |_| Place::spread(Eras::Legacy)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_is_a_good_client_of_its_servers() {
     let mut reports = Vec::new();
     for revision in ["2025-11-25", "2026-07-28"] {
@@ -72,13 +87,12 @@ async fn the_gateway_is_a_good_client_of_its_servers() {
 /// Runs each suite in a place of its own, all at once: they mostly wait.
 async fn conforms<F>(surface: &'static str, requirements: &[Requirement], place: impl Fn(Requirement) -> F)
 where
-    F: Future<Output = Place> + Send + 'static,
+    F: Future<Output = Place>,
 {
     let mut runs = JoinSet::new();
     for requirement in requirements.iter().copied() {
-        let place = place(requirement);
+        let place = place(requirement).await;
         runs.spawn(async move {
-            let place = place.await;
             let checks = Suite { url: place.url.clone(), requirement }.run().await;
             place.leave().await;
             Report { surface, revision: requirement.revision(), checks }
@@ -91,12 +105,15 @@ where
 /// Where the suite finds a server.
 struct Place {
     url: String,
-    gateway: Option<(Running, TempDir)>,
+    gateways: Vec<Running>,
+    /// What the gateways stand on.
+    ground: Option<(TempDir, Option<(Redis, Balancer)>)>,
 }
 
 impl Place {
     async fn direct() -> Self {
-        Self { url: format!("http://{}{}", fixture(Eras::Both).await, http::PATH), gateway: None }
+        let url = format!("http://{}{}", fixture(Eras::Both).await, http::PATH);
+        Self { url, gateways: Vec::new(), ground: None }
     }
 
     async fn behind_gateway(eras: Eras) -> Self {
@@ -122,9 +139,32 @@ impl Place {
             others.concat()
         ))
         .await;
-        let (running, _) = place.gateway.as_ref().expect("a gateway");
-        place.url = format!("http://{}/mcp", hop::start(running.address()).await);
+        let gateway = place.gateways[0].address();
+        place.url = format!("http://{}/mcp", hop::start(gateway, Names::Aggregate).await);
         place
+    }
+
+    /// Two replicas, each of which gets every other request.
+    async fn spread(eras: Eras) -> Self {
+        let (address, redis) = (fixture(eras).await, Redis::start().await);
+        let server = format!("{{id: everything, url: \"http://{address}{}\", enabled: true}}", http::PATH);
+        let folder = tempfile::tempdir().expect("a folder");
+        let shared =
+            format!("{}audit: {{keyDir: {}}}\n", redis.section(), folder.path().join("keys").display());
+        let mut gateways = Vec::new();
+        for name in ["a", "b"] {
+            let running = gateway(&folder.path().join(name), &server, &shared).await;
+            let client = Client::modern(running.address(), "/readyz", "");
+            eventually("the replica reaches Redis", async || {
+                client.raw(Method::GET, &client.headers(), Default::default()).await.body == "ready\n"
+            })
+            .await;
+            gateways.push(running);
+        }
+        let balancer = Balancer::steady(gateways.iter().map(Running::address).collect()).await;
+        let hop = hop::start(balancer.address, Names::Same).await;
+        let url = format!("http://{hop}/mcp/everything");
+        Self { url, gateways, ground: Some((folder, Some((redis, balancer)))) }
     }
 
     /// A gateway that lets everybody do everything with one server.
@@ -134,22 +174,28 @@ impl Place {
 
     async fn servers(servers: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let config = format!(
-            "dataDir: {}\nauth: {{type: none}}\nrateLimit: {{enabled: false}}\nservers:\n  - {servers}\npolicies:\n  - {{id: all, name: All, roles: [\"*\"], rules: [{{action: allow}}]}}\n",
-            folder.path().join("data").display(),
-        );
-        let path = folder.path().join("gateway.yaml");
-        std::fs::write(&path, config).expect("written");
-        let running = runtime::start(&path, system()).await.expect("the gateway starts");
+        let running = gateway(folder.path(), servers, "").await;
         let url = format!("http://{}/mcp/everything", running.address());
-        Self { url, gateway: Some((running, folder)) }
+        Self { url, gateways: vec![running], ground: Some((folder, None)) }
     }
 
     async fn leave(self) {
-        if let Some((running, _folder)) = self.gateway {
+        for running in self.gateways {
             running.stop().await;
         }
     }
+}
+
+/// Starts a gateway that lives in a folder; `rest` is more of its configuration.
+async fn gateway(folder: &Path, servers: &str, rest: &str) -> Running {
+    std::fs::create_dir_all(folder).expect("a folder");
+    let config = format!(
+        "dataDir: {}\nauth: {{type: none}}\nrateLimit: {{enabled: false}}\nservers:\n  - {servers}\npolicies:\n  - {{id: all, name: All, roles: [\"*\"], rules: [{{action: allow}}]}}\n{rest}",
+        folder.join("data").display(),
+    );
+    let path = folder.join("gateway.yaml");
+    std::fs::write(&path, config).expect("written");
+    runtime::start(&path, system()).await.expect("the gateway starts")
 }
 
 /// A fixture in this process.

@@ -121,7 +121,7 @@ async fn a_session_of_five_hundred_calls_goes_round_two_replicas_over_connection
         let first = Client::modern(replicas.address(index), "/mcp/every", ALICE);
         assert!(!first.tools().await.is_empty());
     }
-    let balancer = Balancer::start(vec![replicas.address(0), replicas.address(1)]).await;
+    let balancer = Balancer::cutting(vec![replicas.address(0), replicas.address(1)]).await;
     let able = json!({"elicitation": {}});
     let client = Client::legacy_able(replicas.address(0), "/mcp/every", ALICE, "2025-11-25", able).await;
     let client = client.at(balancer.address);

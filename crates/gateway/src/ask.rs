@@ -8,14 +8,17 @@
 //! |---|---|
 //! | legacy, legacy | the request goes on to the client, on the stream of its call ([`rounds`]) |
 //! | legacy, modern | the gateway asks the client and makes the call again itself ([`rounds`]) |
-//! | modern, legacy | the server's call is suspended until the client comes back ([`suspended`]) |
+//! | modern, legacy | the server's call is suspended until the client comes back ([`suspended`]), to this replica or to another ([`elsewhere`]) |
 //! | modern, modern | the answer goes on, its `requestState` sealed ([`state`]) |
 //!
 //! Each repetition by a client is a call of its own: identified, decided, limited and
 //! recorded like any other.
 
 mod client;
+mod course;
+pub(crate) mod elsewhere;
 mod evidence;
+mod letters;
 mod link;
 mod rounds;
 pub(crate) mod state;
@@ -79,8 +82,43 @@ pub(crate) enum Sent {
     Unanswered(RpcError),
     /// The suspended call that the client wanted to go on with is gone.
     Gone,
-    /// It was suspended by another replica, which has been told to end it.
+    /// It is suspended at another replica, which cannot be reached.
     Elsewhere,
+    /// Another replica went on with it, and it failed.
+    Failed(Failure),
+}
+
+/// How a call failed, in words that can travel.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// For whoever called.
+    pub text: String,
+    pub fault: Fault,
+}
+
+/// What kind of failure it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// There was no answer in time.
+    Timeout,
+    /// The server has no such thing.
+    NotOffered,
+    /// The server said no, with this code.
+    Refused(i32),
+    /// Anything else.
+    Server,
+}
+
+impl From<&UpstreamError> for Failure {
+    fn from(error: &UpstreamError) -> Self {
+        let fault = match error {
+            UpstreamError::Timeout { .. } => Fault::Timeout,
+            UpstreamError::NotOffered { .. } => Fault::NotOffered,
+            UpstreamError::Refused { code, .. } => Fault::Refused(*code),
+            _ => Fault::Server,
+        };
+        Self { text: error.to_string(), fault }
+    }
 }
 
 /// Sends a call to its server and sees to what the server asks.
@@ -92,8 +130,9 @@ pub(crate) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result
     // A server that is known to be modern asks by answering. Any other may need the
     // call to outlive this request.
     let server = &resolved.server().id;
-    let is_direct = !asked.abilities.can_be_asked()
-        || asked.gateway.upstreams.era(server) == Some(Era::Modern) && !state::is_suspended(resolved.round());
+    // One that is suspended is not made anew, whatever its client says of itself by now.
+    let is_direct = !state::is_suspended(resolved.round())
+        && (!asked.abilities.can_be_asked() || asked.gateway.upstreams.era(server) == Some(Era::Modern));
     let sent = if is_direct {
         Sent::Answer(asked.gateway.upstreams.call(server, outgoing.call(resolved)).await?)
     } else {

@@ -39,7 +39,7 @@ pub(crate) async fn answer(
     for message in messages {
         match receive::receive(message, arrival.clone(), limits, received, started) {
             Ok(incoming) if incoming.revision == Revision::V2025_03_26 && incoming.session.is_some() => {
-                work.push(Arc::clone(gateway).answer(Arc::clone(caller), incoming, None));
+                work.push(Arc::clone(gateway).answer(Arc::clone(caller), incoming, None, None));
             }
             Ok(_) => return Reply::error(None, &not_here()),
             Err(unreadable) => {

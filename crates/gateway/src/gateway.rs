@@ -216,6 +216,7 @@ impl Gateway {
         caller: Arc<Caller>,
         incoming: Incoming,
         notify: Option<mpsc::Sender<bytes::Bytes>>,
+        hung_up: Option<mpsc::Sender<Duration>>,
     ) -> Reply {
         let message = match Message::read(&incoming.document) {
             Ok(message) => message,
@@ -224,7 +225,10 @@ impl Gateway {
         match message {
             Message::Request(request) => {
                 let asked = match Asked::new(&self, &caller, &incoming, request, notify) {
-                    Ok(asked) => asked,
+                    Ok(mut asked) => {
+                        asked.hung_up = hung_up;
+                        asked
+                    }
                     Err(reply) => return reply,
                 };
                 method::request(asked).await

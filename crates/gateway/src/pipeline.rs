@@ -62,6 +62,8 @@ pub(crate) struct Asked<'a> {
     /// What the client can be asked while it waits.
     pub abilities: Cow<'a, Abilities>,
     pub notify: Option<mpsc::Sender<Bytes>>,
+    /// Told when the server hangs up before its answer, and after how long the rest is there.
+    pub hung_up: Option<mpsc::Sender<Duration>>,
 }
 
 impl<'a> Asked<'a> {
@@ -110,6 +112,7 @@ impl<'a> Asked<'a> {
             client,
             abilities,
             notify,
+            hung_up: None,
         }))
     }
 

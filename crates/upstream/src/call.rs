@@ -7,6 +7,7 @@ use doorward_model::json::Document;
 use doorward_wire::log::Logs;
 use tokio::sync::mpsc;
 
+use crate::inbound;
 use crate::question::Question;
 
 /// A request as the gateway wants it sent. The link adds its own id, the
@@ -37,6 +38,9 @@ pub struct Call<'a> {
     pub deadline: Option<Duration>,
     /// Where notifications that belong to this call go, each one message.
     pub notify: Option<mpsc::Sender<Bytes>>,
+    /// Told when the server hangs up before its answer and offers the rest on request: after
+    /// how long.
+    pub hung_up: Option<mpsc::Sender<Duration>>,
     /// The token, as JSON, that progress is to be reported under. Needs `notify`.
     pub progress_token: Option<&'a str>,
     /// Where a server of the legacy era asks what it needs to know; without it, it is told
@@ -70,4 +74,13 @@ pub struct Answer {
     pub bytes: usize,
     /// How long the server took, without the time to open a link.
     pub upstream_time: Duration,
+}
+
+impl Answer {
+    /// An answer that another process got and passes on; `None` when it is none.
+    pub fn again(message: Bytes, status: Option<u16>, upstream_time: Duration) -> Option<Self> {
+        let bytes = message.len();
+        let message = inbound::parse(message).ok()?;
+        Some(Self { message, status, bytes, upstream_time })
+    }
 }

@@ -192,6 +192,11 @@ pub fn event_with_id(id: &str, data: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
+/// The end of a stream that goes on elsewhere: how long to wait before coming back for the rest.
+pub fn retry(after: Duration) -> Bytes {
+    Bytes::from(format!("retry: {}\n\n", after.as_millis()))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

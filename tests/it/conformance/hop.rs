@@ -1,6 +1,6 @@
-//! Between the suite and the aggregate endpoint: names and URIs of one server as the suite
-//! knows them on this side, as the gateway offers them on the other. Everything else goes
-//! through as it is.
+//! Between the suite and a gateway, every request on a connection of its own. For the aggregate
+//! endpoint, names and URIs of one server are as the suite knows them on this side and as the
+//! gateway offers them on the other. Everything else goes through as it is.
 
 use std::net::SocketAddr;
 
@@ -23,14 +23,23 @@ type Out = BoxBody<Bytes, hyper::Error>;
 const NAME: &str = "everything__";
 const URI: &str = "gw+everything+";
 
+/// What names and URIs are on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// The same.
+    Same,
+    /// Those of the aggregate endpoint.
+    Aggregate,
+}
+
 /// Listens for the suite, and speaks to `gateway` for it.
-pub async fn start(gateway: SocketAddr) -> SocketAddr {
+pub async fn start(gateway: SocketAddr, names: Names) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let service = service_fn(move |request| pass(gateway, address, request));
+                let service = service_fn(move |request| pass(gateway, names, address, request));
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
@@ -42,18 +51,19 @@ pub async fn start(gateway: SocketAddr) -> SocketAddr {
 
 async fn pass(
     gateway: SocketAddr,
+    names: Names,
     own: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Response<Out>, Box<dyn std::error::Error + Send + Sync>> {
     let (mut parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let body = match serde_json::from_slice::<Value>(&body) {
-        Ok(mut message) => {
+        Ok(mut message) if names == Names::Aggregate => {
             inward(&mut message);
             name_header(&mut parts.headers);
             Bytes::from(message.to_string())
         }
-        Err(_) => body,
+        _ => body,
     };
     parts.headers.remove(CONTENT_LENGTH);
     // Whoever lies about the host goes on doing so.
@@ -62,7 +72,9 @@ async fn pass(
         let host = host.replace(&own.port().to_string(), &gateway.port().to_string());
         parts.headers.insert("host", HeaderValue::from_str(&host)?);
     }
-    parts.uri = Uri::from_static("/mcp");
+    if names == Names::Aggregate {
+        parts.uri = Uri::from_static("/mcp");
+    }
     let stream = TcpStream::connect(gateway).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
@@ -70,23 +82,23 @@ async fn pass(
     let (mut parts, body) = response.into_parts();
     parts.headers.remove(CONTENT_LENGTH);
     let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
-    let body = if is_stream { events(body) } else { whole(body.collect().await?.to_bytes()) };
+    let body = if is_stream { events(body, names) } else { whole(body.collect().await?.to_bytes(), names) };
     Ok(Response::from_parts(parts, body))
 }
 
-fn whole(body: Bytes) -> Out {
+fn whole(body: Bytes, names: Names) -> Out {
     let body = match serde_json::from_slice::<Value>(&body) {
-        Ok(mut message) => {
+        Ok(mut message) if names == Names::Aggregate => {
             outward(&mut message);
             Bytes::from(message.to_string())
         }
-        Err(_) => body,
+        _ => body,
     };
     Full::new(body).map_err(|never| match never {}).boxed()
 }
 
 /// Passes events on line by line, as they come.
-fn events(mut body: Incoming) -> Out {
+fn events(mut body: Incoming, names: Names) -> Out {
     let (sender, lines) = mpsc::unbounded_channel::<Result<Frame<Bytes>, hyper::Error>>();
     tokio::spawn(async move {
         let mut text = String::new();
@@ -101,7 +113,7 @@ fn events(mut body: Incoming) -> Out {
             while let Some(end) = text.find('\n') {
                 let line: String = text.drain(..=end).collect();
                 let line = match line.strip_prefix("data: ").map(serde_json::from_str::<Value>) {
-                    Some(Ok(mut message)) => {
+                    Some(Ok(mut message)) if names == Names::Aggregate => {
                         outward(&mut message);
                         format!("data: {message}\n")
                     }

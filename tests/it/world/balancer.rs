@@ -1,4 +1,4 @@
-//! A balancer without affinity that cuts connections.
+//! A balancer without affinity, which cuts connections if it is told to.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ const UNANSWERED: usize = 7;
 /// Every so many, one is cut behind the first event that has an id.
 const BROKEN: usize = 3;
 
-/// Spreads connections evenly, and cuts some.
+/// Spreads connections evenly.
 pub struct Balancer {
     pub address: SocketAddr,
     accepting: JoinHandle<()>,
@@ -21,7 +21,17 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    pub async fn start(backends: Vec<SocketAddr>) -> Self {
+    /// One that cuts some of its connections.
+    pub async fn cutting(backends: Vec<SocketAddr>) -> Self {
+        Self::start(backends, true).await
+    }
+
+    /// One that leaves its connections alone.
+    pub async fn steady(backends: Vec<SocketAddr>) -> Self {
+        Self::start(backends, false).await
+    }
+
+    async fn start(backends: Vec<SocketAddr>, cuts_some: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let cut = Arc::new(AtomicUsize::new(0));
@@ -31,11 +41,12 @@ impl Balancer {
             while let Ok((client, _)) = listener.accept().await {
                 count += 1;
                 let backend = backends[count % backends.len()];
-                if count % UNANSWERED == 0 {
+                if cuts_some && count % UNANSWERED == 0 {
                     cuts.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
-                tokio::spawn(relay(client, backend, count % BROKEN == 0, Arc::clone(&cuts)));
+                let breaks = cuts_some && count % BROKEN == 0;
+                tokio::spawn(relay(client, backend, breaks, Arc::clone(&cuts)));
             }
         });
         Self { address, accepting, cut }

@@ -3,68 +3,58 @@
 //!
 //! A suspended call lives in the memory of this process, for a bounded time and in bounded
 //! number. One that is gone is never made anew by itself: it may have acted already. Its
-//! name begins with the replica that has it; no other goes on with it.
+//! name begins with the replica that has it; where a client comes back to another, that one
+//! passes the answers on ([`elsewhere`](super::elsewhere)). A name is good for one return.
 
 use std::collections::HashMap;
-use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorward_model::json::{Document, Value, push_hex, push_string};
-use doorward_upstream::{Answer, Question, UpstreamError};
-use doorward_wire::RpcError;
-use doorward_wire::error::METHOD_NOT_FOUND;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use doorward_model::json::{push_hex, push_string};
+use doorward_upstream::UpstreamError;
+use tokio::sync::{Notify, oneshot};
 
+use super::course::{self, Course, Flight, Open, Step};
 use super::state::{self, Resume};
-use super::{AskLimits, Sent, broken, evidence, reread};
+use super::{AskLimits, Sent, broken, elsewhere, entries, evidence, reread};
+use crate::gateway::Gateway;
 use crate::pipeline::Asked;
 use crate::session::principal;
-use crate::session::replicas::Tidings;
 use crate::stage::resolve::Resolved;
 use crate::stage::send::Outgoing;
 
-/// How many messages of a call may wait to be passed on.
-const WAITING: usize = 16;
-
-/// The calls that wait for their clients to come back.
+/// The calls that wait for their clients to come back, and those that go on although their
+/// clients came back elsewhere.
 #[derive(Default)]
 pub(crate) struct Suspended {
-    calls: Mutex<HashMap<String, Call>>,
+    table: Mutex<Table>,
 }
 
-struct Call {
-    owner: String,
+#[derive(Default)]
+struct Table {
+    calls: HashMap<String, Call>,
+    /// Calls of this replica that another waits for.
+    lent: HashMap<String, oneshot::Sender<()>>,
+    /// Calls of other replicas that this one waits for.
+    awaited: HashMap<String, Arc<Notify>>,
+}
+
+/// A call without anybody who waits for it.
+pub(super) struct Call {
+    pub(super) owner: String,
     /// On the gateway's clock.
     until: Duration,
-    /// Dropped first, so that the server hears that nobody answered before it hears
-    /// that nobody waits.
-    open: Vec<(String, Question)>,
-    flight: Flight,
-}
-
-/// A call under way at its server, apart from the request that began it.
-struct Flight {
-    answer: oneshot::Receiver<Result<Answer, UpstreamError>>,
-    questions: mpsc::Receiver<Question>,
-    notes: mpsc::Receiver<Bytes>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    /// Dropped first, as in [`Course`].
+    pub(super) open: Open,
+    pub(super) flight: Flight,
 }
 
 impl Suspended {
     /// Ends what nobody came back to.
     pub(crate) fn sweep(&self, now: Duration) {
         let mut ended = Vec::new();
-        self.lock().retain(|_, call| {
+        self.lock().calls.retain(|_, call| {
             let is_due = call.until <= now;
             if is_due {
                 ended.push(std::mem::take(&mut call.open));
@@ -75,23 +65,58 @@ impl Suspended {
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().calls.len()
     }
 
-    /// Ends one that its client wanted to go on with elsewhere, and will begin anew.
+    /// Ends one that nobody waits for any more.
     pub(crate) fn end(&self, name: &str) {
-        let ended = self.lock().remove(name);
+        let mut table = self.lock();
+        let ended = (table.calls.remove(name), table.lent.remove(name));
+        drop(table);
         // Apart, so that nothing is held while the server is told.
         drop(ended);
     }
 
     fn take(&self, name: &str, now: Duration) -> Option<Call> {
-        self.lock().remove(name).filter(|call| call.until > now)
+        self.lock().calls.remove(name).filter(|call| call.until > now)
+    }
+
+    /// Takes a call for a client that came back elsewhere, and a mark that falls when it ends
+    /// before [`given_back`](Self::given_back).
+    pub(super) fn lend(&self, name: &str, now: Duration) -> Option<(Call, oneshot::Receiver<()>)> {
+        let mut table = self.lock();
+        let call = table.calls.remove(name).filter(|call| call.until > now)?;
+        let (wanted, unwanted) = oneshot::channel();
+        table.lent.insert(name.to_owned(), wanted);
+        Some((call, unwanted))
+    }
+
+    /// It goes on no more.
+    pub(super) fn given_back(&self, name: &str) {
+        self.lock().lent.remove(name);
+    }
+
+    /// From now on, something said about a call of another replica is heard of.
+    pub(super) fn await_word(&self, name: &str) -> Arc<Notify> {
+        Arc::clone(self.lock().awaited.entry(name.to_owned()).or_default())
+    }
+
+    /// Nobody waits for it here any more.
+    pub(super) fn await_no_more(&self, name: &str) {
+        self.lock().awaited.remove(name);
+    }
+
+    /// Another replica said something about a call that it was asked to go on with.
+    pub(crate) fn heard_of(&self, name: &str) {
+        if let Some(awaited) = self.lock().awaited.get(name) {
+            awaited.notify_waiters();
+        }
     }
 
     /// Keeps a call; gives it back when there are too many.
     fn keep(&self, name: String, call: Call, limits: &AskLimits) -> bool {
-        let mut calls = self.lock();
+        let mut table = self.lock();
+        let calls = &mut table.calls;
         let mine = calls.values().filter(|other| other.owner == call.owner).count();
         if calls.len() >= limits.suspended || mine >= limits.suspended_each {
             return false;
@@ -100,8 +125,8 @@ impl Suspended {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Call>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,165 +138,77 @@ pub(super) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result
         Some(Resume::Suspended(name)) => match gateway.suspended.take(name, gateway.clock.elapsed()) {
             Some(call) => Some(call),
             None if gateway.has_others && !name.starts_with(&*gateway.replica) => {
-                gateway.let_others_know(name, Tidings::Dropped);
-                return Ok(Sent::Elsewhere);
+                return elsewhere::relay(resolved, name).await;
             }
             None => return Ok(Sent::Gone),
         },
         _ => None,
     };
     let is_resumed = resumed.is_some();
-    let (mut flight, mut open) = match resumed {
-        Some(Call { flight, open, .. }) => (flight, open),
-        None => (begin(resolved, outgoing), Vec::new()),
+    let (open, flight) = match resumed {
+        Some(Call { flight, open, .. }) => {
+            let (left, given) = course::answer(open, resolved.round().and_then(|round| round.responses));
+            for (method, how) in given {
+                evidence::note(resolved, &method, how);
+            }
+            (left, flight)
+        }
+        None => (Vec::new(), Flight::begin(resolved, outgoing)),
     };
-    let responses = resolved.round().and_then(|round| round.responses);
-    open = answer(resolved, open, responses.filter(|_| is_resumed));
-    let limit = gateway.upstreams.timeout(&resolved.server().id).unwrap_or_default();
-    let mut rest = pin!(sleep(limit));
-    let mut gathered = pin!(sleep(gateway.settings.asks.gather));
+    let mut course = Course::new(gateway, flight, open);
     loop {
-        tokio::select! {
-            biased;
-            answer = &mut flight.answer => {
-                // What was said before the answer is heard before it.
-                while let Ok(note) = flight.notes.try_recv() {
-                    pass_on(asked, note, is_resumed).await;
-                }
-                let gone = || UpstreamError::Unavailable { server: resolved.server().id.clone() };
-                return answer.unwrap_or_else(|_| Err(gone())).map(Sent::Answer);
-            }
-            Some(note) = flight.notes.recv() => pass_on(asked, note, is_resumed).await,
-            Some(question) = flight.questions.recv() => {
-                if let Some(question) = offered(asked, question) {
-                    open.push((key(&question, &open), question));
-                    gathered.set(sleep(gateway.settings.asks.gather));
-                }
-                rest.set(sleep(limit));
-            }
-            () = &mut gathered, if !open.is_empty() => return suspend(resolved, flight, open),
-            () = &mut rest, if open.is_empty() => {
-                let method = resolved.operation().as_str();
-                return Err(UpstreamError::Timeout { method: method.into(), limit });
+        match course.step(&asked.abilities).await {
+            Step::Said(note) => pass_on(asked, note, is_resumed).await,
+            Step::Ended(answer) => return answer.map(Sent::Answer),
+            Step::Asks => {
+                let (name, requests) = suspend(gateway, principal(asked.caller), course)?;
+                return put(resolved, &name, &requests);
             }
         }
     }
 }
 
-/// Sets the call in motion, so that it can outlive this request.
-fn begin(resolved: &Resolved<'_>, outgoing: Outgoing) -> Flight {
-    let asked = resolved.asked();
-    let (upstreams, server) = (asked.gateway.upstreams.clone(), resolved.server().id.clone());
-    let longest = asked.gateway.settings.asks.longest;
-    let (answered, answer) = oneshot::channel();
-    let (ask, questions) = mpsc::channel(WAITING);
-    let (notify, notes) = mpsc::channel(WAITING);
-    let owned = outgoing.owned(resolved);
-    let task = tokio::spawn(async move {
-        let mut call = owned.call();
-        call.questions = Some(ask);
-        call.notify = Some(notify);
-        call.deadline = Some(longest);
-        // Whoever waited has left, and aborts this.
-        let _ = answered.send(upstreams.call(&server, call).await);
-    });
-    Flight { answer, questions, notes, task }
-}
-
-/// Hands the client's answers to the server; what it left out stays open.
-fn answer(
-    resolved: &Resolved<'_>,
-    open: Vec<(String, Question)>,
-    responses: Option<Value<'_>>,
-) -> Vec<(String, Question)> {
-    let mut left = Vec::new();
-    for (key, question) in open {
-        match responses.and_then(|responses| responses.get(&key)).filter(|response| response.is_object()) {
-            Some(response) => {
-                evidence::note(resolved, &question.method, evidence::gist(response.raw()));
-                question.answer(response.raw());
-            }
-            None => left.push((key, question)),
-        }
-    }
-    left
-}
-
-/// The question, unless the client never offered to answer it.
-fn offered(asked: &Asked<'_>, question: Question) -> Option<Question> {
-    let text = std::str::from_utf8(&question.params).unwrap_or_default();
-    let params = reread(if text.is_empty() { "{}" } else { text });
-    if asked.abilities.allow(&question.method, params.as_ref().map(Document::root)) {
-        return Some(question);
-    }
-    question.refuse(&RpcError::answer(METHOD_NOT_FOUND, "the client did not offer to answer that"));
-    None
-}
-
-/// A key for a question: the server's own id, which says most to whoever reads it.
-fn key(question: &Question, open: &[(String, Question)]) -> String {
-    let id = question.id.trim_matches('"');
-    let plain: String =
-        id.chars().filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).take(64).collect();
-    let taken = |key: &str| open.iter().any(|(other, _)| other == key);
-    if !plain.is_empty() && !taken(&plain) { plain } else { format!("{plain}_{}", open.len()) }
-}
-
-/// Keeps the call until the client comes back with the answers.
-fn suspend(
-    resolved: &Resolved<'_>,
-    flight: Flight,
-    open: Vec<(String, Question)>,
-) -> Result<Sent, UpstreamError> {
-    let gateway = resolved.asked().gateway;
+/// Keeps a call until its client comes back with the answers: its name, and what it asks.
+pub(super) fn suspend(
+    gateway: &Gateway,
+    owner: String,
+    course: Course,
+) -> Result<(String, String), UpstreamError> {
     let mut bytes = [0; 16];
     gateway.random.fill(&mut bytes);
     let mut name = format!("{}-", gateway.replica);
     push_hex(&mut name, &bytes);
-    let Some(state) = state::seal(resolved, &Resume::Suspended(name.clone())) else {
-        return Err(broken(resolved, "its call cannot be suspended"));
-    };
-    let mut result = String::from(r#"{"resultType":"input_required","inputRequests":{"#);
-    for (at, (key, question)) in open.iter().enumerate() {
-        if at > 0 {
-            result.push(',');
-        }
-        push_string(&mut result, key);
-        result.push_str(r#":{"method":"#);
-        push_string(&mut result, &question.method);
-        evidence::note(resolved, &question.method, "asked");
-        if let Ok(params) = std::str::from_utf8(&question.params)
-            && !params.is_empty()
-        {
-            result.push_str(r#","params":"#);
-            result.push_str(&for_modern(params));
-        }
-        result.push('}');
-    }
-    result.push_str(r#"},"requestState":"#);
-    push_string(&mut result, &state);
-    result.push('}');
     let limits = &gateway.settings.asks;
     let until = gateway.clock.elapsed() + limits.patience;
-    let call = Call { owner: principal(resolved.asked().caller), until, open, flight };
-    if !gateway.suspended.keep(name, call, limits) {
-        return Err(UpstreamError::Busy { server: resolved.server().id.clone() });
+    let (requests, server) = (course.requests(), course.server().clone());
+    let (open, flight) = course.into_parts();
+    if !gateway.suspended.keep(name.clone(), Call { owner, until, open, flight }, limits) {
+        return Err(UpstreamError::Busy { server });
     }
-    Ok(Sent::Asks(result, None))
+    Ok((name, requests))
 }
 
-/// The `params` of a legacy request without what only makes sense where it came from.
-fn for_modern(params: &str) -> String {
-    const LEGACY_ONLY: [&str; 3] = ["_meta", "task", "elicitationId"];
-    match reread(params) {
-        Some(document) => doorward_wire::adapt::splice(document.root(), &LEGACY_ONLY, "").into_owned(),
-        None => "{}".to_owned(),
+/// Puts to the client what a suspended call asks; `requests` is JSON text.
+pub(super) fn put(resolved: &Resolved<'_>, name: &str, requests: &str) -> Result<Sent, UpstreamError> {
+    let gateway = resolved.asked().gateway;
+    let mut result = format!(r#"{{"resultType":"input_required","inputRequests":{requests}"#);
+    let sealed = state::seal(resolved, &Resume::Suspended(name.to_owned()));
+    let (Some(state), Some(read)) = (sealed, reread(&format!("{result}}}"))) else {
+        gateway.suspended.end(name);
+        return Err(broken(resolved, "its call cannot be suspended"));
+    };
+    for (_, entry) in entries(read.root()) {
+        evidence::note(resolved, &entry.method(), "asked");
     }
+    result.push_str(r#","requestState":"#);
+    push_string(&mut result, &state);
+    result.push('}');
+    Ok(Sent::Asks(result, None))
 }
 
 /// Passes a notification of the call on. After a suspension, progress belongs to the
 /// request that is waiting now.
-async fn pass_on(asked: &Asked<'_>, note: Bytes, is_resumed: bool) {
+pub(super) async fn pass_on(asked: &Asked<'_>, note: Bytes, is_resumed: bool) {
     let Some(notify) = &asked.notify else { return };
     let note = if is_resumed { retold(asked, &note) } else { Some(note) };
     if let Some(note) = note {

@@ -176,7 +176,10 @@ impl EventStream {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Poll::Ready(next) = self.events.poll_recv(cx) {
-            return Poll::Ready(next.map(|event| sse::event_with_id(&event.id, &event.data)));
+            return Poll::Ready(next.map(|event| match event.retry {
+                Some(after) => sse::retry(after),
+                None => sse::event_with_id(&event.id, &event.data),
+            }));
         }
         self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b":\n\n")))
     }

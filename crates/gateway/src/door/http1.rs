@@ -21,7 +21,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming as HyperBody;
 use tokio::sync::mpsc;
 
-use super::tell::tell;
+use super::tell::{self, Cause, tell};
 use super::{Body, CallStream, EventStream, ListenStream, Pending};
 use crate::batch;
 use crate::gateway::Gateway;
@@ -174,25 +174,28 @@ async fn post(
         return Box::pin(subscribe(&gateway, &caller, &incoming, message, can_stream)).await;
     }
     if !incoming.streams {
-        let mut pending = work(gateway, caller, incoming, None);
+        let mut pending = work(gateway, caller, incoming, None, None);
         return respond(std::future::poll_fn(|cx| pending.poll(cx)).await);
     }
     let (notify, mut notifications) = mpsc::channel(NOTIFICATIONS);
     let session = incoming.session.clone().filter(|session| session.resumes());
-    let mut pending = work(Arc::clone(&gateway), caller, incoming, Some(notify));
     let primes = session.as_ref().is_some_and(|session| session.primes());
-    let first = tokio::select! {
+    // Only who knows streams that open with their place is sure to come back.
+    let (hung_up, mut hang_ups) = primes.then(|| mpsc::channel(1)).unzip();
+    let mut pending = work(Arc::clone(&gateway), caller, incoming, Some(notify), hung_up);
+    let cause = tokio::select! {
         biased;
-        Some(first) = notifications.recv() => Some(first),
+        Some(first) = notifications.recv() => Cause::Said(first),
         reply = std::future::poll_fn(|cx| pending.poll(cx)) => return respond(reply),
-        () = tokio::time::sleep(PRIME_AFTER), if primes => None,
+        Some(retry) = tell::hung_up(&mut hang_ups) => Cause::HungUp(retry),
+        () = tokio::time::sleep(PRIME_AFTER), if primes => Cause::Slow,
     };
-    match (session, first) {
-        (None, Some(first)) => {
+    match (session, cause) {
+        (Some(session), cause) => events(tell(&gateway, &session, pending, notifications, hang_ups, cause)),
+        (None, Cause::Said(first)) => {
             event_stream(Body::Call(Box::new(CallStream::new(pending, notifications, first))))
         }
-        (Some(session), first) => events(tell(&gateway, &session, pending, notifications, first)),
-        (None, None) => respond(std::future::poll_fn(|cx| pending.poll(cx)).await),
+        (None, Cause::HungUp(_) | Cause::Slow) => respond(std::future::poll_fn(|cx| pending.poll(cx)).await),
     }
 }
 
@@ -203,12 +206,13 @@ fn work(
     caller: Arc<Caller>,
     incoming: receive::Incoming,
     notify: Option<mpsc::Sender<Bytes>>,
+    hung_up: Option<mpsc::Sender<Duration>>,
 ) -> Pending {
     let outlives_client = incoming.era() == Era::Legacy;
     // The room first: nothing can go wrong behind it, so nothing has to be kept to be
     // dropped, and the state is put where it stays.
     let room = Box::new_uninit();
-    let work = Box::into_pin(Box::write(room, gateway.answer(caller, incoming, notify)));
+    let work = Box::into_pin(Box::write(room, gateway.answer(caller, incoming, notify, hung_up)));
     Pending::new(work, outlives_client)
 }
 

@@ -139,7 +139,7 @@ impl Client {
             Ok(Message::Request(request)) => Some(request.method.into_owned()),
             _ => None,
         };
-        let work = Arc::clone(gateway).answer(Arc::clone(caller), incoming, Some(self.outbox.clone()));
+        let work = Arc::clone(gateway).answer(Arc::clone(caller), incoming, Some(self.outbox.clone()), None);
         match method.as_deref() {
             // What follows `initialize` needs the session that it opens.
             Some("initialize") => {

@@ -18,6 +18,7 @@ use doorward_model::{ServerId, Timestamp};
 use doorward_wire::log::Level;
 
 use super::Session;
+use crate::ask::elsewhere;
 use crate::catalogs;
 use crate::gateway::Gateway;
 
@@ -41,7 +42,11 @@ pub(crate) enum Tidings<'a> {
     Read(&'a str),
     /// This resource is watched for it elsewhere now, or by nobody.
     Unwatched(&'a str),
-    /// The suspended call of this name (in the place of a session) is of no use any more.
+    /// The client of the suspended call of this name (in the place of a session) came back.
+    Brought,
+    /// There is something new about that call.
+    Worded,
+    /// Nobody waits for it any more.
     Dropped,
     /// The lists of this server (which stands in the place of a session) changed.
     Lists,
@@ -59,6 +64,8 @@ impl<'a> Tidings<'a> {
             Self::Read(stream) => ('r', stream, b""),
             // Last, since nobody knows what a URI holds.
             Self::Unwatched(uri) => ('u', "", uri.as_bytes()),
+            Self::Brought => ('b', "", b""),
+            Self::Worded => ('w', "", b""),
             Self::Dropped => ('d', "", b""),
             Self::Lists => ('x', "", b""),
         };
@@ -81,6 +88,8 @@ impl<'a> Tidings<'a> {
             "l" => Self::Level(about),
             "r" => Self::Read(about),
             "u" => Self::Unwatched(std::str::from_utf8(parts.next()?).ok()?),
+            "b" => Self::Brought,
+            "w" => Self::Worded,
             "d" => Self::Dropped,
             "x" => Self::Lists,
             _ => return None,
@@ -151,6 +160,11 @@ impl Gateway {
 
     fn heard(self: &Arc<Self>, session: &str, tidings: Tidings<'_>) {
         match tidings {
+            Tidings::Brought => {
+                tokio::spawn(elsewhere::go_on(Arc::clone(self), session.to_owned()));
+                return;
+            }
+            Tidings::Worded => return self.suspended.heard_of(session),
             Tidings::Dropped => return self.suspended.end(session),
             Tidings::Lists => {
                 if let Ok(server) = ServerId::try_from(session) {
@@ -181,7 +195,7 @@ impl Gateway {
             }
             Tidings::Read(stream) => session.taken_over(stream),
             Tidings::Unwatched(uri) => session.news.unsubscribe(uri),
-            Tidings::Dropped | Tidings::Lists => {}
+            Tidings::Brought | Tidings::Worded | Tidings::Dropped | Tidings::Lists => {}
         }
     }
 
@@ -307,6 +321,8 @@ mod tests {
             Tidings::Level("debug"),
             Tidings::Read("0"),
             Tidings::Unwatched("odd://a\nb"),
+            Tidings::Brought,
+            Tidings::Worded,
             Tidings::Dropped,
             Tidings::Lists,
         ];

@@ -38,6 +38,8 @@ pub(crate) struct Event {
     pub id: String,
     /// The message; empty for an event that only says where the stream is.
     pub data: Bytes,
+    /// In place of a message: the stream ends, and its client is to come back after so long.
+    pub retry: Option<Duration>,
 }
 
 /// Where a client left off.
@@ -148,6 +150,8 @@ pub(crate) struct Told {
     stream: String,
     reader: Reader,
     client: Option<mpsc::Sender<Event>>,
+    /// Whether what was said last was kept.
+    has_place: bool,
 }
 
 impl Told {
@@ -163,6 +167,7 @@ impl Told {
             reader: Reader::of(session, &stream),
             stream,
             client: Some(sender),
+            has_place: false,
         };
         (told, receiver)
     }
@@ -170,6 +175,7 @@ impl Told {
     /// Says something: keeps it, and sends it if somebody still reads here.
     pub(crate) async fn say(&mut self, data: Bytes, is_last: bool) {
         let place = self.gateway.keep_event(&self.session, &self.stream, &data, is_last).await;
+        self.has_place = place.is_some();
         if !self.reader.is_current() {
             self.client = None;
         }
@@ -178,9 +184,19 @@ impl Told {
         {
             // What could not be kept has no place to come back to.
             let id = place.map(|place| id(&self.stream, place)).unwrap_or_default();
-            if client.send(Event { id, data }).await.is_err() {
+            if client.send(Event { id, data, retry: None }).await.is_err() {
                 self.client = None;
             }
+        }
+    }
+
+    /// Hangs up on a client that can come back for the rest, and is to do so after so long.
+    pub(crate) async fn hang_up(&mut self, retry: Duration) {
+        if self.has_place
+            && let Some(client) = self.client.take()
+        {
+            // A client that has gone will come back, or not, without being told.
+            let _ = client.send(Event { id: String::new(), data: Bytes::new(), retry: Some(retry) }).await;
         }
     }
 }
@@ -265,7 +281,9 @@ async fn follow(gateway: Arc<Gateway>, reader: Reader, mut place: u64, client: m
     let Reader { session, stream, .. } = &reader;
     let log = session.log(stream);
     let named = |place| if session.resumes() { id(stream, place) } else { String::new() };
-    if session.primes() && client.send(Event { id: named(place), data: Bytes::new() }).await.is_err() {
+    if session.primes()
+        && client.send(Event { id: named(place), data: Bytes::new(), retry: None }).await.is_err()
+    {
         return;
     }
     loop {
@@ -280,7 +298,7 @@ async fn follow(gateway: Arc<Gateway>, reader: Reader, mut place: u64, client: m
             if !reader.is_current() {
                 return;
             }
-            if !data.is_empty() && client.send(Event { id: named(at), data }).await.is_err() {
+            if !data.is_empty() && client.send(Event { id: named(at), data, retry: None }).await.is_err() {
                 return;
             }
             if stream == NEWS {

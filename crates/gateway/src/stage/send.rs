@@ -104,6 +104,7 @@ impl Outgoing {
             deadline: None,
             progress_token: asked.meta.progress_token.map(Value::raw),
             notify: asked.notify.clone(),
+            hung_up: asked.hung_up.clone(),
             questions: None,
             round: resolved.round().map(|round| Round {
                 responses: round.responses.map_or("", Value::raw),

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use doorward_ledger::{Ledger, LedgerError, OutcomeRecord, Ticket};
 use doorward_model::json::{Value, push_string, quoted};
 use doorward_model::{CapabilityKind, Decision, Operation, Outcome, Verdict};
-use doorward_upstream::{Answer, Scrubber, UpstreamError};
+use doorward_upstream::{Answer, Scrubber};
 use doorward_wire::adapt::{self, Completeness};
 use doorward_wire::{Era, RpcError, error, level};
 
-use crate::ask::Sent;
+use crate::ask::{Failure, Fault, Sent};
 use crate::pipeline::Asked;
 use crate::record;
 use crate::rename;
@@ -71,7 +71,8 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
         Ok(Sent::Unanswered(error)) => (None, unanswered(error, asked, resolved.operation())),
         Ok(Sent::Gone) => (None, gone(EXPIRED, asked, resolved.operation())),
         Ok(Sent::Elsewhere) => (None, gone(ELSEWHERE, asked, resolved.operation())),
-        Err(error) => (None, failed(&error, asked.era(), resolved.operation())),
+        Ok(Sent::Failed(failure)) => (None, failed(failure, asked.era(), resolved.operation())),
+        Err(error) => (None, failed(Failure::from(&error), asked.era(), resolved.operation())),
     };
     let upstream = answer.as_ref().map_or(Duration::ZERO, |answer| answer.upstream_time);
     let duration = gateway.clock.elapsed().saturating_sub(asked.incoming.started);
@@ -275,8 +276,8 @@ fn unanswered(failure: RpcError, asked: &Asked<'_>, operation: Operation) -> End
 
 /// The client came back too late. The call is not made anew: it may have acted already.
 const EXPIRED: &str = "the interaction has expired: make the call again from the start, without requestState";
-const ELSEWHERE: &str = "the interaction was begun at another replica of the gateway, and is ended there: \
-    make the call again from the start, without requestState";
+const ELSEWHERE: &str = "the interaction goes on at another replica of the gateway, which cannot be reached: \
+    make the call again in a moment";
 
 fn gone(text: &'static str, asked: &Asked<'_>, operation: Operation) -> Ended {
     let settled = match operation {
@@ -296,21 +297,17 @@ fn broken(text: &str, asked: &Asked<'_>, operation: Operation) -> Ended {
     }
 }
 
-fn failed(cause: &UpstreamError, era: Era, operation: Operation) -> Ended {
-    let outcome = match cause {
-        UpstreamError::Timeout { .. } => Outcome::Timeout,
-        _ => Outcome::UpstreamError,
-    };
-    let text = cause.to_string();
-    let (settled, code) = match cause {
-        UpstreamError::NotOffered { .. } => {
+fn failed(Failure { text, fault }: Failure, era: Era, operation: Operation) -> Ended {
+    let outcome = if fault == Fault::Timeout { Outcome::Timeout } else { Outcome::UpstreamError };
+    let (settled, code) = match fault {
+        Fault::NotOffered => {
             (Settled::Failed(RpcError::answer(error::METHOD_NOT_FOUND, text.as_str())), None)
         }
-        UpstreamError::Refused { code, .. } => {
-            let code = translated(*code, era, operation);
+        Fault::Refused(code) => {
+            let code = translated(code, era, operation);
             (Settled::Failed(RpcError::answer(code, text.as_str())), Some(code))
         }
-        _ => (unavailable(&text, era, operation), None),
+        Fault::Timeout | Fault::Server => (unavailable(&text, era, operation), None),
     };
     Ended { outcome, settled, error: Some(text), code, recorded: None }
 }

@@ -385,6 +385,10 @@ impl Legacy {
         let mut outcome = exchange.read(response).await?;
         // A server may hang up in the middle and offer the rest on request.
         while let Outcome::Ended { last_id: Some(last), retry } = outcome {
+            if let (Some(hung_up), Some(retry)) = (&call.hung_up, retry) {
+                // Whoever has been told need not be told again.
+                let _ = hung_up.try_send(retry);
+            }
             tokio::time::sleep(retry.unwrap_or(RESUME_AFTER)).await;
             let mut headers = session.headers.clone();
             let Ok(value) = HeaderValue::from_str(&last) else {
