@@ -10,6 +10,7 @@ mod conversations;
 mod crash;
 mod decisions;
 mod doors;
+mod elsewhere;
 mod eras;
 mod forward;
 mod full_disk;

@@ -182,3 +182,15 @@ async fn a_call_that_is_withdrawn_takes_its_question_back() {
     assert_eq!(client.call("test_simple_text", json!({})).await.status, 200, "and the next call works");
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_call_is_not_made_anew_for_a_client_that_declares_less_than_before() {
+    let world = world(Eras::Legacy).await;
+    let client = Client::modern(world.address(), "/mcp/every", ALICE).able(everything());
+    let (key, _, state) = asked(&client.call(ASKS, json!({})).await);
+    let silent = client.able(json!({}));
+    let done = again(&silent, ASKS, &state, json!({key: name("Ada")})).await;
+    assert_eq!(done.text(), "Hello, Ada!", "it went on");
+    assert_eq!(evidence(&world).0, ["input_required", "success"]);
+    world.stop().await;
+}

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::world::balancer::Balancer;
 use crate::world::everything::Host;
-use crate::world::http::{Attempt, MODERN};
+use crate::world::http::Attempt;
 use crate::world::redis::Redis;
 use crate::world::{ALICE, BOB, Client, Replicas, Speaks, eventually};
 
@@ -22,7 +22,7 @@ const TOOLS: &str = "notifications/tools/list_changed";
 const PROMPTS: &str = "notifications/prompts/list_changed";
 
 /// Two replicas that share Redis.
-async fn pair(servers: &[&str], redis: &Redis, rest: &str) -> Replicas {
+pub async fn pair(servers: &[&str], redis: &Redis, rest: &str) -> Replicas {
     let rest = format!("{ALL_MAY_ALL}{}{rest}", redis.section());
     let replicas = Replicas::start(2, servers, Speaks::Legacy, &rest).await;
     for index in [0, 1] {
@@ -271,43 +271,6 @@ async fn a_subscription_is_kept_by_one_replica_and_ended_at_any() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interaction_of_the_newer_era_stays_where_it_was_begun() {
-    let redis = Redis::start().await;
-    let host = Host::start(Eras::Legacy).await;
-    let replicas = pair(&[], &redis, &host.section()).await;
-    let ask = async |index: usize, more: Value| {
-        let client = Client::modern(replicas.address(index), "/mcp/every", ALICE);
-        let mut params = json!({"name": "test_streaming_elicitation", "arguments": {}});
-        for (key, value) in more.as_object().expect("members") {
-            params[key] = value.clone();
-        }
-        let able = json!({"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}});
-        params["_meta"] = able;
-        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
-        client.post(&message).await.json()
-    };
-    let respond = |asked: &Value| {
-        let key = asked["result"]["inputRequests"].as_object().and_then(|asked| asked.keys().next().cloned());
-        let answer = json!({"action": "accept", "content": {"name": "Ada"}});
-        json!({"inputResponses": {key.expect("a question"): answer}, "requestState": asked["result"]["requestState"]})
-    };
-    let asked = ask(0, json!({})).await;
-    let refused = ask(1, respond(&asked)).await;
-    let text = refused["result"]["content"][0]["text"].as_str().unwrap_or_default();
-    assert!(text.contains("begun at another replica"), "{refused}");
-    let over = async || {
-        let probe = Client::modern(replicas.address(0), "/metrics", ALICE);
-        let metrics = probe.raw(Method::GET, &probe.headers(), Default::default()).await;
-        String::from_utf8_lossy(&metrics.body).lines().any(|line| line == "doorward_suspended_calls 0")
-    };
-    eventually("it is ended where it was begun", over).await;
-    let asked = ask(1, json!({})).await;
-    let answered = ask(1, respond(&asked)).await;
-    assert_eq!(answered["result"]["content"][0]["text"], "Hello, Ada!");
-    replicas.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn redis_may_be_emptied_or_gone_for_a_while() {
     let mut redis = Redis::start().await;
     let replicas = pair(&["github"], &redis, "").await;
@@ -365,7 +328,7 @@ async fn what_lies_in_redis_says_nothing() {
 }
 
 /// Every key, and what it holds.
-async fn redis_dump(redis: &Redis) -> Vec<(String, String)> {
+pub async fn redis_dump(redis: &Redis) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for key in redis.lines("KEYS *").await.into_iter().filter(|line| line.starts_with("doorward:")) {
         let kind = redis.lines(&format!("TYPE {key}")).await.join("");

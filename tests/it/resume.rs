@@ -6,8 +6,10 @@ use doorward_everything::Eras;
 use hyper::Method;
 use serde_json::{Value, json};
 
+use crate::replicas::pair;
 use crate::world::everything::Host;
 use crate::world::http::Events;
+use crate::world::redis::Redis;
 use crate::world::{ALICE, BOB, Client, STAFF_MAY_ALL, Speaks, World};
 
 async fn world(host: &Host) -> World {
@@ -149,4 +151,42 @@ async fn a_question_that_the_client_missed_is_put_again_and_its_answer_counts() 
     let rest = alice.resume(&left).await.expect("it is kept").rest().await;
     assert_eq!(words(&rest), ["elicitation/create", "Hello, Ada!"]);
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_up_is_passed_on_to_clients_that_come_back() {
+    let host = Host::start(Eras::Legacy).await;
+    let world = world(&host).await;
+    let alice = client(world.address(), "2025-11-25").await;
+    let begun = alice.post(&call(1, "test_reconnection")).await;
+    let said = String::from_utf8_lossy(&begun.body).into_owned();
+    let (place, rest) = said.strip_prefix("id: ").and_then(|rest| rest.split_once('\n')).expect("a place");
+    assert_eq!(rest, "data: \n\nretry: 100\n\n", "a place to come back to, and when");
+    let rest = alice.resume(place).await.expect("it is kept").rest().await;
+    assert_eq!((words(&rest), &rest[0]["id"]), (vec!["Resumed".to_owned()], &json!(1)));
+    let all = Client::legacy(world.address(), "/mcp", ALICE, "2025-11-25").await;
+    let begun = all.post(&call(2, "every__test_reconnection")).await;
+    assert!(String::from_utf8_lossy(&begun.body).ends_with("retry: 100\n\n"), "{begun:?}");
+    // What older revisions do not know, and those without sessions have no place for.
+    for revision in ["2025-03-26", "2025-06-18"] {
+        let alice = client(world.address(), revision).await;
+        assert_eq!(alice.post(&call(1, "test_reconnection")).await.text(), "Resumed", "{revision}");
+    }
+    let modern = Client::modern(world.address(), "/mcp/every", ALICE);
+    assert_eq!(modern.call("test_reconnection", json!({})).await.text(), "Resumed");
+    let outcomes: Vec<_> = world.records().iter().map(|record| record["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["success"; 5], "each was made once");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_hung_up_on_who_could_not_come_back() {
+    let mut redis = Redis::start().await;
+    let host = Host::start(Eras::Legacy).await;
+    let replicas = pair(&[], &redis, &host.section()).await;
+    let alice = client(replicas.address(0), "2025-11-25").await;
+    redis.kill().await;
+    let told = alice.post(&call(1, "test_reconnection")).await;
+    assert_eq!(told.text(), "Resumed", "nothing is kept for later, so it is said now: {told:?}");
+    replicas.stop().await;
 }

@@ -10,6 +10,7 @@ pub mod pipe;
 pub mod recorder;
 pub mod redis;
 pub mod replicas;
+pub mod tap;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -157,6 +157,11 @@ impl Client {
 
     /// Sends a message with the headers that belong to it.
     pub async fn post(&self, message: &Value) -> Answer {
+        self.raw(Method::POST, &self.headers_of(message), message.to_string().into()).await
+    }
+
+    /// The headers that belong to a message.
+    fn headers_of(&self, message: &Value) -> HeaderMap {
         let mut headers = self.headers();
         if self.revision == MODERN && message["id"] != Value::Null {
             insert(&mut headers, "mcp-method", message["method"].as_str().unwrap_or_default());
@@ -165,7 +170,7 @@ impl Client {
                 insert(&mut headers, "mcp-name", name);
             }
         }
-        self.raw(Method::POST, &headers, message.to_string().into()).await
+        headers
     }
 
     /// The headers of an honest client.
@@ -213,11 +218,7 @@ impl Client {
 
     /// Opens a stream of events.
     pub async fn events(&self, method: Method, body: &Value) -> Events {
-        let mut headers = self.headers();
-        insert(&mut headers, "accept", "application/json, text/event-stream");
-        if self.revision == MODERN {
-            insert(&mut headers, "mcp-method", body["method"].as_str().unwrap_or_default());
-        }
+        let headers = self.headers_of(body);
         let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
         self.open(method, &headers, body).await.expect("a stream of events")
     }

@@ -1,9 +1,11 @@
 //! Tools that ask once: for a form, a completion of a model, or roots.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::Tool;
-use crate::play::{Ask, Question, Step};
+use crate::play::{Ask, Beat, Performance, Question, Step};
 
 pub fn tools() -> Vec<Tool> {
     vec![
@@ -30,6 +32,23 @@ pub fn tools() -> Vec<Tool> {
             };
             greeting(answer)
         }),
+        Tool::new(
+            "test_elicitation_then_work",
+            "Asks, and works for as many seconds as it is told",
+            |scene| {
+                let Some(answer) = scene.answer("user_name") else {
+                    return Step::ask("user_name", name("What is your name?"));
+                };
+                let seconds = scene.arguments["seconds"].as_f64().unwrap_or_default();
+                let work = Beat::Pause(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+                let beats = vec![Beat::Progress { done: 1, of: 2 }, work];
+                match greeting(answer) {
+                    Step::Done(performance) => Step::Done(Performance { beats, ..performance }),
+                    other => other,
+                }
+            },
+        )
+        .taking(json!({"seconds": {"type": "number"}})),
         Tool::new("test_input_required_result_elicitation", "Asks for a name", |scene| {
             match scene.answer("user_name") {
                 None => Step::ask("user_name", name("What is your name?")),

@@ -1,10 +1,12 @@
-//! A client of either era, that answers what it is asked.
+//! A client of either era, that answers what it is asked and comes back for what it is owed.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::handshake;
+use hyper::http::request::Builder;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -79,10 +81,25 @@ impl Client {
         if !streams {
             return Ok(serde_json::from_slice(&body.collect().await?.to_bytes())?);
         }
-        let mut text = String::new();
-        while let Some(frame) = body.frame().await {
+        let (mut text, mut last, mut retry) = (String::new(), None::<String>, Duration::ZERO);
+        loop {
+            let Some(frame) = body.frame().await else {
+                // The server has hung up, and has the rest for whoever asks.
+                let last = last.as_deref().ok_or("the stream ended without an answer")?;
+                tokio::time::sleep(retry).await;
+                let request = self.opening(Request::get(PATH), true).header("last-event-id", last);
+                body = self.send(request.body(Full::default())?).await?.into_body();
+                text.clear();
+                continue;
+            };
             text += &String::from_utf8_lossy(frame?.data_ref().map_or(&[], |data| data));
             while let Some((line, rest)) = text.split_once('\n') {
+                if let Some(id) = line.strip_prefix("id: ") {
+                    last = Some(id.to_owned());
+                }
+                if let Some(millis) = line.strip_prefix("retry: ").and_then(|millis| millis.parse().ok()) {
+                    retry = Duration::from_millis(millis);
+                }
                 let said =
                     line.strip_prefix("data:").and_then(|data| serde_json::from_str::<Value>(data).ok());
                 text = rest.to_owned();
@@ -96,30 +113,38 @@ impl Client {
                 }
             }
         }
-        Err("the stream ended without an answer".into())
     }
 
     async fn post(&self, message: &Value, tool: Option<&Value>) -> Result<Response<Incoming>> {
-        let mut request = Request::post(PATH)
+        let request = self.opening(Request::post(PATH), message["method"] != "initialize");
+        let mut request = request.header("content-type", "application/json");
+        if self.session.is_none() && self.revision == MODERN {
+            for (name, value) in headers::of(message, tool) {
+                request = request.header(name, value);
+            }
+        }
+        self.send(request.body(Full::new(Bytes::from(message.to_string())))?).await
+    }
+
+    /// The headers of every request.
+    fn opening(&self, request: Builder, has_revision: bool) -> Builder {
+        let mut request = request
             .header("host", self.address.to_string())
-            .header("content-type", "application/json")
             .header("accept", "application/json, text/event-stream");
-        if message["method"] != "initialize" {
+        if has_revision {
             request = request.header("mcp-protocol-version", &self.revision);
         }
         match &self.session {
-            Some(session) => request = request.header("mcp-session-id", session),
-            None if self.revision == MODERN => {
-                for (name, value) in headers::of(message, tool) {
-                    request = request.header(name, value);
-                }
-            }
-            None => {}
+            Some(session) => request.header("mcp-session-id", session),
+            None => request,
         }
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
         let (mut sender, connection) =
             handshake(TokioIo::new(TcpStream::connect(self.address).await?)).await?;
         tokio::spawn(connection);
-        Ok(sender.send_request(request.body(Full::new(Bytes::from(message.to_string())))?).await?)
+        Ok(sender.send_request(request).await?)
     }
 }
 
