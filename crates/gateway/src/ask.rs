@@ -8,10 +8,11 @@
 //! |---|---|
 //! | legacy, legacy | the request goes on to the client, on the stream of its call ([`rounds`]) |
 //! | legacy, modern | the gateway asks the client and makes the call again itself ([`rounds`]) |
-//! | modern, legacy | the server's call is suspended until the client comes back ([`suspended`]), to this replica or to another ([`elsewhere`]) |
+//! | modern, legacy | the server's call is suspended until the client comes back ([`suspended`]) |
 //! | modern, modern | the answer goes on, its `requestState` sealed ([`state`]) |
 //!
-//! Each repetition by a client is a call of its own: identified, decided, limited and
+//! A client may come back to another replica than the one where its call is suspended
+//! ([`elsewhere`]). Each repetition by a client is a call of its own: identified, decided, limited and
 //! recorded like any other.
 
 mod client;

@@ -26,12 +26,12 @@ impl Balancer {
         Self::start(backends, true).await
     }
 
-    /// One that leaves its connections alone.
-    pub async fn steady(backends: Vec<SocketAddr>) -> Self {
+    /// One that cuts streams only, which can be resumed.
+    pub async fn cutting_streams(backends: Vec<SocketAddr>) -> Self {
         Self::start(backends, false).await
     }
 
-    async fn start(backends: Vec<SocketAddr>, cuts_some: bool) -> Self {
+    async fn start(backends: Vec<SocketAddr>, cuts_requests: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let cut = Arc::new(AtomicUsize::new(0));
@@ -41,12 +41,11 @@ impl Balancer {
             while let Ok((client, _)) = listener.accept().await {
                 count += 1;
                 let backend = backends[count % backends.len()];
-                if cuts_some && count % UNANSWERED == 0 {
+                if cuts_requests && count % UNANSWERED == 0 {
                     cuts.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
-                let breaks = cuts_some && count % BROKEN == 0;
-                tokio::spawn(relay(client, backend, breaks, Arc::clone(&cuts)));
+                tokio::spawn(relay(client, backend, count % BROKEN == 0, Arc::clone(&cuts)));
             }
         });
         Self { address, accepting, cut }

@@ -26,7 +26,7 @@ use crate::session::replicas::Tidings;
 use crate::stage::resolve::Resolved;
 
 /// How long the other replica may take to take what a client brought.
-const TAKEN_WITHIN: Duration = Duration::from_secs(3);
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 /// How often it shows that it is alive, and how long it is believed without that.
 const BEAT: Duration = Duration::from_secs(3);
 const SILENT: Duration = Duration::from_secs(10);
@@ -59,7 +59,8 @@ pub(super) async fn relay(resolved: &Resolved<'_>, name: &str) -> Result<Sent, U
     }
     let mut waiting = Waiting { gateway, name, word: gateway.suspended.await_word(name), is_over: false };
     if gateway.tell_others(name, Tidings::Brought).await.is_err() {
-        return Ok(Sent::Elsewhere);
+        // What was brought counts as taken, so that a second attempt would end like this.
+        return Ok(Sent::Gone);
     }
     let mut from = 0;
     let mut silent = pin!(sleep(TAKEN_WITHIN));
@@ -85,7 +86,8 @@ pub(super) async fn relay(resolved: &Resolved<'_>, name: &str) -> Result<Sent, U
                 Some(Word::Answered(answer)) => Ok(Sent::Answer(answer)),
                 Some(Word::Failed(failure)) => Ok(Sent::Failed(failure)),
                 Some(Word::Gone) => Ok(Sent::Gone),
-                Some(Word::Asks(next, requests)) => suspended::put(resolved, &next, &requests),
+                Some(Word::Asks(next, requests)) => suspended::put(resolved, &next, &requests)
+                    .inspect_err(|_| gateway.let_others_know(&next, Tidings::Dropped)),
             };
             waiting.is_over = true;
             return sent;
