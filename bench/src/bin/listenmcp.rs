@@ -3,6 +3,8 @@
 //! Each is one connection, as clients have it. Prints one line once all are
 //! acknowledged, with how long that took.
 
+#![allow(clippy::disallowed_methods, reason = "time is what is measured here")]
+
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
