@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use doorward_everything::Eras;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::world::{ALICE, World, ecosystem, program, records_in};
+use crate::world::everything::Host;
+use crate::world::{ALICE, STAFF_MAY_ALL, World, ecosystem, program, records_in};
 
 const RULES: &str = "policies:\n  - id: staff\n    name: Staff\n    roles: [staff]\n    rules:\n      - {server: everything, tool: get-sum, action: deny}\n      - {server: everything, tool: get-env, action: hide}\n      - {server: everything, tool: echo, action: deny, conditions: [{param: message, operator: eq, value: secret}]}\n      - {action: allow}\n";
 
@@ -122,6 +124,23 @@ async fn sdk_clients_walk_the_aggregate_and_one_server_over_http() {
     let of = |status: &str| records.iter().filter(|record| record["status"] == status).count();
     let walks = walkers().len() * 2;
     assert_eq!((of("success"), of("denied")), (walks, walks * 2), "every call left its record");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sdk_clients_come_back_when_a_server_hangs_up_on_them() {
+    let host = Host::start(Eras::Legacy).await;
+    let world = World::start(&[], &format!("{STAFF_MAY_ALL}{}", host.section())).await;
+    for walker in walkers() {
+        let plan = json!({
+            "url": format!("http://{}/mcp/every", world.address()), "token": ALICE, "message": "x",
+            "allowed": "test_reconnection", "denied": "test_error_handling", "hidden": "no_such_tool",
+        });
+        assert_eq!(walker.walk(plan).await["echo"], json!([false, "Resumed"]), "{}", walker.name);
+    }
+    let records = world.records();
+    let resumed = |record: &&Value| record["tool"] == "test_reconnection" && record["outcome"] == "success";
+    assert_eq!(records.iter().filter(resumed).count(), walkers().len(), "once each");
     world.stop().await;
 }
 

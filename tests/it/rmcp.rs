@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use doorward_everything::Eras;
 use rmcp::model::{CallToolRequestParams, ClientConfig, ProtocolVersion};
 use rmcp::service::RunningService;
 use rmcp::transport::streamable_http_client::{StreamableHttpClient, StreamableHttpClientTransportConfig};
@@ -11,7 +12,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::clients::world;
-use crate::world::{ALICE, BOB, World, program, records_in};
+use crate::world::everything::Host;
+use crate::world::{ALICE, BOB, STAFF_MAY_ALL, World, program, records_in};
 
 type Rmcp = RunningService<RoleClient, ClientConfig>;
 
@@ -102,6 +104,22 @@ async fn rmcp_walks_the_aggregate_and_one_server_over_http_in_every_era() {
         }
     }
     assert_eq!(said(&world.records()), LEFT.repeat(walks));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rmcp_comes_back_when_a_server_hangs_up_on_it() {
+    let host = Host::start(Eras::Legacy).await;
+    let world = World::start(&[], &format!("{STAFF_MAY_ALL}{}", host.section())).await;
+    for (lifecycle, _) in lifecycles() {
+        let transport = http(&world, "/mcp/every", ALICE);
+        let client =
+            ClientConfig::default().serve_with_lifecycle(transport, lifecycle).await.expect("connected");
+        let resumed = call(&client, "test_reconnection".to_owned(), json!({})).await;
+        assert_eq!(resumed, Ok((false, "Resumed".to_owned())));
+        client.cancel().await.expect("closed");
+    }
+    assert_eq!(said(&world.records()), ["test_reconnection success"; 3]);
     world.stop().await;
 }
 
