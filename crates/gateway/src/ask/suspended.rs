@@ -138,7 +138,8 @@ pub(super) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result
         Some(Resume::Suspended(name)) => match gateway.suspended.take(name, gateway.clock.elapsed()) {
             Some(call) => Some(call),
             None if gateway.has_others && !name.starts_with(&*gateway.replica) => {
-                return elsewhere::relay(resolved, name).await;
+                // Larger than all the rest, and rare.
+                return Box::pin(elsewhere::relay(resolved, name)).await;
             }
             None => return Ok(Sent::Gone),
         },
