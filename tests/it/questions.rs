@@ -184,6 +184,23 @@ async fn a_call_that_is_withdrawn_takes_its_question_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_in_the_same_breath_as_an_answer_is_heard_before_it() {
+    let world = world(Eras::Legacy).await;
+    let client = Client::modern(world.address(), "/mcp/every", ALICE).able(everything());
+    let params = json!({"name": "test_elicitation_then_work", "arguments": {"seconds": 0}, "_meta": {"progressToken": "p"}});
+    for turn in 0..50 {
+        let (key, _, state) = asked(&client.request("tools/call", params.clone()).await);
+        let mut back = params.clone();
+        (back["requestState"], back["inputResponses"]) = (state, json!({key: name("Ada")}));
+        let told = client.request("tools/call", back).await;
+        let said = String::from_utf8_lossy(&told.body).into_owned();
+        assert!(said.contains("notifications/progress"), "turn {turn}: {said}");
+        assert_eq!(told.text(), "Hello, Ada!");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_call_is_not_made_anew_for_a_client_that_declares_less_than_before() {
     let world = world(Eras::Legacy).await;
     let client = Client::modern(world.address(), "/mcp/every", ALICE).able(everything());

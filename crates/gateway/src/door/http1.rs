@@ -186,7 +186,14 @@ async fn post(
     let cause = tokio::select! {
         biased;
         Some(first) = notifications.recv() => Cause::Said(first),
-        reply = std::future::poll_fn(|cx| pending.poll(cx)) => return respond(reply),
+        reply = std::future::poll_fn(|cx| pending.poll(cx)) => match notifications.try_recv() {
+            Err(_) => return respond(reply),
+            // Said in the same breath as the answer, and before it.
+            Ok(first) => {
+                pending = Pending::new(Box::pin(std::future::ready(reply)), false);
+                Cause::Said(first)
+            }
+        },
         Some(retry) = tell::hung_up(&mut hang_ups) => Cause::HungUp(retry),
         () = tokio::time::sleep(PRIME_AFTER), if primes => Cause::Slow,
     };
