@@ -15,7 +15,7 @@
 //! recorded like any other.
 
 mod client;
-mod evidence;
+pub(crate) mod evidence;
 mod link;
 mod rounds;
 pub(crate) mod state;
@@ -34,7 +34,7 @@ use crate::stage::resolve::Resolved;
 use crate::stage::send::Outgoing;
 
 pub(crate) use client::Questions;
-pub(crate) use suspended::Suspended;
+pub(crate) use suspended::{Suspended, for_modern, key, offered};
 
 /// Bounds on questions.
 #[derive(Clone, Copy, Debug)]
@@ -163,7 +163,7 @@ fn entries(result: Value<'_>) -> Vec<(String, Entry)> {
 }
 
 /// Reads again what was indexed less deeply than is needed here.
-fn reread(text: &str) -> Option<Document> {
+pub(crate) fn reread(text: &str) -> Option<Document> {
     let limits = doorward_model::json::Limits {
         numbers: doorward_model::json::Numbers::Exact,
         ..doorward_model::json::Limits::default()

@@ -44,6 +44,11 @@ pub struct Call<'a> {
     pub questions: Option<mpsc::Sender<Question>>,
     /// What a server of the stateless era asked for, when the call is made again.
     pub round: Option<Round<'a>>,
+    /// The task whose result is waited for, as the server calls it: what it asks meanwhile
+    /// says so (2025-11-25).
+    pub task: Option<&'a str>,
+    /// The [`Answer::place`] of the call that made what this one is about.
+    pub place: Option<u64>,
     /// `Mcp-Param-*` headers: full names with their plain values (2026-07-28).
     pub extra_headers: &'a [(String, String)],
 }
@@ -70,4 +75,7 @@ pub struct Answer {
     pub bytes: usize,
     /// How long the server took, without the time to open a link.
     pub upstream_time: Duration,
+    /// Which of several links to the server it came over: what a child process keeps, no
+    /// other has.
+    pub place: u64,
 }

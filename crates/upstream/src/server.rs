@@ -39,6 +39,8 @@ const LISTINGS: usize = 3;
 /// One server and all that is known of it.
 pub(crate) struct Server {
     pub(crate) spec: ServerSpec,
+    /// Which of the links to one server this is; the first is 0.
+    pub(crate) place: u64,
     pub(crate) hub: Arc<Hub>,
     pub(crate) ring: Arc<Ring>,
     client: Client,
@@ -72,6 +74,7 @@ impl Server {
     pub(crate) fn new(spec: ServerSpec, hub: Arc<Hub>, client: Client) -> Self {
         Self {
             spec,
+            place: 0,
             hub,
             ring: Arc::default(),
             client,
@@ -99,7 +102,7 @@ impl Server {
         let _busy = Busy::enter(self);
         let link = self.link().await?;
         if *call.capabilities != *self.hub.capabilities && link.is_one_session() {
-            let twin = self.twins.of(self, call.capabilities)?;
+            let twin = self.twins.of(self, call.capabilities, call.place)?;
             // On the heap, because a call of a call has no size.
             return Box::pin(async move { twin.call(call).await }).await;
         }
@@ -112,7 +115,8 @@ impl Server {
                 self.last_heard.store(micros(now), Ordering::Relaxed);
                 self.hub.succeeded();
                 let bytes = message.bytes().len();
-                Ok(Answer { message, status, bytes, upstream_time: now.saturating_sub(started) })
+                let upstream_time = now.saturating_sub(started);
+                Ok(Answer { message, status, bytes, upstream_time, place: self.place })
             }
             Err(error) => {
                 self.note(&link, &error);
@@ -169,11 +173,11 @@ impl Server {
     }
 
     /// This server once more, with a link of its own.
-    pub(crate) fn twin(&self, capabilities: &str) -> Self {
+    pub(crate) fn twin(&self, capabilities: &str, place: u64) -> Self {
         let mut spec = self.spec.clone();
         // It serves fewer callers than the first, so that it is stopped earlier.
         spec.idle_timeout = Some(spec.idle_timeout.unwrap_or(TWIN_IDLE).min(TWIN_IDLE));
-        Self::new(spec, Arc::new(self.hub.twin(capabilities)), self.client.clone())
+        Self { place, ..Self::new(spec, Arc::new(self.hub.twin(capabilities)), self.client.clone()) }
     }
 
     pub(crate) fn status(&self) -> Status {

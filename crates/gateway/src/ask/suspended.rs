@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use doorward_model::json::{Document, Value, push_hex, push_string};
 use doorward_upstream::{Answer, Question, UpstreamError};
-use doorward_wire::RpcError;
 use doorward_wire::error::METHOD_NOT_FOUND;
+use doorward_wire::{Abilities, RpcError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -143,8 +143,9 @@ pub(super) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result
             }
             Some(note) = flight.notes.recv() => pass_on(asked, note, is_resumed).await,
             Some(question) = flight.questions.recv() => {
-                if let Some(question) = offered(asked, question) {
-                    open.push((key(&question, &open), question));
+                if let Some(question) = offered(&asked.abilities, question) {
+                    let taken = open.iter().map(|(key, _)| key.as_str());
+                    open.push((key(&question, taken), question));
                     gathered.set(sleep(gateway.settings.asks.gather));
                 }
                 rest.set(sleep(limit));
@@ -198,10 +199,10 @@ fn answer(
 }
 
 /// The question, unless the client never offered to answer it.
-fn offered(asked: &Asked<'_>, question: Question) -> Option<Question> {
+pub(crate) fn offered(abilities: &Abilities, question: Question) -> Option<Question> {
     let text = std::str::from_utf8(&question.params).unwrap_or_default();
     let params = reread(if text.is_empty() { "{}" } else { text });
-    if asked.abilities.allow(&question.method, params.as_ref().map(Document::root)) {
+    if abilities.allow(&question.method, params.as_ref().map(Document::root)) {
         return Some(question);
     }
     question.refuse(&RpcError::answer(METHOD_NOT_FOUND, "the client did not offer to answer that"));
@@ -209,12 +210,12 @@ fn offered(asked: &Asked<'_>, question: Question) -> Option<Question> {
 }
 
 /// A key for a question: the server's own id, which says most to whoever reads it.
-fn key(question: &Question, open: &[(String, Question)]) -> String {
+pub(crate) fn key<'k>(question: &Question, taken: impl Iterator<Item = &'k str> + Clone) -> String {
     let id = question.id.trim_matches('"');
     let plain: String =
         id.chars().filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).take(64).collect();
-    let taken = |key: &str| open.iter().any(|(other, _)| other == key);
-    if !plain.is_empty() && !taken(&plain) { plain } else { format!("{plain}_{}", open.len()) }
+    let is_free = !plain.is_empty() && taken.clone().all(|other| other != plain);
+    if is_free { plain } else { format!("{plain}_{}", taken.count()) }
 }
 
 /// Keeps the call until the client comes back with the answers.
@@ -261,7 +262,7 @@ fn suspend(
 }
 
 /// The `params` of a legacy request without what only makes sense where it came from.
-fn for_modern(params: &str) -> String {
+pub(crate) fn for_modern(params: &str) -> String {
     const LEGACY_ONLY: [&str; 3] = ["_meta", "task", "elicitationId"];
     match reread(params) {
         Some(document) => doorward_wire::adapt::splice(document.root(), &LEGACY_ONLY, "").into_owned(),

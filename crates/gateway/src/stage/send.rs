@@ -22,6 +22,7 @@ use crate::stage::commit::Ready;
 use crate::stage::resolve::Resolved;
 use crate::standpoint::Standpoint;
 use crate::subscriptions::Held;
+use crate::tasks;
 
 /// A call that came back, one way or another.
 pub(crate) struct Answered<'a> {
@@ -85,7 +86,10 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     fn new(resolved: &Resolved<'_>) -> Self {
-        let Identity { meta, client_info, capabilities, .. } = identity(resolved.asked());
+        let Identity { meta, client_info, mut capabilities, .. } = identity(resolved.asked());
+        if tasks::is_wanted(resolved) {
+            capabilities = tasks::capabilities(resolved.asked());
+        }
         Self { members: members(resolved), meta, client_info, capabilities, headers: headers(resolved) }
     }
 
@@ -105,6 +109,8 @@ impl Outgoing {
             progress_token: asked.meta.progress_token.map(Value::raw),
             notify: asked.notify.clone(),
             questions: None,
+            task: None,
+            place: None,
             round: resolved.round().map(|round| Round {
                 responses: round.responses.map_or("", Value::raw),
                 state: match &round.resume {
@@ -236,6 +242,10 @@ fn members(resolved: &Resolved<'_>) -> Bytes {
         } else {
             push_string(&mut out, resolved.target());
         }
+    }
+    if tasks::is_wanted(resolved) {
+        out.push(',');
+        out.push_str(&tasks::param());
     }
     Bytes::from(out)
 }

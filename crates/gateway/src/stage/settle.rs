@@ -155,11 +155,11 @@ struct Ended {
 
 fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
     let (asked, operation) = (resolved.asked(), resolved.operation());
-    let (server, tool) = (&resolved.server().id, resolved.target());
+    let server = &resolved.server().id;
     let root = answer.message.root();
     if let Some(result) = root.get("result") {
         let is_task = match adapt::completeness(result) {
-            Completeness::Complete | Completeness::InputRequired => is_core_task(asked, result),
+            Completeness::Complete | Completeness::InputRequired => tasks::is_core(resolved, result),
             Completeness::Task if asked.abilities.has_tasks() => true,
             Completeness::Task | Completeness::Other => {
                 return broken("the server answers in a way that was not asked for", asked, operation);
@@ -176,7 +176,7 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
         }
         let text = rename::outward(&asked.incoming.arrival.surface, server, operation, text);
         if is_task {
-            let text = tasks::begun(asked, server, tool, &text);
+            let text = tasks::begun(resolved, answer, &text);
             return Ended {
                 outcome: Outcome::Pending,
                 settled: Settled::Result(text),
@@ -215,12 +215,6 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
         settled: Settled::Failed(failure),
         recorded: Some(answer.message.slice(error)),
     }
-}
-
-/// Whether this is the handle of a task of 2025-11-25, which a client asks for.
-fn is_core_task(asked: &Asked<'_>, result: Value<'_>) -> bool {
-    let is_asked_for = || asked.request.params.is_some_and(|params| params.get("task").is_some());
-    asked.era() == Era::Legacy && result.get("task").is_some_and(Value::is_object) && is_asked_for()
 }
 
 /// A server's error code in the era of the client.

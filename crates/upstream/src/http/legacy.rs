@@ -348,7 +348,7 @@ impl Legacy {
             // What the server makes of it is its affair; the call is not about that.
             self.exchange(session, id, &level::said(call.logs)).await?;
         }
-        let _present = session.askers.enter(id, call.questions.clone()).await;
+        let _present = session.askers.enter(id, call.questions.clone(), call.task).await;
         let outcome = self.exchange(session, id, call).await;
         withdrawal.is_armed = false;
         match outcome? {
