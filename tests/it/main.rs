@@ -26,6 +26,7 @@ mod secrets;
 mod sessions;
 mod subscriptions;
 mod surfaces;
+mod tasks;
 mod telemetry;
 mod tidy;
 mod world;

@@ -18,6 +18,7 @@ mod awaited;
 mod core;
 mod handle;
 mod passed_on;
+mod waiting;
 mod wanted;
 
 use doorward_model::CapabilityKind;

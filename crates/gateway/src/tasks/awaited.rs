@@ -10,22 +10,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use doorward_model::json::{Document, Limits, Value, push_string};
-use doorward_upstream::{Call, Question, UpstreamError, Upstreams};
+use doorward_model::json::{Document, Limits, push_string};
+use doorward_upstream::{Call, UpstreamError, Upstreams};
 use doorward_wire::error::INTERNAL;
 use doorward_wire::{Abilities, RpcError};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::handle::Task;
-use crate::ask::{evidence, for_modern, key, offered, reread};
+use super::waiting::{QUESTIONS, Waiting};
+use crate::ask::{AskLimits, offered};
 use crate::pipeline::Asked;
 use crate::session::principal;
 use crate::stage::send::identity;
 
-/// How many questions of one task may wait to be answered.
-const QUESTIONS: usize = 16;
 /// How long a client that looks waits for the first of them.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
 
@@ -52,62 +51,47 @@ impl Drop for Held {
     }
 }
 
-/// What a task wants to know.
-#[derive(Default)]
-pub(super) struct Waiting {
-    state: Mutex<State>,
-    /// Rung when there is more, or will be no more.
-    news: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    open: Vec<Open>,
-    is_over: bool,
-}
-
-struct Open {
-    key: String,
-    question: Question,
-    was_shown: bool,
-}
-
 impl Awaited {
     /// Waits for the result of a task from now on, if that is not done already.
     pub(super) async fn of(&self, asked: &Asked<'_>, task: &Task) -> Result<Arc<Waiting>, RpcError> {
-        let (waiting, is_new) = self.begin(asked, task)?;
+        let (gateway, client_info) = (asked.gateway, identity(asked).client_info);
+        let limits = &gateway.settings.asks;
+        let until = gateway.clock.elapsed() + limits.patience;
+        let kept = self.keep(&task.handle, principal(asked.caller), until, limits, |waiting| {
+            tokio::spawn(wait(gateway.upstreams.clone(), task.clone(), client_info, limits.longest, waiting))
+        });
+        let busy = || UpstreamError::Busy { server: task.server.clone() };
+        let (waiting, is_new) = kept.ok_or_else(|| RpcError::answer(INTERNAL, busy().to_string()))?;
         if is_new {
             // One that has nothing to ask after all is looked at again by its client.
-            let _ = timeout(FIRST_WITHIN, waiting.news.notified()).await;
+            let _ = timeout(FIRST_WITHIN, waiting.news()).await;
             sleep(asked.gateway.settings.asks.gather).await;
         }
         Ok(waiting)
     }
 
-    fn begin(&self, asked: &Asked<'_>, task: &Task) -> Result<(Arc<Waiting>, bool), RpcError> {
-        let limits = &asked.gateway.settings.asks;
-        let owner = principal(asked.caller);
+    /// Keeps what a task wants to know under its handle, and begins to wait for it if nobody
+    /// does yet; says whether that was so. `None` when there are too many.
+    fn keep(
+        &self,
+        handle: &str,
+        owner: String,
+        until: Duration,
+        limits: &AskLimits,
+        begin: impl FnOnce(Arc<Waiting>) -> JoinHandle<()>,
+    ) -> Option<(Arc<Waiting>, bool)> {
         let mut tasks = self.lock();
-        if let Some(held) = tasks.get(&task.handle).filter(|held| !held.waiting.is_over()) {
-            return Ok((Arc::clone(&held.waiting), false));
+        if let Some(held) = tasks.get(handle).filter(|held| !held.waiting.is_over()) {
+            return Some((Arc::clone(&held.waiting), false));
         }
         let mine = tasks.values().filter(|held| held.owner == owner).count();
         if tasks.len() >= limits.suspended || mine >= limits.suspended_each {
-            let busy = UpstreamError::Busy { server: task.server.clone() };
-            return Err(RpcError::answer(INTERNAL, busy.to_string()));
+            return None;
         }
         let waiting = Arc::<Waiting>::default();
-        let known = identity(asked);
-        let work = tokio::spawn(wait(
-            asked.gateway.upstreams.clone(),
-            task.clone(),
-            known.client_info,
-            limits.longest,
-            Arc::clone(&waiting),
-        ));
-        let until = asked.gateway.clock.elapsed() + limits.patience;
-        tasks.insert(task.handle.clone(), Held { owner, until, waiting: Arc::clone(&waiting), work });
-        Ok((waiting, true))
+        let work = begin(Arc::clone(&waiting));
+        tasks.insert(handle.to_owned(), Held { owner, until, waiting: Arc::clone(&waiting), work });
+        Some((waiting, true))
     }
 
     /// What a task wants to know, if its result is waited for.
@@ -183,80 +167,49 @@ async fn wait(
     waiting.end();
 }
 
-impl Waiting {
-    fn add(&self, question: Question) {
-        let mut state = self.lock();
-        // A question too many is dropped, and so answered.
-        if state.is_over || state.open.len() >= QUESTIONS {
-            return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits for ever, and is heard of when it is ended.
+    fn endless(alive: Arc<()>) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            let _alive = alive;
+            std::future::pending::<()>().await;
+        })
+    }
+
+    #[tokio::test]
+    async fn what_is_waited_for_is_bounded_and_ends() {
+        let limits = AskLimits { suspended: 3, suspended_each: 2, ..AskLimits::default() };
+        let (awaited, alive) = (Awaited::default(), Arc::new(()));
+        let keep = |handle: &str, owner: &str, until: u64| {
+            let until = Duration::from_secs(until);
+            let kept =
+                awaited.keep(handle, owner.to_owned(), until, &limits, |_| endless(Arc::clone(&alive)));
+            kept.map(|(_, is_new)| is_new)
+        };
+        let cases = [
+            ("a", "ana", Some(true)),
+            ("a", "ana", Some(false)),
+            ("b", "ana", Some(true)),
+            ("c", "ana", None),
+            ("c", "bob", Some(true)),
+            ("d", "eve", None),
+        ];
+        for (at, (handle, owner, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(keep(handle, owner, 10 + at as u64), expected, "{handle} of {owner}");
         }
-        let key = key(&question, state.open.iter().map(|open| open.key.as_str()));
-        state.open.push(Open { key, question, was_shown: false });
-        drop(state);
-        self.news.notify_one();
-    }
-
-    /// Nothing can be answered any more.
-    fn end(&self) {
-        let mut state = self.lock();
-        state.is_over = true;
-        let open = std::mem::take(&mut state.open);
-        drop(state);
-        drop(open);
-        self.news.notify_one();
-    }
-
-    fn is_over(&self) -> bool {
-        self.lock().is_over
-    }
-
-    /// The questions that a client with these abilities can answer, as the members of
-    /// `inputRequests`, and the methods of those that nobody was shown before.
-    pub(super) fn shown(&self, abilities: &Abilities) -> (String, Vec<String>) {
-        let (mut out, mut new) = (String::new(), Vec::new());
-        for open in &mut self.lock().open {
-            let question = &open.question;
-            let text = std::str::from_utf8(&question.params).unwrap_or_default();
-            let params = reread(if text.is_empty() { "{}" } else { text });
-            if !abilities.allow(&question.method, params.as_ref().map(Document::root)) {
-                continue;
-            }
-            if !out.is_empty() {
-                out.push(',');
-            }
-            push_string(&mut out, &open.key);
-            out.push_str(r#":{"method":"#);
-            push_string(&mut out, &question.method);
-            if !text.is_empty() {
-                out.push_str(r#","params":"#);
-                out.push_str(&for_modern(text));
-            }
-            out.push('}');
-            if !std::mem::replace(&mut open.was_shown, true) {
-                new.push(question.method.clone());
-            }
+        let waiting = awaited.find("a").expect("it is waited for");
+        awaited.sweep(Duration::from_secs(10));
+        assert!(awaited.find("a").is_none() && waiting.is_over(), "its time is over");
+        awaited.end("b");
+        awaited.find("c").expect("its time is not over").end();
+        assert!(awaited.find("c").is_none(), "there is nothing more to come");
+        awaited.sweep(Duration::ZERO);
+        assert_eq!(awaited.count(), 0);
+        while Arc::strong_count(&alive) > 1 {
+            tokio::task::yield_now().await;
         }
-        (out, new)
-    }
-
-    /// Hands a client's answers to the server; what it left out stays open. Yields what was
-    /// answered, and how.
-    pub(super) fn answered(&self, responses: Value<'_>) -> Vec<(String, &'static str)> {
-        let mut answered = Vec::new();
-        let mut state = self.lock();
-        for open in std::mem::take(&mut state.open) {
-            match responses.get(&open.key).filter(|response| response.is_object()) {
-                Some(response) => {
-                    answered.push((open.question.method.clone(), evidence::gist(response.raw())));
-                    open.question.answer(response.raw());
-                }
-                None => state.open.push(open),
-            }
-        }
-        answered
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,8 +8,8 @@ use doorward_wire::RpcError;
 use doorward_wire::error::{INTERNAL, INVALID_PARAMS};
 use doorward_wire::task::{self, Status};
 
-use super::awaited::Waiting;
 use super::handle::{Form, Task};
+use super::waiting::Waiting;
 use super::wanted;
 use crate::ask::evidence;
 use crate::pipeline::Asked;
