@@ -7,6 +7,7 @@ mod capture;
 mod clients;
 mod conformance;
 mod conversations;
+mod core_tasks;
 mod crash;
 mod decisions;
 mod doors;

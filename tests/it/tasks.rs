@@ -1,14 +1,14 @@
-//! Tasks: calls that go on after they were answered, between clients and servers of either era.
+//! Tasks of clients without sessions: calls that go on after they were answered, at servers of the
+//! other era.
 
-use std::path::Path;
 use std::time::Duration;
 
 use doorward_everything::Eras;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::world::everything::Host;
-use crate::world::{ALICE, BOB, Client, World, binary, entries, eventually};
+use crate::world::everything::{Host, Pipes};
+use crate::world::{ALICE, BOB, Client, World, entries, eventually};
 
 const RULES: &str = "policies:\n  - {id: all, name: All, roles: [staff, guest], rules: [{action: allow}]}\n";
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
@@ -242,21 +242,10 @@ async fn a_call_that_asks_first_becomes_a_task_when_it_is_answered() {
     world.stop().await;
 }
 
-/// The messages that a server behind pipes has read.
-fn heard(file: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(file).expect("a file");
-    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_of_one_process_ask_at_once_and_are_not_taken_for_each_other() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("heard");
-    let script =
-        format!("tee -a {} | {} --stdio --era legacy", file.display(), binary("everything").display());
-    let servers =
-        format!("servers:\n  - {{id: every, command: sh, args: [-c, \"{script}\"], enabled: true}}\n");
-    let world = World::start(&[], &format!("{RULES}{servers}")).await;
+    let pipes = Pipes::new("legacy");
+    let world = World::start(&[], &format!("{RULES}{}", pipes.section())).await;
     let (alice, bob) =
         (world.modern("/mcp/every", ALICE).able(able()), world.modern("/mcp/every", BOB).able(able()));
     let of_alice = begin(&alice, "confirm_delete", json!({"filename": "a.txt"})).await;
@@ -278,7 +267,7 @@ async fn tasks_of_one_process_ask_at_once_and_are_not_taken_for_each_other() {
         update(client, task, json!({ key: accept(json!({ "confirm": yes })) })).await;
         assert_eq!(text(&ended(client, task).await), said);
     }
-    let heard = heard(&file);
+    let heard = pipes.heard();
     let calls: Vec<_> = heard.iter().filter(|it| it["params"]["name"] == "confirm_delete").collect();
     assert_eq!(calls.len(), 2);
     for call in calls {

@@ -14,7 +14,7 @@
 //! Each repetition by a client is a call of its own: identified, decided, limited and
 //! recorded like any other.
 
-mod client;
+pub(crate) mod client;
 pub(crate) mod evidence;
 mod link;
 mod rounds;
@@ -138,20 +138,20 @@ fn passed_on(resolved: &Resolved<'_>, result: Value<'_>) -> Result<String, Upstr
 }
 
 /// One of the requests in an `InputRequiredResult`, or the `params` of any other.
-struct Entry(Document);
+pub(crate) struct Entry(Document);
 
 impl Entry {
-    fn method(&self) -> String {
+    pub(crate) fn method(&self) -> String {
         self.0.root().get("method").and_then(Value::as_str).unwrap_or_default().into_owned()
     }
 
-    fn params(&self) -> Option<Value<'_>> {
+    pub(crate) fn params(&self) -> Option<Value<'_>> {
         self.0.root().get("params")
     }
 }
 
 /// What a result asks for, by key.
-fn entries(result: Value<'_>) -> Vec<(String, Entry)> {
+pub(crate) fn entries(result: Value<'_>) -> Vec<(String, Entry)> {
     let Some(requests) = result.get("inputRequests") else { return Vec::new() };
     let read = |raw: &str| reread(raw).map(Entry);
     reread(requests.raw())

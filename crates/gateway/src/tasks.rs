@@ -8,7 +8,7 @@
 //! |---|---|
 //! | of one era | passed on, under a handle of the gateway's ([`passed_on`]) |
 //! | modern, legacy | the gateway asks for the task ([`wanted`]) and translates it ([`core`]) |
-//! | legacy, modern | none: calls are answered when they are done |
+//! | legacy, modern | the gateway says that it could have one, and translates it ([`extension`]); an answer is kept as a task that has ended ([`local`]) |
 //!
 //! A handle is sealed and bound to who made the call ([`handle`]), so that nobody can look
 //! into, answer or end another's task, and no table is needed to find its server. What such a
@@ -16,8 +16,11 @@
 
 mod awaited;
 mod core;
+mod extension;
 mod handle;
+mod local;
 mod passed_on;
+mod put;
 mod waiting;
 mod wanted;
 
@@ -35,7 +38,8 @@ use crate::view;
 
 pub(crate) use awaited::Awaited;
 use handle::{Form, Task};
-pub(crate) use wanted::{capabilities, is_wanted, lacking, param};
+pub(crate) use local::kept;
+pub(crate) use wanted::{Sought, capabilities, lacking, offered, param, sought};
 
 /// Whether this is a method of tasks in this revision.
 pub(crate) fn is_method(method: &str, revision: Revision) -> bool {
@@ -63,7 +67,9 @@ async fn answered(asked: &mut Asked<'_>) -> Result<String, RpcError> {
     match (asked.era(), task.form) {
         (Era::Modern, Form::Core) => core::answer(asked, &task).await,
         (Era::Modern, Form::Extension) | (Era::Legacy, Form::Core) => passed_on::answer(asked, &task).await,
-        (Era::Legacy, Form::Extension) => Err(unknown()),
+        (Era::Legacy, Form::Extension) => extension::answer(asked, &task).await,
+        (Era::Legacy, Form::Local) => local::answer(asked, &task).await,
+        (Era::Modern, Form::Local) => Err(unknown()),
     }
 }
 
@@ -93,7 +99,7 @@ pub(crate) fn is_core(resolved: &Resolved<'_>, result: Value<'_>) -> bool {
     let asked = resolved.asked();
     let is_asked_for = || match asked.era() {
         Era::Legacy => asked.request.params.is_some_and(|params| params.get("task").is_some()),
-        Era::Modern => is_wanted(resolved),
+        Era::Modern => sought(resolved) == Sought::Core,
     };
     result.get("task").is_some_and(Value::is_object) && is_asked_for()
 }
@@ -101,11 +107,10 @@ pub(crate) fn is_core(resolved: &Resolved<'_>, result: Value<'_>) -> bool {
 /// The handle of a task that was just made, JSON text, as its client is to have it. `text` is
 /// the server's result in the era of the client.
 pub(crate) fn begun(resolved: &Resolved<'_>, answer: &Answer, text: &str) -> String {
-    let task = answer.message.root().get("result").and_then(|result| result.get("task"));
-    match task {
-        Some(task) if resolved.asked().era() == Era::Modern && is_wanted(resolved) => {
-            core::begun(resolved, answer.place, task)
-        }
+    let result = answer.message.root().get("result");
+    match (sought(resolved), result, result.and_then(|result| result.get("task"))) {
+        (Sought::Core, _, Some(task)) => core::begun(resolved, answer.place, task),
+        (Sought::Extension, Some(task), _) => extension::begun(resolved, task),
         _ => passed_on::begun(resolved, answer.place, text),
     }
 }

@@ -59,21 +59,23 @@ impl Status {
     }
 }
 
+/// What either form says of a task in words of its own, or the other has no words for.
+const NOT_KEPT: [&str; 10] = [
+    "resultType",
+    "taskId",
+    "status",
+    "ttl",
+    "ttlMs",
+    "_meta",
+    "result",
+    "error",
+    "inputRequests",
+    "requestState",
+];
+
 /// A task of the older form in the newer one, JSON text: `kind` is its `resultType`, `handle`
 /// its id, and `more` further members, such as `"result":{}`.
 pub fn for_modern(task: Value<'_>, kind: &str, handle: &str, status: Status, more: &str) -> String {
-    /// Named or said otherwise, or no part of it.
-    const NOT_KEPT: [&str; 9] = [
-        "resultType",
-        "taskId",
-        "status",
-        "ttl",
-        "_meta",
-        "result",
-        "error",
-        "inputRequests",
-        "requestState",
-    ];
     let mut out = String::from(r#"{"resultType":"#);
     push_string(&mut out, kind);
     out.push_str(r#","taskId":"#);
@@ -94,6 +96,39 @@ pub fn for_modern(task: Value<'_>, kind: &str, handle: &str, status: Status, mor
     }
     out.push('}');
     out
+}
+
+/// A task of the newer form in the older one, JSON text: `handle` is its id.
+pub fn for_legacy(task: Value<'_>, handle: &str, status: Status) -> String {
+    let mut out = String::from(r#"{"taskId":"#);
+    push_string(&mut out, handle);
+    out.push_str(r#","status":"#);
+    push_string(&mut out, status.as_str());
+    out.push_str(r#","ttl":"#);
+    out.push_str(task.get("ttlMs").map_or("null", Value::raw));
+    for (key, value) in task.members().filter(|(key, _)| !NOT_KEPT.contains(&key.as_ref())) {
+        out.push(',');
+        push_string(&mut out, if key == "pollIntervalMs" { "pollInterval" } else { &key });
+        out.push(':');
+        out.push_str(value.raw());
+    }
+    out.push('}');
+    out
+}
+
+/// A message of the older form, a result or the `params` of a question, that says which task
+/// it belongs to.
+pub fn related(message: Value<'_>, handle: &str) -> String {
+    let mut of_task = String::from("\"");
+    of_task.push_str(RELATED);
+    of_task.push_str(r#"":{"taskId":"#);
+    push_string(&mut of_task, handle);
+    of_task.push('}');
+    let meta = match message.get("_meta").filter(|meta| meta.is_object()) {
+        Some(meta) => adapt::splice(meta, &[RELATED], &of_task).into_owned(),
+        None => format!("{{{of_task}}}"),
+    };
+    adapt::splice(message, &["_meta"], &format!(r#""_meta":{meta}"#)).into_owned()
 }
 
 /// The result of a task of the older form as the newer one has it inside of the task: it need
@@ -139,6 +174,31 @@ mod tests {
             for_modern(document("{}").root(), "task", "h", Status::Working, ""),
             r#"{"resultType":"task","taskId":"h","status":"working","ttlMs":null}"#
         );
+    }
+
+    #[test]
+    fn a_task_of_the_extension_is_told_in_the_words_of_core_tasks() {
+        let task = document(
+            r#"{"resultType":"complete","taskId":"t","status":"working","createdAt":"c","ttlMs":null,"pollIntervalMs":7,"inputRequests":{}}"#,
+        );
+        assert_eq!(
+            for_legacy(task.root(), "h", Status::InputRequired),
+            r#"{"taskId":"h","status":"input_required","ttl":null,"createdAt":"c","pollInterval":7}"#
+        );
+    }
+
+    #[test]
+    fn what_belongs_to_a_task_says_so() {
+        let cases = [
+            ("{}", r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"h"}}}"#),
+            (
+                r#"{"a":1,"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t"},"b":2}}"#,
+                r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"h"},"b":2},"a":1}"#,
+            ),
+        ];
+        for (message, expected) in cases {
+            assert_eq!(related(document(message).root(), "h"), expected);
+        }
     }
 
     #[test]

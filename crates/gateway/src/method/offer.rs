@@ -105,6 +105,11 @@ impl Offer {
         self.core_tasks
     }
 
+    /// Whether calls of tools can become tasks of the extension of 2026-07-28.
+    pub(crate) fn has_tasks(self) -> bool {
+        self.tasks
+    }
+
     /// Whether there can be a list of this kind.
     pub(crate) fn has(self, kind: CapabilityKind) -> bool {
         match kind {
@@ -122,11 +127,8 @@ impl Offer {
         } else {
             r#""resources":{"listChanged":true}"#
         };
-        // Core tasks are translated for modern clients; it is not so the other way round.
-        let has_tasks = match era {
-            Era::Modern => self.tasks || self.core_tasks,
-            Era::Legacy => self.core_tasks,
-        };
+        // Either form is translated into the other.
+        let has_tasks = self.tasks || self.core_tasks;
         let extensions = match (has_tasks && era == Era::Modern, self.pages) {
             (true, true) => {
                 r#""extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{}}"#
@@ -215,12 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn tasks_are_declared_to_whom_they_can_be_shown() {
+    fn tasks_are_declared_in_the_form_of_the_client() {
         let extension = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
         let core = r#"{"tasks":{"cancel":{},"requests":{"tools":{"call":{}}}}}"#;
         let cases = [
             (core, core, extension),
-            (extension, "{}", extension),
+            (extension, core, extension),
             (r#"{"tasks":{"list":{},"requests":{"sampling":{}}}}"#, "{}", "{}"),
         ];
         for (has, to_legacy, to_modern) in cases {

@@ -22,7 +22,7 @@ use crate::stage::commit::Ready;
 use crate::stage::resolve::Resolved;
 use crate::standpoint::Standpoint;
 use crate::subscriptions::Held;
-use crate::tasks;
+use crate::tasks::{self, Sought};
 
 /// A call that came back, one way or another.
 pub(crate) struct Answered<'a> {
@@ -87,8 +87,8 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     fn new(resolved: &Resolved<'_>) -> Self {
         let Identity { meta, client_info, mut capabilities, .. } = identity(resolved.asked());
-        if tasks::is_wanted(resolved) {
-            capabilities = tasks::capabilities(resolved.asked());
+        if let Some(other) = tasks::capabilities(resolved) {
+            capabilities = other;
         }
         Self { members: members(resolved), meta, client_info, capabilities, headers: headers(resolved) }
     }
@@ -227,8 +227,8 @@ fn members(resolved: &Resolved<'_>) -> Bytes {
     let is_of_round =
         |key: &str| resolved.round().is_some() && matches!(key, "inputResponses" | "requestState");
     // A stray `task` means nothing in the modern era; a server of the other would act on it.
-    let is_modern = resolved.asked().era() == Era::Modern;
-    let is_kept = |key: &str| key != "_meta" && !is_of_round(key) && !(is_modern && key == "task");
+    let is_stray = resolved.asked().era() == Era::Modern || tasks::sought(resolved) == Sought::Extension;
+    let is_kept = |key: &str| key != "_meta" && !is_of_round(key) && !(is_stray && key == "task");
     for (key, value) in params.members().filter(|(key, _)| is_kept(key)) {
         if !out.is_empty() {
             out.push(',');
@@ -243,7 +243,7 @@ fn members(resolved: &Resolved<'_>) -> Bytes {
             push_string(&mut out, resolved.target());
         }
     }
-    if tasks::is_wanted(resolved) {
+    if tasks::sought(resolved) == Sought::Core {
         out.push(',');
         out.push_str(&tasks::param());
     }

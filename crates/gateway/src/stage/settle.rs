@@ -19,7 +19,7 @@ use crate::reply::Reply;
 use crate::stage::resolve::Resolved;
 use crate::stage::send::Answered;
 use crate::stage::{Refusal, Refused};
-use crate::tasks;
+use crate::tasks::{self, Sought};
 
 /// JSON-RPC code of a refusal where no tool result can carry it. Outside the range
 /// that JSON-RPC and MCP reserve.
@@ -63,7 +63,13 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let gateway = asked.gateway;
     let (answer, ended) = match sent {
         Ok(Sent::Answer(answer)) => {
-            let ended = ended(&answer, resolved);
+            let mut ended = ended(&answer, resolved);
+            if let (Settled::Result(text), Outcome::Success | Outcome::ToolError) =
+                (&ended.settled, ended.outcome)
+                && tasks::sought(resolved) == Sought::Extension
+            {
+                ended.settled = Settled::Result(tasks::kept(resolved, text).await);
+            }
             (Some(answer), ended)
         }
         Ok(Sent::Subscribed) => (None, subscribed()),
@@ -160,7 +166,11 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
     if let Some(result) = root.get("result") {
         let is_task = match adapt::completeness(result) {
             Completeness::Complete | Completeness::InputRequired => tasks::is_core(resolved, result),
-            Completeness::Task if asked.abilities.has_tasks() => true,
+            Completeness::Task
+                if asked.abilities.has_tasks() || tasks::sought(resolved) == Sought::Extension =>
+            {
+                true
+            }
             Completeness::Task | Completeness::Other => {
                 return broken("the server answers in a way that was not asked for", asked, operation);
             }

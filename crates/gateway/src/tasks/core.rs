@@ -39,7 +39,7 @@ pub(super) fn begun(resolved: &Resolved<'_>, place: u64, task: Value<'_>) -> Str
         form: Form::Core,
         call: asked.call.to_string(),
         affinity: identity(asked).affinity.to_owned(),
-        capabilities: wanted::capabilities(asked),
+        capabilities: wanted::of_session(&asked.abilities),
         place,
         handle: String::new(),
     };

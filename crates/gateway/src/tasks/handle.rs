@@ -14,6 +14,8 @@ pub(super) enum Form {
     Core,
     /// The extension of 2026-07-28.
     Extension,
+    /// Not at all: it had answered when the client wanted a task.
+    Local,
 }
 
 /// A task, as its sealed handle names it.
@@ -41,6 +43,7 @@ impl Task {
         let form = match self.form {
             Form::Core => "core",
             Form::Extension => "extension",
+            Form::Local => "local",
         };
         let place = self.place.to_string();
         let parts = [
@@ -65,7 +68,12 @@ impl Task {
             server: ServerId::try_from(server.as_str()).ok()?,
             tool,
             id,
-            form: if form == "core" { Form::Core } else { Form::Extension },
+            form: match form.as_str() {
+                "core" => Form::Core,
+                "extension" => Form::Extension,
+                "local" => Form::Local,
+                _ => return None,
+            },
             call,
             affinity,
             capabilities,

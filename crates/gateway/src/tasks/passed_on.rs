@@ -3,14 +3,18 @@
 use bytes::Bytes;
 use doorward_model::Operation;
 use doorward_model::json::{Document, Limits, Numbers, Value, push_string, quoted};
-use doorward_upstream::Call;
+use doorward_upstream::{Answer, Call, UpstreamError};
 use doorward_wire::edit::Edits;
 use doorward_wire::error::INTERNAL;
 use doorward_wire::log::Logs;
 use doorward_wire::task::RELATED;
 use doorward_wire::{Era, RpcError, adapt};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::mpsc;
 
 use super::handle::{Form, Task};
+use super::put;
+use super::waiting::QUESTIONS;
 use crate::pipeline::Asked;
 use crate::rename;
 use crate::stage::resolve::Resolved;
@@ -30,12 +34,31 @@ pub(super) async fn answer(asked: &Asked<'_>, task: &Task) -> Result<String, Rpc
         // Each request of that era stands by itself.
         (call.affinity, call.capabilities) = (known.affinity, &known.capabilities);
     }
-    let answer = asked.gateway.upstreams.call(&task.server, call).await;
+    let answer = if asked.request.method == "tasks/result" && asked.abilities.can_be_asked() {
+        asking(asked, task, call).await
+    } else {
+        asked.gateway.upstreams.call(&task.server, call).await
+    };
     let answer = answer.map_err(|error| RpcError::answer(INTERNAL, error.to_string()))?;
     let result = adapt::result_for(asked.era(), super::result(&answer)?, false);
     let surface = &asked.incoming.arrival.surface;
     let result = rename::outward(surface, &task.server, Operation::ToolsCall, result);
     Ok(shown(&result, |id| (id == task.id).then(|| task.handle.clone())))
+}
+
+/// Waits for the result of a task; what its server asks meanwhile is put to the client.
+async fn asking(asked: &Asked<'_>, task: &Task, call: Call<'_>) -> Result<Answer, UpstreamError> {
+    let (sender, mut questions) = mpsc::channel(QUESTIONS);
+    let call = Call { questions: Some(sender), ..call };
+    let mut working = std::pin::pin!(asked.gateway.upstreams.call(&task.server, call));
+    let mut open = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            answer = &mut working => return answer,
+            Some(question) = questions.recv() => open.push(put::relay(asked, task, question)),
+            Some(()) = open.next(), if !open.is_empty() => {}
+        }
+    }
 }
 
 /// The handle of a task that was just made.
