@@ -8,7 +8,8 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::world::everything::{Host, Pipes};
-use crate::world::{ALICE, BOB, Client, World, entries, eventually};
+use crate::world::redis::Redis;
+use crate::world::{ALICE, BOB, Client, Replicas, Speaks, World, entries, eventually};
 
 const RULES: &str = "policies:\n  - {id: all, name: All, roles: [staff, guest], rules: [{action: allow}]}\n";
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
@@ -278,4 +279,32 @@ async fn tasks_of_one_process_ask_at_once_and_are_not_taken_for_each_other() {
     let waits = heard.iter().filter(|it| it["method"] == "tasks/result").count();
     assert_eq!(waits, 4, "each is waited for while it asks, and asked for when it is there");
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_replica_knows_a_task_and_one_that_did_not_ask_takes_no_answer() {
+    let (redis, host) = (Redis::start().await, Host::start(Eras::Legacy).await);
+    let rest = format!("{RULES}{}{}", redis.section(), host.section());
+    let replicas = Replicas::start(2, &[], Speaks::Legacy, &rest).await;
+    let at = |index| Client::modern(replicas.address(index), "/mcp/every", ALICE).able(able());
+    let (first, second) = (at(0), at(1));
+    for client in [&first, &second] {
+        eventually("the replica reaches Redis", async || {
+            let probe = Client::modern(client.address(), "/readyz", ALICE);
+            probe.raw(Method::GET, &probe.headers(), Default::default()).await.body == "ready\n"
+        })
+        .await;
+    }
+    let task = begin(&first, "slow_compute", json!({"seconds": 0})).await;
+    assert_eq!(text(&ended(&second, &task).await), "Computed for 0 s");
+    let task = begin(&first, "confirm_delete", json!({"filename": "a.txt"})).await;
+    let requests = asking(&first, &task).await;
+    let key = requests.as_object().and_then(|all| all.keys().next()).expect("a question").clone();
+    let yes = json!({ key: accept(json!({"confirm": true})) });
+    let refused = update(&second, &task, yes.clone()).await;
+    assert!(refused["error"]["message"].as_str().is_some_and(|text| text.contains("another replica")));
+    assert_eq!(asking(&first, &task).await, requests, "nothing is lost");
+    update(&first, &task, yes).await;
+    assert_eq!(text(&ended(&second, &task).await), "Deleted a.txt");
+    replicas.stop().await;
 }

@@ -39,7 +39,7 @@ use crate::view;
 pub(crate) use awaited::Awaited;
 use handle::{Form, Task};
 pub(crate) use local::kept;
-pub(crate) use wanted::{Sought, capabilities, lacking, offered, param, sought};
+pub(crate) use wanted::{Sought, capabilities, keeps, lacking, offered, param, sought};
 
 /// Whether this is a method of tasks in this revision.
 pub(crate) fn is_method(method: &str, revision: Revision) -> bool {

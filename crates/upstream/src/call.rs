@@ -49,6 +49,9 @@ pub struct Call<'a> {
     pub task: Option<&'a str>,
     /// The [`Answer::place`] of the call that made what this one is about.
     pub place: Option<u64>,
+    /// What the call makes is to be found again for so long: the session, or the child, that it
+    /// is made in does not end of idleness.
+    pub keeps: Option<Duration>,
     /// `Mcp-Param-*` headers: full names with their plain values (2026-07-28).
     pub extra_headers: &'a [(String, String)],
 }

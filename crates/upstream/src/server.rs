@@ -58,6 +58,8 @@ pub(crate) struct Server {
     /// When the last call began, and when the server was last heard of, in µs.
     last_used: AtomicU64,
     last_heard: AtomicU64,
+    /// Until when what a call has made is to be found again, in µs.
+    kept_until: AtomicU64,
     is_checking: AtomicBool,
     is_retired: AtomicBool,
     twins: Twins,
@@ -90,6 +92,7 @@ impl Server {
             in_flight: AtomicUsize::new(0),
             last_used: AtomicU64::new(0),
             last_heard: AtomicU64::new(0),
+            kept_until: AtomicU64::new(0),
             is_checking: AtomicBool::new(false),
             is_retired: AtomicBool::new(false),
             twins: Twins::default(),
@@ -113,6 +116,9 @@ impl Server {
             Ok((message, status)) => {
                 let now = self.hub.clock.elapsed();
                 self.last_heard.store(micros(now), Ordering::Relaxed);
+                if let Some(keeps) = call.keeps {
+                    self.kept_until.fetch_max(micros(now + keeps), Ordering::Relaxed);
+                }
                 self.hub.succeeded();
                 let bytes = message.bytes().len();
                 let upstream_time = now.saturating_sub(started);
@@ -172,6 +178,11 @@ impl Server {
         self.in_flight.load(Ordering::Acquire) > 0
     }
 
+    /// Whether something that a call has made here is to be found again.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept_until.load(Ordering::Relaxed) > micros(self.hub.clock.elapsed())
+    }
+
     /// This server once more, with a link of its own.
     pub(crate) fn twin(&self, capabilities: &str, place: u64) -> Self {
         let mut spec = self.spec.clone();
@@ -217,7 +228,7 @@ impl Server {
         if link.pid().is_some() {
             let is_idle = self.spec.idle_timeout.is_some_and(|limit| since(&self.last_used) >= limit);
             // Whoever is subscribed to something waits for it.
-            if is_idle && !self.hub.watch.is_wanted() {
+            if is_idle && !self.is_kept() && !self.hub.watch.is_wanted() {
                 self.stop_idle(&link);
             }
         } else if !link.is_watched()

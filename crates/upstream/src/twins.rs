@@ -41,7 +41,8 @@ impl Twins {
         }
         let mut unused = None;
         if all.len() >= MOST {
-            match all.iter().position(|twin| !twin.is_busy()) {
+            let unneeded = all.iter().position(|twin| !twin.is_busy() && !twin.is_kept());
+            match unneeded.or_else(|| all.iter().position(|twin| !twin.is_busy())) {
                 Some(at) => unused = Some(all.swap_remove(at)),
                 // To be told so is better than to wait for somebody else's user.
                 None => return Err(UpstreamError::Busy { server: server.spec.id.clone() }),

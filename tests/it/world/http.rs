@@ -110,6 +110,10 @@ impl Client {
         client
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn has_session(&self) -> bool {
         self.session.is_some()
     }

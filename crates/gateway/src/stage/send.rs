@@ -82,6 +82,8 @@ pub(crate) struct Outgoing {
     capabilities: String,
     /// Arguments that the server wants to see in headers as well.
     headers: Vec<(String, String)>,
+    /// How long what the call makes is to be found again.
+    keeps: Option<Duration>,
 }
 
 impl Outgoing {
@@ -90,7 +92,15 @@ impl Outgoing {
         if let Some(other) = tasks::capabilities(resolved) {
             capabilities = other;
         }
-        Self { members: members(resolved), meta, client_info, capabilities, headers: headers(resolved) }
+        let keeps = tasks::keeps(resolved);
+        Self {
+            members: members(resolved),
+            meta,
+            client_info,
+            capabilities,
+            headers: headers(resolved),
+            keeps,
+        }
     }
 
     /// The call as its server is to get it.
@@ -111,6 +121,7 @@ impl Outgoing {
             questions: None,
             task: None,
             place: None,
+            keeps: self.keeps,
             round: resolved.round().map(|round| Round {
                 responses: round.responses.map_or("", Value::raw),
                 state: match &round.resume {
@@ -184,6 +195,7 @@ impl Owned {
             logs: self.logs,
             progress_token: self.progress_token.as_deref(),
             extra_headers: &self.outgoing.headers,
+            keeps: self.outgoing.keeps,
             round: self
                 .responses
                 .as_deref()

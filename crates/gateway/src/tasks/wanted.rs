@@ -105,6 +105,21 @@ fn support(resolved: &Resolved<'_>) -> TaskSupport {
     if has_tasks { support } else { TaskSupport::Forbidden }
 }
 
+/// How long the session is to be kept in which a core task is made.
+pub(crate) fn keeps(resolved: &Resolved<'_>) -> Option<Duration> {
+    let asked = resolved.asked();
+    match sought(resolved) {
+        Sought::Core => Some(KEPT_FOR),
+        Sought::Nothing if asks_for_one(asked) => {
+            let task = asked.request.params.and_then(|params| params.get("task"));
+            let wanted = task.and_then(|task| task.get("ttl")).and_then(Value::as_i64);
+            let wanted = wanted.and_then(|wanted| u64::try_from(wanted).ok()).map(Duration::from_millis);
+            Some(wanted.unwrap_or(KEPT_FOR).min(KEPT_FOR))
+        }
+        Sought::Nothing | Sought::Extension => None,
+    }
+}
+
 /// The member of `params` that asks for a task, JSON text.
 pub(crate) fn param() -> String {
     format!(r#""task":{{"ttl":{}}}"#, KEPT_FOR.as_millis())
