@@ -194,3 +194,47 @@ async fn what_a_modern_server_answers_at_once_is_kept_for_a_client_that_wanted_a
     assert_eq!(outcomes, ["success", "success"]);
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_a_modern_server_ends_when_its_model_does_not_answer() {
+    let host = Host::start(Eras::Modern).await;
+    let world = world(&host).await;
+    let alice = client(&world, ALICE).await;
+    let task = begin(&alice, "summarize", json!({})).await;
+    let refused = ask(&alice, "tasks/result", &task).await["error"].clone();
+    assert_eq!(refused["code"], -32603, "it was never said that there is one: {refused}");
+    assert_eq!(ask(&alice, "tasks/get", &task).await["result"]["status"], "cancelled");
+    let able = json!({"sampling": {}});
+    let alice = Client::legacy_able(world.address(), "/mcp/every", ALICE, "2025-11-25", able).await;
+    let task = begin(&alice, "summarize", json!({})).await;
+    let mut stream = wait(&alice, &task).await;
+    let question = stream.next().await;
+    assert_eq!(question["method"], "sampling/createMessage");
+    let error = json!({"code": -1, "message": "the user said no"});
+    assert_eq!(
+        alice.post(&json!({"jsonrpc": "2.0", "id": question["id"], "error": error})).await.status,
+        202
+    );
+    assert_eq!(stream.next().await["error"], error);
+    assert_eq!(ask(&alice, "tasks/get", &task).await["result"]["status"], "cancelled");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_taken_back_when_nobody_waits_for_the_result_any_more() {
+    for eras in BOTH {
+        let host = Host::start(eras).await;
+        let world = world(&host).await;
+        let alice = client(&world, ALICE).await;
+        let task = begin(&alice, "confirm_delete", json!({"filename": "a.txt"})).await;
+        let mut stream = wait(&alice, &task).await;
+        let question = stream.next().await;
+        let cancel =
+            json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9}});
+        assert_eq!(alice.post(&cancel).await.status, 202);
+        let taken_back = stream.next().await;
+        assert_eq!(taken_back["method"], "notifications/cancelled", "{eras:?}");
+        assert_eq!(taken_back["params"]["requestId"], question["id"]);
+        world.stop().await;
+    }
+}

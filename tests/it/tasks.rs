@@ -205,6 +205,23 @@ async fn a_task_asks_its_client_and_goes_on_when_all_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_asks_for_the_words_of_a_model() {
+    let host = Host::start(Eras::Legacy).await;
+    let world = world(&host).await;
+    let able = json!({"sampling": {}, "extensions": { EXTENSION: {} }});
+    let alice = world.modern("/mcp/every", ALICE).able(able);
+    let task = begin(&alice, "summarize", json!({})).await;
+    let requests = asking(&alice, &task).await;
+    let (key, request) = requests.as_object().and_then(|all| all.iter().next()).expect("a question");
+    assert_eq!(request["method"], "sampling/createMessage");
+    let words =
+        json!({"role": "assistant", "model": "m", "content": {"type": "text", "text": "all is well"}});
+    update(&alice, &task, json!({ key: words })).await;
+    assert_eq!(text(&ended(&alice, &task).await), r#"In short: "all is well""#);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_cancelled_ends_and_its_questions_with_it() {
     let host = Host::start(Eras::Legacy).await;
     let world = world(&host).await;
