@@ -2,16 +2,17 @@
 //! answered and every call that a server received.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
 
 use doorward_ledger::{Filter, Index, verify};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::program::{Program, free_port};
-use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration};
+use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration, eventually};
 
 /// How often the gateway is killed.
-const KILLS: u64 = 20;
+const KILLS: u32 = 20;
 /// Clients that call without pause.
 const CLIENTS: usize = 6;
 
@@ -30,15 +31,20 @@ async fn nothing_answered_or_received_is_missing_after_kill_9() {
     let mut answered = BTreeSet::new();
     for kill in 0..KILLS {
         let mut gateway = start().await;
+        let answers = Arc::new(Semaphore::new(0));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
+                let answers = Arc::clone(&answers);
                 tokio::spawn(async move {
                     let modern = Client::modern(address, "/mcp", ALICE);
                     let mut answered = Vec::new();
                     for call in 0.. {
                         let mark = format!("{kill}-{client}-{call}");
                         match modern.try_call("github__echo", json!({ "mark": mark })).await {
-                            Some(answer) if answer.status == 200 => answered.push(mark),
+                            Some(answer) if answer.status == 200 => {
+                                answered.push(mark);
+                                answers.add_permits(1);
+                            }
                             Some(_) => {}
                             None => break,
                         }
@@ -47,8 +53,9 @@ async fn nothing_answered_or_received_is_missing_after_kill_9() {
                 })
             })
             .collect();
-        // Spread over the first moments of a loaded run; a prime keeps it uneven.
-        tokio::time::sleep(Duration::from_millis(40 + (kill * 37) % 211)).await;
+        // Spread over the first moments of a loaded run; a prime keeps it uneven. Answers are
+        // counted, not milliseconds, so that a slow machine loses its gateway under load too.
+        answers.acquire_many(10 + (kill * 37) % 83).await.expect("it is never closed").forget();
         gateway.child.kill().await.expect("killed");
         for client in clients {
             answered.extend(client.await.expect("the client ends"));
@@ -56,13 +63,17 @@ async fn nothing_answered_or_received_is_missing_after_kill_9() {
     }
     // One more start puts right what the last kill left.
     let mut last = start().await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
     let log = folder.path().join("data/audit");
+    let mut rows = Vec::new();
+    eventually("every decision has its end", async || {
+        rows = Index::open_read_only(&log)
+            .and_then(|index| index.query(&Filter { limit: 1_000_000, ..Filter::default() }))
+            .expect("rows");
+        rows.len() >= answered.len() && rows.iter().all(|row| row.outcome.is_some())
+    })
+    .await;
     let report = verify(&log, &[]).expect("readable");
     assert!(report.is_valid(), "{:?}", report.faults);
-    let rows = Index::open_read_only(&log)
-        .and_then(|index| index.query(&Filter { limit: 1_000_000, ..Filter::default() }))
-        .expect("rows");
     last.child.kill().await.expect("killed");
     let recorded: BTreeSet<String> = rows
         .iter()
@@ -87,5 +98,4 @@ async fn nothing_answered_or_received_is_missing_after_kill_9() {
         Vec::<&String>::new(),
         "received, not recorded"
     );
-    assert!(rows.iter().all(|row| row.outcome.is_some()), "every decision has its end");
 }

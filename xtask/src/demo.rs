@@ -4,6 +4,7 @@ mod client;
 mod files;
 mod tour;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ pub struct Demo {
 
 impl Demo {
     pub fn run(self) -> anyhow::Result<()> {
+        must_be_free(self.port)?;
         println!("1. Building Doorward (some minutes the first time)");
         run(cargo().args(["build", "--release", "--package", "doorward"]))?;
         let program = target_folder()?.join("release/doorward");
@@ -40,6 +42,7 @@ impl Demo {
         let files = files::write(&root().join(".demo"), self.port, &node, &time)?;
         println!("   {}", files.config.display());
         println!("4. Starting on http://127.0.0.1:{}", self.port);
+        must_be_free(self.port)?;
         let mut gateway = start(&program, &files)?;
         let toured = wait_until_ready(self.port, &mut gateway.0)
             .and_then(|()| tour::walk(&program, &files, self.port));
@@ -54,6 +57,16 @@ impl Demo {
             bail!("the gateway ended with {status}; its log: {}", files.log.display());
         }
         Ok(())
+    }
+}
+
+/// Another gateway on the port would be as ready as ours, and be taken for it.
+fn must_be_free(port: u16) -> anyhow::Result<()> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            bail!("port {port} cannot be used ({error}): end what listens there, or choose another with --port")
+        }
     }
 }
 
@@ -103,4 +116,19 @@ fn target_folder() -> anyhow::Result<PathBuf> {
         cargo().args(["metadata", "--no-deps", "--format-version=1"]).current_dir(root()).output()?;
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)?;
     Ok(metadata["target_directory"].as_str().context("cargo names no target folder")?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_where_somebody_listens_is_refused_before_anything_is_started() {
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = other.local_addr().expect("bound").port();
+        let refused = must_be_free(port).expect_err("it is taken").to_string();
+        assert!(refused.contains(&format!("port {port}")) && refused.contains("--port"), "{refused}");
+        drop(other);
+        assert!(must_be_free(port).is_ok());
+    }
 }
