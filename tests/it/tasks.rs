@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::world::everything::{Host, Pipes};
 use crate::world::redis::Redis;
-use crate::world::{ALICE, BOB, Client, Replicas, Speaks, World, entries, eventually};
+use crate::world::{ALICE, BOB, Client, Replicas, Speaks, World, ecosystem, entries, eventually};
 
 const RULES: &str = "policies:\n  - {id: all, name: All, roles: [staff, guest], rules: [{action: allow}]}\n";
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
@@ -324,4 +324,25 @@ async fn any_replica_knows_a_task_and_one_that_did_not_ask_takes_no_answer() {
     update(&first, &task, yes).await;
     assert_eq!(text(&ended(&second, &task).await), "Deleted a.txt");
     replicas.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_the_reference_server_asks_a_modern_client() {
+    let server = ecosystem::node_server("server-everything");
+    let servers =
+        format!("servers:\n  - {{id: every, command: node, args: [\"{server}\"], enabled: true}}\n");
+    let world = World::start(&[], &format!("{RULES}{servers}")).await;
+    let alice = world.modern("/mcp/every", ALICE).able(able());
+    let arguments = json!({"topic": "python", "ambiguous": true});
+    let task = begin(&alice, "simulate-research-query", arguments).await;
+    let requests = asking(&alice, &task).await;
+    let (key, request) = requests.as_object().and_then(|all| all.iter().next()).expect("a question");
+    let choices = &request["params"]["requestedSchema"]["properties"]["interpretation"]["oneOf"];
+    let choice = choices[0]["const"].as_str().expect("a choice");
+    update(&alice, &task, json!({ key: accept(json!({ "interpretation": choice })) })).await;
+    let done = ended(&alice, &task).await;
+    assert!(text(&done).starts_with(&format!("# Research Report: python ({choice})")), "{done}");
+    assert!(done["result"].get("_meta").is_none(), "{done}");
+    assert_eq!(kept(&world).await, "0");
+    world.stop().await;
 }

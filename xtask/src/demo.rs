@@ -65,7 +65,9 @@ fn must_be_free(port: u16) -> anyhow::Result<()> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
         Err(error) => {
-            bail!("port {port} cannot be used ({error}): end what listens there, or choose another with --port")
+            bail!(
+                "port {port} cannot be used ({error}): end what listens there, or choose another with --port"
+            )
         }
     }
 }
