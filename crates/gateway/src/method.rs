@@ -29,7 +29,7 @@ pub(crate) use listen::{Listening, listen};
 pub(crate) use offer::Offer;
 
 /// Answers a request, whatever its method.
-pub(crate) async fn request(asked: Asked<'_>) -> Reply {
+pub(crate) async fn request(asked: Box<Asked<'_>>) -> Reply {
     let session = asked.incoming.session.clone();
     let id = asked.request.id.raw();
     let Some(session) = session else { return dispatch(asked).await };
@@ -52,7 +52,7 @@ pub(crate) async fn request(asked: Asked<'_>) -> Reply {
 
 /// A call is what nearly every request is. The others are put on the heap, so that
 /// the state of a call is no larger than it must be.
-async fn dispatch(asked: Asked<'_>) -> Reply {
+async fn dispatch(asked: Box<Asked<'_>>) -> Reply {
     let era = asked.era();
     let id = asked.request.id.raw().to_owned();
     let method = asked.request.method.clone();
@@ -68,7 +68,7 @@ async fn dispatch(asked: Asked<'_>) -> Reply {
 }
 
 /// Answers everything that is no call.
-async fn other(asked: Asked<'_>, id: &str, method: &str, era: Era) -> Reply {
+async fn other(asked: Box<Asked<'_>>, id: &str, method: &str, era: Era) -> Reply {
     match (method, era) {
         (method, _) if tasks::is_method(method, asked.incoming.revision) => tasks::request(asked).await,
         ("tools/list", _) => list::list(asked, CapabilityKind::Tool).await,

@@ -51,7 +51,7 @@ pub(crate) fn is_method(method: &str, revision: Revision) -> bool {
 }
 
 /// Answers a request about a task.
-pub(crate) async fn request(mut asked: Asked<'_>) -> Reply {
+pub(crate) async fn request(mut asked: Box<Asked<'_>>) -> Reply {
     let id = asked.request.id.raw().to_owned();
     match answered(&mut asked).await {
         Ok(result) => Reply::result(&id, &result),
