@@ -15,10 +15,10 @@
 //! ([`elsewhere`]). Each repetition by a client is a call of its own: identified, decided, limited and
 //! recorded like any other.
 
-mod client;
+pub(crate) mod client;
 mod course;
 pub(crate) mod elsewhere;
-mod evidence;
+pub(crate) mod evidence;
 mod letters;
 mod link;
 mod rounds;
@@ -38,6 +38,7 @@ use crate::stage::resolve::Resolved;
 use crate::stage::send::Outgoing;
 
 pub(crate) use client::Questions;
+pub(crate) use course::{for_modern, key, offered};
 pub(crate) use suspended::Suspended;
 
 /// Bounds on questions.
@@ -178,20 +179,20 @@ fn passed_on(resolved: &Resolved<'_>, result: Value<'_>) -> Result<String, Upstr
 }
 
 /// One of the requests in an `InputRequiredResult`, or the `params` of any other.
-struct Entry(Document);
+pub(crate) struct Entry(Document);
 
 impl Entry {
-    fn method(&self) -> String {
+    pub(crate) fn method(&self) -> String {
         self.0.root().get("method").and_then(Value::as_str).unwrap_or_default().into_owned()
     }
 
-    fn params(&self) -> Option<Value<'_>> {
+    pub(crate) fn params(&self) -> Option<Value<'_>> {
         self.0.root().get("params")
     }
 }
 
 /// What a result asks for, by key.
-fn entries(result: Value<'_>) -> Vec<(String, Entry)> {
+pub(crate) fn entries(result: Value<'_>) -> Vec<(String, Entry)> {
     let Some(requests) = result.get("inputRequests") else { return Vec::new() };
     let read = |raw: &str| reread(raw).map(Entry);
     reread(requests.raw())
@@ -203,7 +204,7 @@ fn entries(result: Value<'_>) -> Vec<(String, Entry)> {
 }
 
 /// Reads again what was indexed less deeply than is needed here.
-fn reread(text: &str) -> Option<Document> {
+pub(crate) fn reread(text: &str) -> Option<Document> {
     let limits = doorward_model::json::Limits {
         numbers: doorward_model::json::Numbers::Exact,
         ..doorward_model::json::Limits::default()

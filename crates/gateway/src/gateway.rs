@@ -29,6 +29,7 @@ use crate::snapshot::{Rulebook, Snapshot};
 use crate::span::Spans;
 use crate::streams::{StreamLimits, Streams};
 use crate::subscriptions::Subscriptions;
+use crate::tasks::Awaited;
 
 /// What does not change while the gateway runs.
 #[derive(Clone, Debug)]
@@ -115,6 +116,7 @@ pub struct Gateway {
     stale: Mutex<HashSet<ServerId>>,
     pub(crate) news: mpsc::UnboundedSender<News>,
     pub(crate) suspended: Suspended,
+    pub(crate) awaited: Awaited,
     pub(crate) sessions: Sessions,
     pub(crate) streams: Arc<Streams>,
     pub(crate) subscriptions: Arc<Subscriptions>,
@@ -156,6 +158,7 @@ impl Gateway {
             shared: parts.shared,
             news,
             suspended: Suspended::default(),
+            awaited: Awaited::default(),
             spans: parts.spans,
         });
         tokio::spawn(news::deliver(Arc::downgrade(&gateway), to_deliver));
@@ -253,9 +256,10 @@ impl Gateway {
         }
     }
 
-    /// Ends what has waited too long: sessions, and calls that nobody came back to.
+    /// Ends what has waited too long: sessions, and calls and tasks that nobody came back to.
     pub async fn sweep(self: Arc<Self>) {
         self.suspended.sweep(self.clock.elapsed());
+        self.awaited.sweep(self.clock.elapsed());
         self.sweep_sessions().await;
     }
 }

@@ -26,6 +26,7 @@ use crate::surface::Surface;
 use crate::tasks;
 
 pub(crate) use listen::{Listening, listen};
+pub(crate) use offer::Offer;
 
 /// Answers a request, whatever its method.
 pub(crate) async fn request(asked: Box<Asked<'_>>) -> Reply {

@@ -31,7 +31,9 @@ pub(crate) fn answer(gateway: &Gateway, method: &Method, path: &str) -> Option<R
         "/metrics" => (
             StatusCode::OK,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            gateway.metrics.render(gateway.sessions.count(), gateway.suspended.count()),
+            gateway
+                .metrics
+                .render(gateway.sessions.count(), gateway.suspended.count() + gateway.awaited.count()),
         ),
         _ => return None,
     };

@@ -2,38 +2,44 @@
 //!
 //! The two eras have forms of their own, which share the methods' names and nothing else:
 //! the core tasks of 2025-11-25, which a client asks for, and the extension
-//! `io.modelcontextprotocol/tasks`, which a server decides on. Each is passed on between
-//! a client and a server of one era. A handle is sealed and bound to who made the call, so
-//! that nobody can look into, answer or end another's task, and no table is needed to find
-//! its server.
+//! `io.modelcontextprotocol/tasks`, which a server decides on.
+//!
+//! | client, server | |
+//! |---|---|
+//! | of one era | passed on, under a handle of the gateway's ([`passed_on`]) |
+//! | modern, legacy | the gateway asks for the task ([`wanted`]) and translates it ([`core`]) |
+//! | legacy, modern | the gateway says that it could have one, and translates it ([`extension`]); an answer is kept as a task that has ended ([`local`]) |
+//!
+//! A handle is sealed and bound to who made the call ([`handle`]), so that nobody can look
+//! into, answer or end another's task, and no table is needed to find its server. What such a
+//! server wants to know meanwhile is kept here ([`awaited`]).
 
-use bytes::Bytes;
-use doorward_model::json::{Document, Limits, Numbers, Value, push_string, quoted};
-use doorward_model::{CapabilityKind, Operation, ServerId};
-use doorward_upstream::Call;
-use doorward_wire::error::{INTERNAL, INVALID_PARAMS, MISSING_CAPABILITY};
-use doorward_wire::log::Logs;
-use doorward_wire::{Era, Revision, RpcError, abilities, adapt};
+mod awaited;
+mod core;
+mod extension;
+mod handle;
+mod local;
+mod passed_on;
+mod put;
+mod waiting;
+mod wanted;
 
-use crate::handle;
+use doorward_model::CapabilityKind;
+use doorward_model::json::Value;
+use doorward_upstream::Answer;
+use doorward_wire::error::{INTERNAL, INVALID_PARAMS};
+use doorward_wire::{Era, Revision, RpcError};
+
 use crate::pipeline::Asked;
 use crate::reply::Reply;
-use crate::stage::send::identity;
+use crate::stage::resolve::Resolved;
 use crate::surface::Surface;
-use crate::{rename, view};
+use crate::view;
 
-/// The member of `_meta` by which the older form names a task.
-const RELATED: &str = "io.modelcontextprotocol/related-task";
-
-/// A task, as its sealed handle names it.
-struct Task {
-    server: ServerId,
-    tool: String,
-    /// What the server calls it.
-    id: String,
-    /// What the client calls it.
-    handle: String,
-}
+pub(crate) use awaited::Awaited;
+use handle::{Form, Task};
+pub(crate) use local::kept;
+pub(crate) use wanted::{Sought, capabilities, keeps, lacking, offered, param, sought};
 
 /// Whether this is a method of tasks in this revision.
 pub(crate) fn is_method(method: &str, revision: Revision) -> bool {
@@ -44,58 +50,33 @@ pub(crate) fn is_method(method: &str, revision: Revision) -> bool {
     }
 }
 
-/// Passes a request about a task on to its server.
+/// Answers a request about a task.
 pub(crate) async fn request(mut asked: Box<Asked<'_>>) -> Reply {
     let id = asked.request.id.raw().to_owned();
-    match relay(&mut asked).await {
+    match answered(&mut asked).await {
         Ok(result) => Reply::result(&id, &result),
         Err(error) => Reply::error(Some(&id), &error),
     }
 }
 
-async fn relay(asked: &mut Asked<'_>) -> Result<String, RpcError> {
+async fn answered(asked: &mut Asked<'_>) -> Result<String, RpcError> {
     if asked.era() == Era::Modern && !asked.abilities.has_tasks() {
-        let data = format!(r#"{{"requiredCapabilities":{}}}"#, abilities::TASKS);
-        let error =
-            RpcError::bad_request(MISSING_CAPABILITY, "the client did not declare the tasks extension");
-        return Err(error.with_data(data));
+        return Err(wanted::not_declared("the client did not declare the tasks extension"));
     }
     let task = find(asked).await?;
-    let members = members(asked, &task.id);
-    let known = identity(asked);
-    let call = Call {
-        method: &asked.request.method,
-        members,
-        meta: &known.meta,
-        target: Some(&task.id),
-        affinity: known.affinity,
-        client_info: &known.client_info,
-        capabilities: &known.capabilities,
-        logs: Logs::None,
-        // A result is waited for; the task's own life is the server's to bound.
-        deadline: (asked.request.method == "tasks/result").then_some(asked.gateway.settings.asks.longest),
-        ..Call::default()
-    };
-    let answer = asked.gateway.upstreams.call(&task.server, call).await;
-    let answer = answer.map_err(|error| RpcError::answer(INTERNAL, error.to_string()))?;
-    let root = answer.message.root();
-    if let Some(result) = root.get("result") {
-        let result = adapt::result_for(asked.era(), result, false);
-        let surface = &asked.incoming.arrival.surface;
-        let result = rename::outward(surface, &task.server, Operation::ToolsCall, result);
-        return Ok(shown(asked, &task.server, &task.tool, Some(&task), &result));
+    match (asked.era(), task.form) {
+        (Era::Modern, Form::Core) => core::answer(asked, &task).await,
+        (Era::Modern, Form::Extension) | (Era::Legacy, Form::Core) => passed_on::answer(asked, &task).await,
+        (Era::Legacy, Form::Extension) => extension::answer(asked, &task).await,
+        (Era::Legacy, Form::Local) => local::answer(asked, &task).await,
+        (Era::Modern, Form::Local) => Err(unknown()),
     }
-    let error = root.get("error");
-    let code = error.and_then(|error| error.get("code")).and_then(Value::as_i64);
-    let message = error.and_then(|error| error.get("message")).and_then(Value::as_str).unwrap_or_default();
-    Err(RpcError::answer(code.and_then(|code| i32::try_from(code).ok()).unwrap_or(INTERNAL), message))
 }
 
 /// The task that a request names, if it is this caller's and its tool is still in its reach.
 async fn find(asked: &mut Asked<'_>) -> Result<Task, RpcError> {
     let named = asked.request.params.and_then(|params| params.get("taskId")).and_then(Value::as_str);
-    let unknown = || RpcError::answer(INVALID_PARAMS, "Unknown task");
-    let task = open(asked, &named.ok_or_else(unknown)?).ok_or_else(unknown)?;
+    let task = Task::open(asked, &named.ok_or_else(unknown)?).ok_or_else(unknown)?;
     let is_here = match &asked.incoming.arrival.surface {
         Surface::Server(id) => *id == task.server,
         Surface::Aggregate => true,
@@ -109,56 +90,39 @@ async fn find(asked: &mut Asked<'_>) -> Result<Task, RpcError> {
     if is_shown { Ok(task) } else { Err(unknown()) }
 }
 
-/// The members of `params` for the server, under its own name of the task.
-fn members(asked: &Asked<'_>, task: &str) -> Bytes {
-    let mut out = String::new();
-    let members = asked.request.params.into_iter().flat_map(Value::members);
-    for (key, value) in members.filter(|(key, _)| key != "_meta") {
-        if !out.is_empty() {
-            out.push(',');
-        }
-        push_string(&mut out, &key);
-        out.push(':');
-        if key == "taskId" { push_string(&mut out, task) } else { out.push_str(value.raw()) }
-    }
-    Bytes::from(out)
+fn unknown() -> RpcError {
+    RpcError::answer(INVALID_PARAMS, "Unknown task")
 }
 
-/// The handle of a task that was just made, JSON text, as its client is to have it.
-pub(crate) fn begun(asked: &Asked<'_>, server: &ServerId, tool: &str, result: &str) -> String {
-    shown(asked, server, tool, None, result)
-}
-
-/// A result, JSON text, with every task in it under its sealed handle.
-/// One that the client has named keeps the handle it has.
-fn shown(asked: &Asked<'_>, server: &ServerId, tool: &str, named: Option<&Task>, result: &str) -> String {
-    let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
-    let Ok(document) = Document::parse(Bytes::copy_from_slice(result.as_bytes()), &limits) else {
-        return result.to_owned();
+/// Whether this result of a call is the handle of a core task that was asked for.
+pub(crate) fn is_core(resolved: &Resolved<'_>, result: Value<'_>) -> bool {
+    let asked = resolved.asked();
+    let is_asked_for = || match asked.era() {
+        Era::Legacy => asked.request.params.is_some_and(|params| params.get("task").is_some()),
+        Era::Modern => sought(resolved) == Sought::Core,
     };
-    let root = document.root();
-    let related = root.get("_meta").and_then(|meta| meta.get(RELATED));
-    let mut edits = doorward_wire::edit::Edits::new(&document);
-    for holder in [Some(root), root.get("task"), related].into_iter().flatten() {
-        if let Some(id) = holder.get("taskId")
-            && let Some(own) = id.as_str()
-        {
-            let handle = match named.filter(|task| task.id == *own) {
-                Some(task) => Some(task.handle.clone()),
-                None => seal(asked, server, tool, &own),
-            };
-            edits.replace(id, quoted(&handle.unwrap_or_default()));
-        }
+    result.get("task").is_some_and(Value::is_object) && is_asked_for()
+}
+
+/// The handle of a task that was just made, JSON text, as its client is to have it. `text` is
+/// the server's result in the era of the client.
+pub(crate) fn begun(resolved: &Resolved<'_>, answer: &Answer, text: &str) -> String {
+    let result = answer.message.root().get("result");
+    match (sought(resolved), result, result.and_then(|result| result.get("task"))) {
+        (Sought::Core, _, Some(task)) => core::begun(resolved, answer.place, task),
+        (Sought::Extension, Some(task), _) => extension::begun(resolved, task),
+        _ => passed_on::begun(resolved, answer.place, text),
     }
-    edits.made().into_owned()
 }
 
-fn seal(asked: &Asked<'_>, server: &ServerId, tool: &str, id: &str) -> Option<String> {
-    handle::seal(asked, "task", &[server.as_str(), tool, id])
-}
-
-fn open(asked: &Asked<'_>, handle: &str) -> Option<Task> {
-    let [server, tool, id] = handle::open(asked, "task", handle)?.try_into().ok()?;
-    let server = ServerId::try_from(server.as_str()).ok()?;
-    Some(Task { server, tool, id, handle: handle.to_owned() })
+/// The result of an answer, or its error.
+fn result(answer: &Answer) -> Result<Value<'_>, RpcError> {
+    let root = answer.message.root();
+    if let Some(result) = root.get("result") {
+        return Ok(result);
+    }
+    let error = root.get("error");
+    let code = error.and_then(|error| error.get("code")).and_then(Value::as_i64);
+    let message = error.and_then(|error| error.get("message")).and_then(Value::as_str).unwrap_or_default();
+    Err(RpcError::answer(code.and_then(|code| i32::try_from(code).ok()).unwrap_or(INTERNAL), message))
 }

@@ -28,6 +28,8 @@ pub struct Capability {
     pub fingerprint: Arc<str>,
     /// Its `annotations` object as JSON text, `{}` when there is none.
     pub annotations: Bytes,
+    /// Whether a call of it may, or must, become a task of 2025-11-25.
+    pub tasks: TaskSupport,
     /// Arguments that a modern request over HTTP repeats in headers.
     pub headers: Vec<Mirrored>,
     /// The definition as the server wrote it.
@@ -67,9 +69,32 @@ impl Capability {
             aggregate: renamed(&document, naming, &exposed, &server.id),
             exposed: exposed.into(),
             fingerprint: fingerprint(document.root()).into(),
+            tasks: TaskSupport::read(document.root()),
             annotations: annotations.map_or(Bytes::from_static(b"{}"), |value| document.slice(value)),
             raw: definition.raw.clone(),
         })
+    }
+}
+
+/// `execution.taskSupport` of a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskSupport {
+    /// Its calls are answered, as all calls once were; what nothing said means.
+    Forbidden,
+    /// Whoever calls may want a task.
+    Optional,
+    /// It can be called as a task only.
+    Required,
+}
+
+impl TaskSupport {
+    fn read(definition: Value<'_>) -> Self {
+        let support = definition.get("execution").and_then(|execution| execution.get("taskSupport"));
+        match support.and_then(Value::as_str).as_deref() {
+            Some("optional") => Self::Optional,
+            Some("required") => Self::Required,
+            _ => Self::Forbidden,
+        }
     }
 }
 

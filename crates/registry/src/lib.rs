@@ -12,7 +12,7 @@ pub mod name;
 mod picture;
 pub mod server;
 
-pub use capability::Capability;
+pub use capability::{Capability, TaskSupport};
 pub use mirrored::Mirrored;
 pub use picture::{Problem, Registry};
 pub use server::Server;

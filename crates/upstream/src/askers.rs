@@ -4,7 +4,8 @@
 //! A question goes to the only call under way. With several it is held back, and new
 //! calls with it, until one is left: whoever asked cannot end before it is answered, so
 //! that one is the asker. Two that ask at once wait for each other, which the patience
-//! ends.
+//! ends. What a task asks names the task, so that it is known at once who waits for it, and
+//! a call that waits for a task is not taken to have asked anything else.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,9 +35,23 @@ pub(crate) struct Askers {
 
 #[derive(Default)]
 struct State {
-    calls: HashMap<u64, Option<mpsc::Sender<Question>>>,
+    calls: HashMap<u64, Caller>,
     held: Vec<(u64, Question)>,
     serial: u64,
+}
+
+/// Who may have asked.
+struct Caller {
+    questions: Option<mpsc::Sender<Question>>,
+    /// The task that it waits for.
+    task: Option<String>,
+}
+
+/// Whose a question is, among the calls under way.
+enum Asker<'a> {
+    Nobody,
+    One(&'a Caller),
+    AnyOf(Vec<&'a Caller>),
 }
 
 /// A call under way, for as long as this lives.
@@ -47,10 +62,15 @@ pub(crate) struct Present<'a> {
 
 impl Askers {
     /// Counts a call in, once nothing is held back.
-    pub(crate) async fn enter(&self, id: u64, questions: Option<mpsc::Sender<Question>>) -> Present<'_> {
+    pub(crate) async fn enter(
+        &self,
+        id: u64,
+        questions: Option<mpsc::Sender<Question>>,
+        task: Option<&str>,
+    ) -> Present<'_> {
         loop {
             let released = self.released.notified();
-            if self.lock().enter(id, &questions) {
+            if self.lock().enter(id, &questions, task) {
                 return Present { askers: self, id };
             }
             released.await;
@@ -76,10 +96,12 @@ impl Askers {
     /// Passes a question on to the call it belongs to, now or when that is known.
     pub(crate) fn ask(self: &Arc<Self>, question: Question) {
         let mut state = self.lock();
-        if state.calls.len() == 1 {
-            return state.pass_on(question);
-        }
-        if state.calls.values().all(Option::is_none) || state.held.len() >= HELD {
+        let is_held = match state.asker(&question) {
+            Asker::One(caller) => return caller.pass_on(question),
+            Asker::Nobody => false,
+            Asker::AnyOf(callers) => callers.iter().any(|caller| caller.questions.is_some()),
+        };
+        if !is_held || state.held.len() >= HELD {
             drop(state);
             return refuse(question);
         }
@@ -109,14 +131,21 @@ impl Askers {
     fn leave(&self, id: u64) {
         let mut state = self.lock();
         state.calls.remove(&id);
-        if state.held.is_empty() || state.calls.len() > 1 {
+        if state.held.is_empty() {
             return;
         }
-        for (_, question) in std::mem::take(&mut state.held) {
-            state.pass_on(question);
+        for (serial, question) in std::mem::take(&mut state.held) {
+            match state.asker(&question) {
+                Asker::One(caller) => caller.pass_on(question),
+                Asker::Nobody => refuse(question),
+                Asker::AnyOf(_) => state.held.push((serial, question)),
+            }
         }
+        let is_free = state.held.is_empty();
         drop(state);
-        self.released.notify_waiters();
+        if is_free {
+            self.released.notify_waiters();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -125,16 +154,36 @@ impl Askers {
 }
 
 impl State {
-    fn enter(&mut self, id: u64, questions: &Option<mpsc::Sender<Question>>) -> bool {
+    fn enter(&mut self, id: u64, questions: &Option<mpsc::Sender<Question>>, task: Option<&str>) -> bool {
         let is_open = self.held.is_empty();
         if is_open {
-            self.calls.insert(id, questions.clone());
+            let caller = Caller { questions: questions.clone(), task: task.map(str::to_owned) };
+            self.calls.insert(id, caller);
         }
         is_open
     }
 
+    /// Who can have asked this.
+    fn asker(&self, question: &Question) -> Asker<'_> {
+        let of = |task: Option<&str>| -> Vec<&Caller> {
+            self.calls.values().filter(|caller| caller.task.as_deref() == task).collect()
+        };
+        let mut callers = of(question.task.as_deref());
+        if callers.is_empty() {
+            // Not every server says what it should.
+            callers = self.calls.values().collect();
+        }
+        match callers[..] {
+            [] => Asker::Nobody,
+            [caller] => Asker::One(caller),
+            _ => Asker::AnyOf(callers),
+        }
+    }
+}
+
+impl Caller {
     fn pass_on(&self, question: Question) {
-        match self.calls.values().next().and_then(Option::as_ref) {
+        match &self.questions {
             // A call that is asked more than it can take up is asked no more: the
             // question is dropped, and so answered.
             Some(questions) => drop(questions.try_send(question)),
@@ -167,7 +216,10 @@ mod tests {
     use crate::question::Reply;
 
     fn question() -> (Question, Reply) {
-        let text = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"roots/list"}"#);
+        question_of(Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"roots/list"}"#))
+    }
+
+    fn question_of(text: Bytes) -> (Question, Reply) {
         let document = parse(text).expect("valid");
         let Ok(Message::Request(request)) = Message::read(&document) else { panic!("a request") };
         Question::read(&document, &request).expect("a question")
@@ -177,13 +229,13 @@ mod tests {
     async fn a_question_waits_until_it_is_clear_whose_it_is() {
         let askers = Arc::<Askers>::default();
         let (ours, mut asked) = mpsc::channel(4);
-        let first = askers.enter(1, Some(ours.clone())).await;
+        let first = askers.enter(1, Some(ours.clone()), None).await;
         askers.ask(question().0);
         assert!(asked.try_recv().is_ok(), "the only call under way");
-        let second = askers.enter(2, Some(ours.clone())).await;
+        let second = askers.enter(2, Some(ours.clone()), None).await;
         askers.ask(question().0);
         assert!(asked.try_recv().is_err(), "either of two");
-        let mut third = std::pin::pin!(askers.enter(3, None));
+        let mut third = std::pin::pin!(askers.enter(3, None, None));
         let waits = third.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
         assert!(waits, "no new call meanwhile");
         drop(first);
@@ -199,18 +251,44 @@ mod tests {
         askers.ask(unasked);
         let text = reply.message().await.expect("answered");
         assert!(text.windows(6).any(|window| window == b"-32601"));
-        let silent = (askers.enter(1, None).await, askers.enter(2, None).await);
+        let silent = (askers.enter(1, None, None).await, askers.enter(2, None, None).await);
         let (unasked, reply) = question();
         askers.ask(unasked);
         assert!(reply.message().await.is_some(), "at once, since neither could answer");
         drop(silent);
         let (ours, mut asked) = mpsc::channel(4);
-        let both = (askers.enter(1, Some(ours.clone())).await, askers.enter(2, Some(ours)).await);
+        let both = (askers.enter(1, Some(ours.clone()), None).await, askers.enter(2, Some(ours), None).await);
         let (held, reply) = question();
         askers.ask(held);
         assert!(reply.message().await.is_some(), "after a while");
         assert!(asked.try_recv().is_err());
         drop(both);
-        askers.enter(3, None).await;
+        askers.enter(3, None, None).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_task_asks_is_told_from_what_calls_ask() {
+        let askers = Arc::<Askers>::default();
+        let of_task = |task: &str| {
+            let related = format!(r#"{{"io.modelcontextprotocol/related-task":{{"taskId":"{task}"}}}}"#);
+            let params = format!(r#"{{"_meta":{related}}}"#);
+            question_of(Bytes::from(format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"roots/list","params":{params}}}"#
+            )))
+        };
+        let [(first, mut of_first), (second, mut of_second), (plain, mut of_plain)] =
+            [(); 3].map(|()| mpsc::channel(4));
+        let first = askers.enter(1, Some(first), Some("a")).await;
+        let second = askers.enter(2, Some(second), Some("b")).await;
+        let plain = askers.enter(3, Some(plain), None).await;
+        askers.ask(of_task("b").0);
+        assert!(of_second.try_recv().is_ok(), "the one that waits for the task");
+        askers.ask(question().0);
+        assert!(of_plain.try_recv().is_ok(), "the only one that waits for no task");
+        drop(plain);
+        askers.ask(question().0);
+        drop(second);
+        assert!(of_first.try_recv().is_ok(), "some servers do not say what a question belongs to");
+        drop(first);
     }
 }

@@ -48,6 +48,14 @@ pub struct Call<'a> {
     pub questions: Option<mpsc::Sender<Question>>,
     /// What a server of the stateless era asked for, when the call is made again.
     pub round: Option<Round<'a>>,
+    /// The task whose result is waited for, as the server calls it: what it asks meanwhile
+    /// says so (2025-11-25).
+    pub task: Option<&'a str>,
+    /// The [`Answer::place`] of the call that made what this one is about.
+    pub place: Option<u64>,
+    /// What the call makes is to be found again for so long: the session, or the child, that it
+    /// is made in does not end of idleness.
+    pub keeps: Option<Duration>,
     /// `Mcp-Param-*` headers: full names with their plain values (2026-07-28).
     pub extra_headers: &'a [(String, String)],
 }
@@ -74,13 +82,16 @@ pub struct Answer {
     pub bytes: usize,
     /// How long the server took, without the time to open a link.
     pub upstream_time: Duration,
+    /// Which of several links to the server it came over: what a child process keeps, no
+    /// other has.
+    pub place: u64,
 }
 
 impl Answer {
     /// An answer that another process got and passes on; `None` when it is none.
-    pub fn again(message: Bytes, status: Option<u16>, upstream_time: Duration) -> Option<Self> {
+    pub fn again(message: Bytes, status: Option<u16>, upstream_time: Duration, place: u64) -> Option<Self> {
         let bytes = message.len();
         let message = inbound::parse(message).ok()?;
-        Some(Self { message, status, bytes, upstream_time })
+        Some(Self { message, status, bytes, upstream_time, place })
     }
 }

@@ -57,6 +57,7 @@ pub(crate) struct Listener<'a> {
     pub(crate) notify: Option<&'a mpsc::Sender<Bytes>>,
     pub(crate) progress_token: Option<&'a str>,
     pub(crate) questions: Option<&'a mpsc::Sender<Question>>,
+    pub(crate) task: Option<&'a str>,
     pub(crate) logs: Logs,
 }
 
@@ -80,7 +81,7 @@ impl Duplex {
         write: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<Document, UpstreamError> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let _present = self.askers.enter(id, listener.questions.cloned()).await;
+        let _present = self.askers.enter(id, listener.questions.cloned(), listener.task).await;
         let (sender, answer) = oneshot::channel();
         let waiting = Waiting {
             answer: sender,
@@ -154,10 +155,16 @@ impl Duplex {
             Some(Inbound::Request { request, reply }) => match Question::read(&document, &request) {
                 Some((question, reply)) => {
                     let (outlet, askers) = (self.outlet.clone(), Arc::clone(&self.askers));
-                    askers.asked();
+                    // What a task asks says so, and is not taken for another's.
+                    let is_anybodys = question.task.is_none();
+                    if is_anybodys {
+                        askers.asked();
+                    }
                     tokio::spawn(async move {
                         let message = reply.message().await;
-                        askers.answered();
+                        if is_anybodys {
+                            askers.answered();
+                        }
                         if let Some(message) = message {
                             // A link that has gone takes no answers.
                             let _ = outlet.send(message).await;

@@ -60,6 +60,7 @@ impl Link {
                     notify: call.notify.as_ref(),
                     progress_token: call.progress_token,
                     questions: call.questions.as_ref(),
+                    task: call.task,
                     logs: call.logs,
                 };
                 if self.handshake.logs && self.era() == Era::Legacy && self.level.must_be_said(call.logs) {

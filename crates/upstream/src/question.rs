@@ -2,11 +2,14 @@
 //! whoever made the call.
 
 use bytes::Bytes;
-use doorward_model::json::Document;
+use doorward_model::json::{Document, Value};
 use doorward_wire::abilities::{ELICIT, ROOTS, SAMPLE};
 use doorward_wire::message::Request;
+use doorward_wire::task::RELATED;
 use doorward_wire::{RpcError, reply};
 use tokio::sync::oneshot;
+
+use crate::inbound;
 
 /// What a person who does not answer at all is taken to have said; the code is the one
 /// that MCP gives to a sampling request that a user turned down.
@@ -21,6 +24,8 @@ pub struct Question {
     pub method: String,
     /// `params` as JSON text; empty where there are none.
     pub params: Bytes,
+    /// The task that it is asked for, as the server calls it.
+    pub(crate) task: Option<String>,
     reply: Option<oneshot::Sender<Bytes>>,
 }
 
@@ -36,6 +41,7 @@ impl Question {
             id: request.id.raw().to_owned(),
             method: request.method.clone().into_owned(),
             params: request.params.map(|params| document.slice(params)).unwrap_or_default(),
+            task: request.params.and_then(|params| task(document, params)),
             reply: Some(sender),
         };
         Some((question, Reply(reply)))
@@ -74,6 +80,13 @@ impl Drop for Question {
         };
         self.send(message);
     }
+}
+
+/// The task that a question's `params` name. It stands deeper than a message is indexed.
+fn task(document: &Document, params: Value<'_>) -> Option<String> {
+    let related = params.get("_meta")?.get(RELATED)?;
+    let related = inbound::parse(document.slice(related)).ok()?;
+    Some(related.root().get("taskId")?.as_str()?.into_owned())
 }
 
 /// The message that will answer a question.

@@ -39,6 +39,8 @@ const LISTINGS: usize = 3;
 /// One server and all that is known of it.
 pub(crate) struct Server {
     pub(crate) spec: ServerSpec,
+    /// Which of the links to one server this is; the first is 0.
+    pub(crate) place: u64,
     pub(crate) hub: Arc<Hub>,
     pub(crate) ring: Arc<Ring>,
     client: Client,
@@ -56,6 +58,8 @@ pub(crate) struct Server {
     /// When the last call began, and when the server was last heard of, in µs.
     last_used: AtomicU64,
     last_heard: AtomicU64,
+    /// Until when what a call has made is to be found again, in µs.
+    kept_until: AtomicU64,
     is_checking: AtomicBool,
     is_retired: AtomicBool,
     twins: Twins,
@@ -72,6 +76,7 @@ impl Server {
     pub(crate) fn new(spec: ServerSpec, hub: Arc<Hub>, client: Client) -> Self {
         Self {
             spec,
+            place: 0,
             hub,
             ring: Arc::default(),
             client,
@@ -87,6 +92,7 @@ impl Server {
             in_flight: AtomicUsize::new(0),
             last_used: AtomicU64::new(0),
             last_heard: AtomicU64::new(0),
+            kept_until: AtomicU64::new(0),
             is_checking: AtomicBool::new(false),
             is_retired: AtomicBool::new(false),
             twins: Twins::default(),
@@ -99,7 +105,7 @@ impl Server {
         let _busy = Busy::enter(self);
         let link = self.link().await?;
         if *call.capabilities != *self.hub.capabilities && link.is_one_session() {
-            let twin = self.twins.of(self, call.capabilities)?;
+            let twin = self.twins.of(self, call.capabilities, call.place)?;
             // On the heap, because a call of a call has no size.
             return Box::pin(async move { twin.call(call).await }).await;
         }
@@ -110,9 +116,13 @@ impl Server {
             Ok((message, status)) => {
                 let now = self.hub.clock.elapsed();
                 self.last_heard.store(micros(now), Ordering::Relaxed);
+                if let Some(keeps) = call.keeps {
+                    self.kept_until.fetch_max(micros(now + keeps), Ordering::Relaxed);
+                }
                 self.hub.succeeded();
                 let bytes = message.bytes().len();
-                Ok(Answer { message, status, bytes, upstream_time: now.saturating_sub(started) })
+                let upstream_time = now.saturating_sub(started);
+                Ok(Answer { message, status, bytes, upstream_time, place: self.place })
             }
             Err(error) => {
                 self.note(&link, &error);
@@ -168,12 +178,17 @@ impl Server {
         self.in_flight.load(Ordering::Acquire) > 0
     }
 
+    /// Whether something that a call has made here is to be found again.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept_until.load(Ordering::Relaxed) > micros(self.hub.clock.elapsed())
+    }
+
     /// This server once more, with a link of its own.
-    pub(crate) fn twin(&self, capabilities: &str) -> Self {
+    pub(crate) fn twin(&self, capabilities: &str, place: u64) -> Self {
         let mut spec = self.spec.clone();
         // It serves fewer callers than the first, so that it is stopped earlier.
         spec.idle_timeout = Some(spec.idle_timeout.unwrap_or(TWIN_IDLE).min(TWIN_IDLE));
-        Self::new(spec, Arc::new(self.hub.twin(capabilities)), self.client.clone())
+        Self { place, ..Self::new(spec, Arc::new(self.hub.twin(capabilities)), self.client.clone()) }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -213,7 +228,7 @@ impl Server {
         if link.pid().is_some() {
             let is_idle = self.spec.idle_timeout.is_some_and(|limit| since(&self.last_used) >= limit);
             // Whoever is subscribed to something waits for it.
-            if is_idle && !self.hub.watch.is_wanted() {
+            if is_idle && !self.is_kept() && !self.hub.watch.is_wanted() {
                 self.stop_idle(&link);
             }
         } else if !link.is_watched()

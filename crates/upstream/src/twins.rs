@@ -6,6 +6,7 @@
 //! waits for an answer on one, new calls take another: on a stream that all share, the next
 //! question could not be told from the first.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::UpstreamError;
@@ -17,26 +18,37 @@ const MOST: usize = 16;
 /// The further links, each with the capabilities it was opened with.
 #[derive(Default)]
 pub(crate) struct Twins {
+    /// How many there have been.
+    serial: AtomicU64,
     all: Mutex<Vec<Arc<Server>>>,
 }
 
 impl Twins {
-    /// A twin with these capabilities.
-    pub(crate) fn of(&self, server: &Server, capabilities: &str) -> Result<Arc<Server>, UpstreamError> {
+    /// A twin with these capabilities: the one at `place`, while it is there.
+    pub(crate) fn of(
+        &self,
+        server: &Server,
+        capabilities: &str,
+        place: Option<u64>,
+    ) -> Result<Arc<Server>, UpstreamError> {
         let mut all = self.lock();
+        if let Some(twin) = all.iter().find(|twin| Some(twin.place) == place) {
+            return Ok(Arc::clone(twin));
+        }
         let has = |twin: &&Arc<Server>| *twin.hub.capabilities == *capabilities;
         if let Some(twin) = all.iter().filter(has).find(|twin| !twin.is_asking()) {
             return Ok(Arc::clone(twin));
         }
         let mut unused = None;
         if all.len() >= MOST {
-            match all.iter().position(|twin| !twin.is_busy()) {
+            let unneeded = all.iter().position(|twin| !twin.is_busy() && !twin.is_kept());
+            match unneeded.or_else(|| all.iter().position(|twin| !twin.is_busy())) {
                 Some(at) => unused = Some(all.swap_remove(at)),
                 // To be told so is better than to wait for somebody else's user.
                 None => return Err(UpstreamError::Busy { server: server.spec.id.clone() }),
             }
         }
-        let twin = Arc::new(server.twin(capabilities));
+        let twin = Arc::new(server.twin(capabilities, self.serial.fetch_add(1, Ordering::Relaxed) + 1));
         all.push(Arc::clone(&twin));
         drop(all);
         if let Some(unused) = unused {

@@ -585,6 +585,22 @@ async fn sessions_are_bounded_in_number_and_in_time() {
 }
 
 #[tokio::test]
+async fn a_session_in_which_something_is_to_be_found_again_does_not_end_of_idleness() {
+    let mock = Mock::legacy(|seen| result(seen, "{}")).await;
+    let settings = Settings { session_idle: Duration::from_millis(50), ..quick() };
+    let world = World::new(Transport::Http { url: mock.url.clone() }, settings, |_| {});
+    let keeps = Some(Duration::from_secs(3600));
+    for (affinity, keeps) in [("a", keeps), ("b", None)] {
+        world.call(Call { affinity, keeps, ..echo() }).await.expect("answered");
+    }
+    mock.wait("DELETE", 1).await;
+    let log = mock.log();
+    let ended: Vec<_> = log.iter().filter(|seen| seen.rpc() == "DELETE").collect();
+    assert_eq!(ended[0].header("mcp-session-id"), "s-2", "that of `b`, which was used later");
+    assert_eq!(world.upstreams.session_count(&world.id), Some(2), "the gateway's own, and that of `a`");
+}
+
+#[tokio::test]
 async fn what_one_caller_opened_is_ended_when_it_leaves_and_nothing_else() {
     let mock = Mock::legacy(|seen| result(seen, "{}")).await;
     let world = World::http(&mock);

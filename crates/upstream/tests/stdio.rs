@@ -298,6 +298,15 @@ async fn an_idle_child_is_stopped_and_started_again_when_needed() {
 }
 
 #[tokio::test]
+async fn a_child_in_which_something_is_to_be_found_again_is_not_idle() {
+    let mut world = world(&[], |spec| spec.idle_timeout = Some(Duration::from_millis(60)));
+    let (called, keeps) = (Instant::now(), Duration::from_millis(500));
+    world.call(Call { keeps: Some(keeps), ..echo() }).await.expect("answered");
+    world.event(|event| matches!(event, Event::StateChanged(_, State::Registered))).await;
+    assert!(called.elapsed() >= keeps, "it was stopped after {:?}", called.elapsed());
+}
+
+#[tokio::test]
 async fn older_children_survive_the_probe_or_are_started_without_it() {
     for habits in [&["exits-at-discover"][..], &["silent-at-discover"][..]] {
         let settings = Settings { probe_timeout: Duration::from_millis(300), ..settings() };

@@ -18,8 +18,8 @@ pub const TASKS: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#
 
 const TASKS_ID: &str = "io.modelcontextprotocol/tasks";
 
-/// Extensions whose messages the gateway passes on.
-const RELAYED: [&str; 2] = ["io.modelcontextprotocol/ui", TASKS_ID];
+/// Extensions whose messages the gateway passes on as they are.
+const RELAYED: [&str; 1] = ["io.modelcontextprotocol/ui"];
 
 /// The capabilities of one client, as far as a server may know of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,7 +27,7 @@ pub struct Abilities {
     roots: bool,
     sampling: Option<Sampling>,
     elicitation: Option<Elicitation>,
-    /// `extensions`, JSON text; empty for none.
+    /// Members of `extensions` but for tasks, JSON text; empty for none.
     extensions: String,
     has_tasks: bool,
 }
@@ -77,12 +77,18 @@ impl Abilities {
 
     /// Whether there is nothing to tell a server.
     pub fn is_empty(&self) -> bool {
-        !self.can_be_asked() && self.extensions.is_empty()
+        !self.can_be_asked() && self.extensions.is_empty() && !self.has_tasks
     }
 
     /// Whether a call of this client may be answered with a task.
     pub fn has_tasks(&self) -> bool {
         self.has_tasks
+    }
+
+    /// The same of a client whose calls may, or may not, be answered with a task.
+    #[must_use]
+    pub fn with_tasks(&self, has_tasks: bool) -> Self {
+        Self { has_tasks, ..self.clone() }
     }
 
     /// Whether this client can be asked `method` with `params`.
@@ -101,7 +107,7 @@ impl Abilities {
         }
     }
 
-    /// The same without extensions, whose settings are as long as a client likes.
+    /// The same without the settings of extensions, which are as long as a client likes.
     #[must_use]
     pub fn without_extensions(self) -> Self {
         Self { extensions: String::new(), ..self }
@@ -121,8 +127,11 @@ impl Abilities {
             let flags = if url { flags([("form", form), ("url", url)]) } else { "{}".to_owned() };
             members.push(format!(r#""elicitation":{flags}"#));
         }
-        if !self.extensions.is_empty() {
-            members.push(format!(r#""extensions":{}"#, self.extensions));
+        let tasks = if self.has_tasks { format!(r#""{TASKS_ID}":{{}}"#) } else { String::new() };
+        let extensions: Vec<_> =
+            [&self.extensions, &tasks].into_iter().filter(|it| !it.is_empty()).map(String::as_str).collect();
+        if !extensions.is_empty() {
+            members.push(format!(r#""extensions":{{{}}}"#, extensions.join(",")));
         }
         format!("{{{}}}", members.join(","))
     }
@@ -149,17 +158,16 @@ fn flags(flags: [(&str, bool); 2]) -> String {
     format!("{{{}}}", set.join(","))
 }
 
-/// Of `extensions`, those that are passed on; empty for none.
+/// Of `extensions`, those that are passed on, as members; empty for none.
 fn relayed(extensions: Value<'_>) -> String {
     let mut out = String::new();
     for (id, settings) in extensions.members().filter(|(id, _)| RELAYED.contains(&id.as_ref())) {
-        out.push(if out.is_empty() { '{' } else { ',' });
+        if !out.is_empty() {
+            out.push(',');
+        }
         push_string(&mut out, &id);
         out.push(':');
         out.push_str(settings.raw());
-    }
-    if !out.is_empty() {
-        out.push('}');
     }
     out
 }
@@ -191,6 +199,10 @@ mod tests {
             (
                 r#"{"extensions":{"io.modelcontextprotocol/ui":{"mimeTypes":["a/b"]},"vendor/x":{}}}"#,
                 r#"{"extensions":{"io.modelcontextprotocol/ui":{"mimeTypes":["a/b"]}}}"#,
+            ),
+            (
+                r#"{"extensions":{"io.modelcontextprotocol/tasks":{"x":1},"io.modelcontextprotocol/ui":{}}}"#,
+                r#"{"extensions":{"io.modelcontextprotocol/ui":{},"io.modelcontextprotocol/tasks":{}}}"#,
             ),
         ];
         for (declared, told) in cases {

@@ -15,6 +15,7 @@ pub mod message;
 pub mod meta;
 pub mod reply;
 pub mod sse;
+pub mod task;
 
 pub use abilities::Abilities;
 pub use era::{Era, Revision};

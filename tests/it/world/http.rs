@@ -110,6 +110,10 @@ impl Client {
         client
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn has_session(&self) -> bool {
         self.session.is_some()
     }
@@ -165,7 +169,8 @@ impl Client {
         let mut headers = self.headers();
         if self.revision == MODERN && message["id"] != Value::Null {
             insert(&mut headers, "mcp-method", message["method"].as_str().unwrap_or_default());
-            let name = message["params"]["name"].as_str().or(message["params"]["uri"].as_str());
+            let params = &message["params"];
+            let name = ["name", "uri", "taskId"].into_iter().find_map(|member| params[member].as_str());
             if let Some(name) = name.filter(|_| message["method"] != "completion/complete") {
                 insert(&mut headers, "mcp-name", name);
             }

@@ -48,7 +48,7 @@ impl Questions {
 
 /// Why a client's answer is not one.
 #[derive(Debug)]
-pub(super) enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// It never offered to answer this.
     NotOffered,
     /// It, or the person in front of it, took too long or is gone.
@@ -60,7 +60,13 @@ pub(super) enum NoAnswer {
 /// Passes a server's question on to the client, and its answer back.
 pub(super) async fn relay(resolved: &Resolved<'_>, question: Question) {
     let params = std::str::from_utf8(&question.params).unwrap_or_default();
-    match put(resolved, &question.method, params).await {
+    let answer = put(resolved, &question.method, params).await;
+    give(question, answer);
+}
+
+/// Gives a server what its question was answered with.
+pub(crate) fn give(question: Question, answer: Result<String, NoAnswer>) {
+    match answer {
         Ok(result) => question.answer(&result),
         Err(NoAnswer::NotOffered) => {
             question.refuse(&RpcError::answer(METHOD_NOT_FOUND, "the client did not offer to answer that"));
@@ -74,17 +80,22 @@ pub(super) async fn relay(resolved: &Resolved<'_>, question: Question) {
 /// Asks the client; `params` and the result are JSON text.
 pub(super) async fn put(resolved: &Resolved<'_>, method: &str, params: &str) -> Result<String, NoAnswer> {
     let answer = ask(resolved.asked(), method, params).await;
-    let how = match &answer {
+    evidence::note(resolved, method, how(&answer));
+    answer
+}
+
+/// What came of a question, for the log.
+pub(crate) fn how(answer: &Result<String, NoAnswer>) -> &'static str {
+    match answer {
         Ok(result) => evidence::gist(result),
         Err(NoAnswer::NotOffered) => "not offered",
         Err(NoAnswer::Silent) => "nobody answered",
         Err(NoAnswer::Refused(_)) => "refused",
-    };
-    evidence::note(resolved, method, how);
-    answer
+    }
 }
 
-async fn ask(asked: &Asked<'_>, method: &str, params: &str) -> Result<String, NoAnswer> {
+/// The same without a word in the log.
+pub(crate) async fn ask(asked: &Asked<'_>, method: &str, params: &str) -> Result<String, NoAnswer> {
     let document = reread(if params.is_empty() { "{}" } else { params });
     if !asked.abilities.allow(method, document.as_ref().map(Document::root)) {
         return Err(NoAnswer::NotOffered);

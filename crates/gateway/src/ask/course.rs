@@ -135,7 +135,8 @@ impl Course {
                 Some(note) = self.flight.notes.recv() => return Step::Said(note),
                 Some(question) = self.flight.questions.recv() => {
                     if let Some(question) = offered(abilities, question) {
-                        self.open.push((key(&question, &self.open), question));
+                        let taken = self.open.iter().map(|(key, _)| key.as_str());
+                        self.open.push((key(&question, taken), question));
                         self.gathered.set(sleep(self.gather));
                     }
                     self.rest.set(sleep(self.limit));
@@ -183,7 +184,7 @@ impl Course {
 }
 
 /// The question, unless the client never offered to answer it.
-fn offered(abilities: &Abilities, question: Question) -> Option<Question> {
+pub(crate) fn offered(abilities: &Abilities, question: Question) -> Option<Question> {
     let text = std::str::from_utf8(&question.params).unwrap_or_default();
     let params = reread(if text.is_empty() { "{}" } else { text });
     if abilities.allow(&question.method, params.as_ref().map(Document::root)) {
@@ -194,16 +195,16 @@ fn offered(abilities: &Abilities, question: Question) -> Option<Question> {
 }
 
 /// A key for a question: the server's own id, which says most to whoever reads it.
-fn key(question: &Question, open: &[(String, Question)]) -> String {
+pub(crate) fn key<'k>(question: &Question, taken: impl Iterator<Item = &'k str> + Clone) -> String {
     let id = question.id.trim_matches('"');
     let plain: String =
         id.chars().filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).take(64).collect();
-    let taken = |key: &str| open.iter().any(|(other, _)| other == key);
-    if !plain.is_empty() && !taken(&plain) { plain } else { format!("{plain}_{}", open.len()) }
+    let is_free = !plain.is_empty() && taken.clone().all(|other| other != plain);
+    if is_free { plain } else { format!("{plain}_{}", taken.count()) }
 }
 
 /// The `params` of a legacy request without what only makes sense where it came from.
-fn for_modern(params: &str) -> String {
+pub(crate) fn for_modern(params: &str) -> String {
     const LEGACY_ONLY: [&str; 3] = ["_meta", "task", "elicitationId"];
     match reread(params) {
         Some(document) => adapt::splice(document.root(), &LEGACY_ONLY, "").into_owned(),

@@ -2,15 +2,28 @@
 //! nobody's log: a person may have typed a password.
 
 use doorward_ledger::EventRecord;
+use doorward_model::ServerId;
 use doorward_model::json::Value;
 
 use super::reread;
+use crate::pipeline::Asked;
 use crate::stage::resolve::Resolved;
 
 /// Leaves an entry about a question that a server asked.
 pub(super) fn note(resolved: &Resolved<'_>, method: &str, how: &str) {
     let asked = resolved.asked();
-    let (call, server, target) = (asked.call, &resolved.server().id, resolved.target());
+    note_of(asked, &asked.call.to_string(), &resolved.server().id, resolved.target(), method, how);
+}
+
+/// The same about the question of a task that this call became.
+pub(crate) fn note_of(
+    asked: &Asked<'_>,
+    call: &str,
+    server: &ServerId,
+    target: &str,
+    method: &str,
+    how: &str,
+) {
     let detail = format!("call {call}, server {server}, target {target:?}: {how}");
     let (kind, time) = ("question", asked.gateway.clock.now());
     let ip = asked.incoming.arrival.ip;
@@ -21,7 +34,7 @@ pub(super) fn note(resolved: &Resolved<'_>, method: &str, how: &str) {
 }
 
 /// What an answer, JSON text, amounts to.
-pub(super) fn gist(result: &str) -> &'static str {
+pub(crate) fn gist(result: &str) -> &'static str {
     let action = reread(result).and_then(|result| {
         let action = result.root().get("action").and_then(Value::as_str)?;
         ["accept", "decline", "cancel"].into_iter().find(|known| *known == action)

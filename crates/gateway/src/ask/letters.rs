@@ -73,7 +73,7 @@ impl Word {
             }
             Self::Answered(answer) => {
                 let (status, took) = (answer.status.unwrap_or_default(), answer.upstream_time.as_micros());
-                out.put_slice(format!("a{status} {took}\n").as_bytes());
+                out.put_slice(format!("a{status} {took} {}\n", answer.place).as_bytes());
                 out.put_slice(answer.message.bytes());
             }
             Self::Failed(Failure { text, fault }) => {
@@ -106,9 +106,11 @@ impl Word {
             "l" => Self::Alive,
             "s" => Self::Said(rest),
             "a" => {
-                let (status, took) = about.split_once(' ')?;
+                let (status, about) = about.split_once(' ')?;
+                let (took, place) = about.split_once(' ')?;
                 let status = status.parse().ok().filter(|status| *status > 0);
-                Self::Answered(Answer::again(rest, status, Duration::from_micros(took.parse().ok()?))?)
+                let took = Duration::from_micros(took.parse().ok()?);
+                Self::Answered(Answer::again(rest, status, took, place.parse().ok()?)?)
             }
             "f" => {
                 let fault = match about {
@@ -140,9 +142,9 @@ mod tests {
             Word::Alive,
             Word::Said(message.clone()),
             Word::Answered(
-                Answer::again(message.clone(), Some(200), Duration::from_micros(5)).expect("JSON"),
+                Answer::again(message.clone(), Some(200), Duration::from_micros(5), 3).expect("JSON"),
             ),
-            Word::Answered(Answer::again(message, None, Duration::ZERO).expect("JSON")),
+            Word::Answered(Answer::again(message, None, Duration::ZERO, 0).expect("JSON")),
             failed(Fault::Timeout),
             failed(Fault::NotOffered),
             failed(Fault::Refused(-32000)),
@@ -154,7 +156,7 @@ mod tests {
             let read = Word::read(&word.write()).expect("a word");
             assert_eq!(format!("{read:?}"), format!("{word:?}"));
         }
-        for nonsense in ["", "t", "z\n", "a\n{}", "a1 2\n{", "fx\n", "é\n"] {
+        for nonsense in ["", "t", "z\n", "a\n{}", "a1 2\n{}", "a1 2 3\n{", "fx\n", "é\n"] {
             assert!(Word::read(&Bytes::from(nonsense)).is_none(), "{nonsense:?}");
         }
     }

@@ -10,7 +10,7 @@ use super::page::{self, Position};
 use crate::pipeline::Asked;
 use crate::reply::Reply;
 use crate::surface::Surface;
-use crate::{handle, meta, view};
+use crate::{handle, meta, tasks, view};
 
 /// Lists what the caller may see, across all servers of the endpoint.
 pub(crate) async fn list(mut asked: Box<Asked<'_>>, kind: CapabilityKind) -> Reply {
@@ -43,7 +43,9 @@ pub(crate) async fn list(mut asked: Box<Asked<'_>>, kind: CapabilityKind) -> Rep
         let definition = if own_names { &capability.raw } else { &capability.aggregate };
         // Definitions were read strictly when they were learned, so they are UTF-8.
         let definition = std::str::from_utf8(definition).unwrap_or("{}");
-        entries.push_str(&level::definition(kind, definition, asked.incoming.revision));
+        let definition = level::definition(kind, definition, asked.incoming.revision);
+        let definition = tasks::offered(&asked, capability, definition);
+        entries.push_str(&definition);
     }
     let next = page.next.and_then(|next| handle::seal(&asked, CURSOR, &[&next.offset, &next.list]));
     Reply::result(id, &result(kind, &entries, next.as_deref(), &missing(&asked), asked.era()))

@@ -3,7 +3,7 @@
 
 use doorward_model::json::{Document, Limits, Numbers, Value};
 use doorward_model::{CapabilityKind, Catalog};
-use doorward_wire::Era;
+use doorward_wire::{Era, task};
 
 use crate::pipeline::Asked;
 use crate::surface::Surface;
@@ -26,8 +26,10 @@ pub(crate) struct Offer {
     prompts: bool,
     completions: bool,
     logging: bool,
-    /// Tasks of the server's own era: nobody else gets any.
-    tasks: Option<Era>,
+    /// The core tasks of 2025-11-25.
+    core_tasks: bool,
+    /// The extension of 2026-07-28 that has tasks.
+    tasks: bool,
     /// Pages that show what tools do (`io.modelcontextprotocol/ui`).
     pages: bool,
 }
@@ -41,7 +43,8 @@ impl Offer {
         completions: true,
         logging: true,
         // Nobody is to ask for these in vain.
-        tasks: None,
+        core_tasks: false,
+        tasks: false,
         pages: false,
     };
 
@@ -76,11 +79,8 @@ impl Offer {
             prompts: get("prompts").is_some(),
             completions: get("completions").is_some(),
             logging: get("logging").is_some(),
-            tasks: match (has_extension("io.modelcontextprotocol/tasks"), get("tasks")) {
-                (true, _) => Some(Era::Modern),
-                (false, Some(_)) => Some(Era::Legacy),
-                (false, None) => None,
-            },
+            core_tasks: get("tasks").is_some_and(task::of_tools),
+            tasks: has_extension(task::EXTENSION),
             pages: has_extension("io.modelcontextprotocol/ui"),
         }
     }
@@ -94,9 +94,20 @@ impl Offer {
             prompts: self.prompts || other.prompts,
             completions: self.completions || other.completions,
             logging: self.logging || other.logging,
-            tasks: self.tasks.or(other.tasks),
+            core_tasks: self.core_tasks || other.core_tasks,
+            tasks: self.tasks || other.tasks,
             pages: self.pages || other.pages,
         }
+    }
+
+    /// Whether calls of tools can be made as tasks of 2025-11-25.
+    pub(crate) fn has_core_tasks(self) -> bool {
+        self.core_tasks
+    }
+
+    /// Whether calls of tools can become tasks of the extension of 2026-07-28.
+    pub(crate) fn has_tasks(self) -> bool {
+        self.tasks
     }
 
     /// Whether there can be a list of this kind.
@@ -116,7 +127,8 @@ impl Offer {
         } else {
             r#""resources":{"listChanged":true}"#
         };
-        let has_tasks = self.tasks == Some(era);
+        // Either form is translated into the other.
+        let has_tasks = self.tasks || self.core_tasks;
         let extensions = match (has_tasks && era == Era::Modern, self.pages) {
             (true, true) => {
                 r#""extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{}}"#
@@ -202,6 +214,22 @@ mod tests {
         assert!(!both.has(CapabilityKind::Prompt) && both.has(CapabilityKind::ResourceTemplate));
         assert_eq!(both.and(None), Offer::ANYTHING, "a silent server may have anything");
         assert_eq!(read("").to_json(Era::Modern), "{}");
+    }
+
+    #[test]
+    fn tasks_are_declared_in_the_form_of_the_client() {
+        let extension = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+        let core = r#"{"tasks":{"cancel":{},"requests":{"tools":{"call":{}}}}}"#;
+        let cases = [
+            (core, core, extension),
+            (extension, core, extension),
+            (r#"{"tasks":{"list":{},"requests":{"sampling":{}}}}"#, "{}", "{}"),
+        ];
+        for (has, to_legacy, to_modern) in cases {
+            let offer = Offer::read(&Catalog { capabilities: has.into(), ..Catalog::default() });
+            assert_eq!(offer.to_json(Era::Legacy), to_legacy, "{has}");
+            assert_eq!(offer.to_json(Era::Modern), to_modern, "{has}");
+        }
     }
 
     #[test]

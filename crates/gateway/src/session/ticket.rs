@@ -121,6 +121,7 @@ pub(crate) fn client_info(info: Value<'_>) -> String {
 
 /// Abilities as far as they travel.
 pub(crate) fn abilities(declared: Value<'_>) -> Abilities {
-    let abilities = Abilities::read(declared);
+    // The extension is none of its era's: its calls say when they want a task.
+    let abilities = Abilities::read(declared).with_tasks(false);
     if abilities.to_json().len() > ABILITIES { abilities.without_extensions() } else { abilities }
 }

@@ -10,6 +10,7 @@ use doorward_policy::{Arguments, Inquiry, Ruling};
 
 use crate::stage::resolve::Resolved;
 use crate::stage::{Refusal, Refused};
+use crate::tasks;
 
 /// A call that some rule allowed. Its fields are private to this file, so
 /// [`authorize`] is the only way to get one, and `admit` accepts nothing else.
@@ -23,7 +24,10 @@ pub(crate) struct Permitted<'a> {
 pub(crate) fn authorize(resolved: Resolved<'_>) -> Result<Permitted<'_>, Box<Refused<'_>>> {
     let (ruling, input_digest) = decide(&resolved);
     match ruling.decision.verdict {
-        Verdict::Allow if resolved.exists() => match resolved.lying_header() {
+        Verdict::Allow if resolved.exists() => match resolved
+            .lying_header()
+            .or_else(|| tasks::lacking(&resolved))
+        {
             None => Ok(Permitted { resolved, ruling, input_digest }),
             Some(error) => Err(resolved.into_refused(Refusal::Invalid(error)).ruled(ruling, input_digest)),
         },

@@ -22,6 +22,7 @@ use crate::stage::commit::Ready;
 use crate::stage::resolve::Resolved;
 use crate::standpoint::Standpoint;
 use crate::subscriptions::Held;
+use crate::tasks::{self, Sought};
 
 /// A call that came back, one way or another.
 pub(crate) struct Answered<'a> {
@@ -81,12 +82,25 @@ pub(crate) struct Outgoing {
     capabilities: String,
     /// Arguments that the server wants to see in headers as well.
     headers: Vec<(String, String)>,
+    /// How long what the call makes is to be found again.
+    keeps: Option<Duration>,
 }
 
 impl Outgoing {
     fn new(resolved: &Resolved<'_>) -> Self {
-        let Identity { meta, client_info, capabilities, .. } = identity(resolved.asked());
-        Self { members: members(resolved), meta, client_info, capabilities, headers: headers(resolved) }
+        let Identity { meta, client_info, mut capabilities, .. } = identity(resolved.asked());
+        if let Some(other) = tasks::capabilities(resolved) {
+            capabilities = other;
+        }
+        let keeps = tasks::keeps(resolved);
+        Self {
+            members: members(resolved),
+            meta,
+            client_info,
+            capabilities,
+            headers: headers(resolved),
+            keeps,
+        }
     }
 
     /// The call as its server is to get it.
@@ -106,6 +120,9 @@ impl Outgoing {
             notify: asked.notify.clone(),
             hung_up: asked.hung_up.clone(),
             questions: None,
+            task: None,
+            place: None,
+            keeps: self.keeps,
             round: resolved.round().map(|round| Round {
                 responses: round.responses.map_or("", Value::raw),
                 state: match &round.resume {
@@ -179,6 +196,7 @@ impl Owned {
             logs: self.logs,
             progress_token: self.progress_token.as_deref(),
             extra_headers: &self.outgoing.headers,
+            keeps: self.outgoing.keeps,
             round: self
                 .responses
                 .as_deref()
@@ -222,8 +240,8 @@ fn members(resolved: &Resolved<'_>) -> Bytes {
     let is_of_round =
         |key: &str| resolved.round().is_some() && matches!(key, "inputResponses" | "requestState");
     // A stray `task` means nothing in the modern era; a server of the other would act on it.
-    let is_modern = resolved.asked().era() == Era::Modern;
-    let is_kept = |key: &str| key != "_meta" && !is_of_round(key) && !(is_modern && key == "task");
+    let is_stray = resolved.asked().era() == Era::Modern || tasks::sought(resolved) == Sought::Extension;
+    let is_kept = |key: &str| key != "_meta" && !is_of_round(key) && !(is_stray && key == "task");
     for (key, value) in params.members().filter(|(key, _)| is_kept(key)) {
         if !out.is_empty() {
             out.push(',');
@@ -237,6 +255,10 @@ fn members(resolved: &Resolved<'_>) -> Bytes {
         } else {
             push_string(&mut out, resolved.target());
         }
+    }
+    if tasks::sought(resolved) == Sought::Core {
+        out.push(',');
+        out.push_str(&tasks::param());
     }
     Bytes::from(out)
 }

@@ -19,7 +19,7 @@ use crate::reply::Reply;
 use crate::stage::resolve::Resolved;
 use crate::stage::send::Answered;
 use crate::stage::{Refusal, Refused};
-use crate::tasks;
+use crate::tasks::{self, Sought};
 
 /// JSON-RPC code of a refusal where no tool result can carry it. Outside the range
 /// that JSON-RPC and MCP reserve.
@@ -63,7 +63,15 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let gateway = asked.gateway;
     let (answer, ended) = match sent {
         Ok(Sent::Answer(answer)) => {
-            let ended = ended(&answer, resolved);
+            let mut ended = ended(&answer, resolved);
+            if let (Settled::Result(text), Outcome::Success | Outcome::ToolError) =
+                (&ended.settled, ended.outcome)
+                && tasks::sought(resolved) == Sought::Extension
+            {
+                // On the heap: rare, and every call would have room for it.
+                let kept = Box::pin(tasks::kept(resolved, text)).await;
+                ended.settled = Settled::Result(kept);
+            }
             (Some(answer), ended)
         }
         Ok(Sent::Subscribed) => (None, subscribed()),
@@ -156,12 +164,16 @@ struct Ended {
 
 fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
     let (asked, operation) = (resolved.asked(), resolved.operation());
-    let (server, tool) = (&resolved.server().id, resolved.target());
+    let server = &resolved.server().id;
     let root = answer.message.root();
     if let Some(result) = root.get("result") {
         let is_task = match adapt::completeness(result) {
-            Completeness::Complete | Completeness::InputRequired => is_core_task(asked, result),
-            Completeness::Task if asked.abilities.has_tasks() => true,
+            Completeness::Complete | Completeness::InputRequired => tasks::is_core(resolved, result),
+            Completeness::Task
+                if asked.abilities.has_tasks() || tasks::sought(resolved) == Sought::Extension =>
+            {
+                true
+            }
             Completeness::Task | Completeness::Other => {
                 return broken("the server answers in a way that was not asked for", asked, operation);
             }
@@ -177,7 +189,7 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
         }
         let text = rename::outward(&asked.incoming.arrival.surface, server, operation, text);
         if is_task {
-            let text = tasks::begun(asked, server, tool, &text);
+            let text = tasks::begun(resolved, answer, &text);
             return Ended {
                 outcome: Outcome::Pending,
                 settled: Settled::Result(text),
@@ -216,12 +228,6 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
         settled: Settled::Failed(failure),
         recorded: Some(answer.message.slice(error)),
     }
-}
-
-/// Whether this is the handle of a task of 2025-11-25, which a client asks for.
-fn is_core_task(asked: &Asked<'_>, result: Value<'_>) -> bool {
-    let is_asked_for = || asked.request.params.is_some_and(|params| params.get("task").is_some());
-    asked.era() == Era::Legacy && result.get("task").is_some_and(Value::is_object) && is_asked_for()
 }
 
 /// A server's error code in the era of the client.

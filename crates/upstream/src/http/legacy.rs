@@ -58,6 +58,8 @@ struct Slot {
     session: OnceCell<Session>,
     /// On the link's clock, in µs.
     last_used: AtomicU64,
+    /// Until when what a call has made in it is to be found again, in µs.
+    kept_until: AtomicU64,
     /// When the other replicas were last told that it is in use.
     told: AtomicU64,
 }
@@ -121,6 +123,10 @@ impl Legacy {
             match self.within(&slot, session, call).await? {
                 Within::Answered(document, status) => {
                     self.tell_of_use(&slot);
+                    if let Some(keeps) = call.keeps {
+                        let keeps = u64::try_from(keeps.as_micros()).unwrap_or(u64::MAX);
+                        slot.kept_until.fetch_max(self.now().saturating_add(keeps), Ordering::Relaxed);
+                    }
                     if call.method == "resources/subscribe" {
                         session.listen(&self.remote).await;
                     }
@@ -151,7 +157,8 @@ impl Legacy {
         self.lock().retain(|affinity, slot| {
             let keep = affinity == OWN
                 || Arc::strong_count(slot) > 1
-                || slot.last_used.load(Ordering::Relaxed).saturating_add(idle) > now;
+                || slot.last_used.load(Ordering::Relaxed).saturating_add(idle) > now
+                || slot.kept_until.load(Ordering::Relaxed) > now;
             if !keep {
                 ended.push(Arc::clone(slot));
             }
@@ -348,7 +355,7 @@ impl Legacy {
             // What the server makes of it is its affair; the call is not about that.
             self.exchange(session, id, &level::said(call.logs)).await?;
         }
-        let _present = session.askers.enter(id, call.questions.clone()).await;
+        let _present = session.askers.enter(id, call.questions.clone(), call.task).await;
         let outcome = self.exchange(session, id, call).await;
         withdrawal.is_armed = false;
         match outcome? {

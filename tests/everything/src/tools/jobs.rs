@@ -48,6 +48,8 @@ pub fn tools() -> Vec<Tool> {
             after(scene, Duration::ZERO, multi_input)
         })
         .supporting(TaskSupport::Optional),
+        Tool::new("summarize", "A job that asks a model", |scene| after(scene, Duration::ZERO, summarize))
+            .supporting(TaskSupport::Optional),
         Tool::new("test_tool_with_task", "Asks first, and then is a job", |scene| {
             let Some(answer) = scene.answer("user_name") else {
                 return Step::Ask(Ask::sealed(vec![("user_name", name("What is your name?"))]));
@@ -72,6 +74,13 @@ fn confirm_delete(scene: &Scene<'_>) -> Step {
     };
     let yes = answer["action"] == "accept" && answer["content"]["confirm"] == true;
     Step::text(if yes { format!("Deleted {file}") } else { format!("Kept {file}") })
+}
+
+fn summarize(scene: &Scene<'_>) -> Step {
+    match scene.answer("summary") {
+        Some(answer) => Step::text(format!("In short: {}", answer["content"]["text"])),
+        None => Step::ask("summary", Question::sampling("Summarize it", 100)),
+    }
 }
 
 fn multi_input(scene: &Scene<'_>) -> Step {

@@ -1,0 +1,99 @@
+//! What the handle of a task stands for. All that is needed to find the task again travels
+//! with the client, sealed.
+
+use doorward_model::ServerId;
+use doorward_upstream::Call;
+
+use crate::handle;
+use crate::pipeline::Asked;
+
+/// How a task's server speaks of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The core tasks of 2025-11-25.
+    Core,
+    /// The extension of 2026-07-28.
+    Extension,
+    /// Not at all: it had answered when the client wanted a task.
+    Local,
+}
+
+/// A task, as its sealed handle names it.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub server: ServerId,
+    pub tool: String,
+    /// What the server calls it.
+    pub id: String,
+    pub form: Form,
+    /// The call that became it, as records name it.
+    pub call: String,
+    /// A server with sessions knows it in the session that it was made in: whose that is,
+    /// what its client could be asked, and over which link.
+    pub affinity: String,
+    pub capabilities: String,
+    pub place: u64,
+    /// What the client calls it.
+    pub handle: String,
+}
+
+impl Task {
+    /// The same with its handle; `None` when it cannot be sealed.
+    pub(super) fn sealed(mut self, asked: &Asked<'_>) -> Option<Self> {
+        let form = match self.form {
+            Form::Core => "core",
+            Form::Extension => "extension",
+            Form::Local => "local",
+        };
+        let place = self.place.to_string();
+        let parts = [
+            self.server.as_str(),
+            &self.tool,
+            &self.id,
+            form,
+            &self.call,
+            &self.affinity,
+            &self.capabilities,
+            &place,
+        ];
+        self.handle = handle::seal(asked, "task", &parts)?;
+        Some(self)
+    }
+
+    /// What a handle stands for, if it was sealed for this caller.
+    pub(super) fn open(asked: &Asked<'_>, handle: &str) -> Option<Self> {
+        let parts: [String; 8] = handle::open(asked, "task", handle)?.try_into().ok()?;
+        let [server, tool, id, form, call, affinity, capabilities, place] = parts;
+        Some(Self {
+            server: ServerId::try_from(server.as_str()).ok()?,
+            tool,
+            id,
+            form: match form.as_str() {
+                "core" => Form::Core,
+                "extension" => Form::Extension,
+                "local" => Form::Local,
+                _ => return None,
+            },
+            call,
+            affinity,
+            capabilities,
+            place: place.parse().ok()?,
+            handle: handle.to_owned(),
+        })
+    }
+
+    /// A request in the session that the task was made in.
+    pub(super) fn request<'c>(&'c self, method: &'c str, client_info: &'c str, meta: &'c str) -> Call<'c> {
+        Call {
+            method,
+            meta,
+            target: Some(&self.id),
+            affinity: &self.affinity,
+            client_info,
+            capabilities: &self.capabilities,
+            task: (method == "tasks/result").then_some(&self.id),
+            place: Some(self.place),
+            ..Call::default()
+        }
+    }
+}
