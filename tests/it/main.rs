@@ -25,6 +25,7 @@ mod resume;
 mod rmcp;
 mod secrets;
 mod sessions;
+mod skills;
 mod subscriptions;
 mod surfaces;
 mod tasks;

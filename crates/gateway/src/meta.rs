@@ -105,7 +105,7 @@ pub(crate) enum Failure {
 }
 
 /// Answers `tools/call` on the meta endpoint.
-pub(crate) async fn call(asked: Asked<'_>) -> Reply {
+pub(crate) async fn call(asked: Box<Asked<'_>>) -> Reply {
     let era = asked.era();
     let id = asked.request.id.raw().to_owned();
     let params = asked.request.params;

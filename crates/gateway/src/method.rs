@@ -23,13 +23,13 @@ use crate::receive::Incoming;
 use crate::reply::Reply;
 use crate::session::replicas::Tidings;
 use crate::surface::Surface;
-use crate::tasks;
+use crate::{skills, tasks};
 
 pub(crate) use listen::{Listening, listen};
 pub(crate) use offer::Offer;
 
 /// Answers a request, whatever its method.
-pub(crate) async fn request(asked: Asked<'_>) -> Reply {
+pub(crate) async fn request(asked: Box<Asked<'_>>) -> Reply {
     let session = asked.incoming.session.clone();
     let id = asked.request.id.raw();
     let Some(session) = session else { return dispatch(asked).await };
@@ -52,7 +52,7 @@ pub(crate) async fn request(asked: Asked<'_>) -> Reply {
 
 /// A call is what nearly every request is. The others are put on the heap, so that
 /// the state of a call is no larger than it must be.
-async fn dispatch(asked: Asked<'_>) -> Reply {
+async fn dispatch(asked: Box<Asked<'_>>) -> Reply {
     let era = asked.era();
     let id = asked.request.id.raw().to_owned();
     let method = asked.request.method.clone();
@@ -60,7 +60,10 @@ async fn dispatch(asked: Asked<'_>) -> Reply {
         return Box::pin(meta::call(asked)).await;
     }
     if let Some(operation) = Operation::from_method(&method)
-        && operation != Operation::ResourcesSubscribe
+        && !matches!(
+            operation,
+            Operation::ResourcesSubscribe | Operation::SkillsGet | Operation::DirectoryRead
+        )
     {
         return pipeline::call(asked, operation).await.into_reply(&id, era, operation);
     }
@@ -68,7 +71,7 @@ async fn dispatch(asked: Asked<'_>) -> Reply {
 }
 
 /// Answers everything that is no call.
-async fn other(asked: Asked<'_>, id: &str, method: &str, era: Era) -> Reply {
+async fn other(asked: Box<Asked<'_>>, id: &str, method: &str, era: Era) -> Reply {
     match (method, era) {
         (method, _) if tasks::is_method(method, asked.incoming.revision) => tasks::request(asked).await,
         ("tools/list", _) => list::list(asked, CapabilityKind::Tool).await,
@@ -76,6 +79,9 @@ async fn other(asked: Asked<'_>, id: &str, method: &str, era: Era) -> Reply {
         ("resources/templates/list", _) => list::list(asked, CapabilityKind::ResourceTemplate).await,
         ("prompts/list", _) => list::list(asked, CapabilityKind::Prompt).await,
         ("server/discover", Era::Modern) => discover::discover(asked).await,
+        ("skills/list" | "skills/get" | "resources/directory/read", Era::Modern) => {
+            skills::request(asked).await
+        }
         ("initialize", Era::Legacy) => initialize::initialize(asked).await,
         ("ping", Era::Legacy) => Reply::result(id, "{}"),
         ("resources/subscribe", Era::Legacy) => subscribe::subscribe(asked).await,

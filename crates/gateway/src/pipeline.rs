@@ -71,7 +71,7 @@ impl<'a> Asked<'a> {
         incoming: &'a Incoming,
         request: Request<'a>,
         notify: Option<mpsc::Sender<Bytes>>,
-    ) -> Result<Self, Reply> {
+    ) -> Result<Box<Self>, Reply> {
         let refuse = |error: RpcError| Reply::error(Some(request.id.raw()), &error);
         let meta = Meta::read(request.params).map_err(refuse)?;
         if let Some(level) = &meta.log_level
@@ -96,7 +96,8 @@ impl<'a> Asked<'a> {
         };
         let snapshot = gateway.snapshot();
         let span = None;
-        Ok(Self {
+        // On the heap from the start: it is handed from one stage to the next.
+        Ok(Box::new(Self {
             gateway,
             snapshot,
             caller,
@@ -109,7 +110,7 @@ impl<'a> Asked<'a> {
             client,
             abilities,
             notify,
-        })
+        }))
     }
 
     /// Where and when, as policies see it.
@@ -137,7 +138,7 @@ pub(crate) fn label(info: doorward_model::json::Value<'_>) -> ClientLabel {
 }
 
 /// Decides, relays and records one call.
-pub(crate) async fn call(asked: Asked<'_>, operation: Operation) -> Settled {
+pub(crate) async fn call(asked: Box<Asked<'_>>, operation: Operation) -> Settled {
     match decide(asked, operation).await {
         Ok(ready) => settle::settle(send::send(ready).await).await,
         Err(refused) => settle::refuse(*refused).await,
@@ -146,7 +147,7 @@ pub(crate) async fn call(asked: Asked<'_>, operation: Operation) -> Settled {
 
 /// Decides on one subscription, subscribes and records it.
 pub(crate) async fn subscribe(
-    asked: Asked<'_>,
+    asked: Box<Asked<'_>>,
     patience: Duration,
     mailbox: &Arc<Mailbox>,
     standpoint: &Arc<Standpoint>,
@@ -164,8 +165,7 @@ pub(crate) async fn subscribe(
 }
 
 /// The stages up to the record of the decision.
-async fn decide(asked: Asked<'_>, operation: Operation) -> Result<Ready<'_>, Box<Refused<'_>>> {
-    let mut asked = Box::new(asked);
+async fn decide(mut asked: Box<Asked<'_>>, operation: Operation) -> Result<Ready<'_>, Box<Refused<'_>>> {
     span::open(&mut asked, operation);
     let permitted = match resolve::resolve(asked, operation).await {
         Ok(resolved) => authorize::authorize(resolved),

@@ -51,7 +51,10 @@ impl Link {
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<(Document, Option<u16>), UpstreamError> {
         match &self.kind {
             Kind::Modern(link) => link.call(call).await.map(|(document, status)| (document, Some(status))),
-            Kind::Legacy(link) => link.call(call).await.map(|(document, status)| (document, Some(status))),
+            // The larger states on the heap: every call has room for the largest of these.
+            Kind::Legacy(link) => {
+                Box::pin(link.call(call)).await.map(|(document, status)| (document, Some(status)))
+            }
             Kind::Stdio(Process { duplex, .. }) | Kind::Sse(Stream { duplex, .. }) => {
                 let listener = Listener {
                     notify: call.notify.as_ref(),
@@ -63,13 +66,13 @@ impl Link {
                 if self.handshake.logs && self.era() == Era::Legacy && self.level.must_be_said(call.logs) {
                     let said = level::said(call.logs);
                     let write = |id| envelope::legacy(id, &said);
-                    duplex.request(Listener::default(), write).await?;
+                    Box::pin(duplex.request(Listener::default(), write)).await?;
                 }
                 let write = |id| match self.era() {
                     Era::Modern => envelope::modern(id, call, &self.hub.settings.client_info),
                     Era::Legacy => envelope::legacy(id, call),
                 };
-                duplex.request(listener, write).await.map(|document| (document, None))
+                Box::pin(duplex.request(listener, write)).await.map(|document| (document, None))
             }
         }
     }

@@ -106,7 +106,10 @@ pub fn capabilities(revision: Revision) -> Value {
         capabilities["tasks"] = json!({"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}});
     }
     if revision >= Revision::V2026_07_28 {
-        capabilities["extensions"] = json!({ crate::capability::TASKS: {} });
+        capabilities["extensions"] = json!({
+            crate::capability::TASKS: {},
+            crate::skills::EXTENSION: {"directoryRead": true},
+        });
     }
     if revision < Revision::V2025_03_26 {
         remove(&mut capabilities, "completions");

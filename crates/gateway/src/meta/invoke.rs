@@ -16,7 +16,7 @@ use crate::stage::settle::Settled;
 use crate::surface::Surface;
 use crate::view;
 
-pub(super) async fn call(mut asked: Asked<'_>, arguments: Option<Value<'_>>) -> Result<String, Failure> {
+pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>) -> Result<String, Failure> {
     let Some(tool) = text(arguments, "tool") else {
         return Err(Failure::Input("`tool` is required".to_owned()));
     };

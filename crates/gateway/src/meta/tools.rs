@@ -7,7 +7,7 @@ use super::{Failure, pretty};
 use crate::pipeline::Asked;
 use crate::view;
 
-pub(super) async fn list(mut asked: Asked<'_>) -> Result<String, Failure> {
+pub(super) async fn list(mut asked: Box<Asked<'_>>) -> Result<String, Failure> {
     view::refresh(&mut asked).await;
     let shown = view::capabilities(&asked, CapabilityKind::Tool);
     let tools: Vec<Value> = shown

@@ -27,7 +27,7 @@ pub(crate) struct Described {
 }
 
 /// Answers `server/discover`.
-pub(crate) async fn discover(mut asked: Asked<'_>) -> Reply {
+pub(crate) async fn discover(mut asked: Box<Asked<'_>>) -> Reply {
     let id = asked.request.id.raw();
     let Some(server) = described(&mut asked).await else { return Reply::error(Some(id), &no_such_server()) };
     let mut result = String::from(r#"{"resultType":"complete","supportedVersions":["#);

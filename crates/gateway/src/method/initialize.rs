@@ -15,7 +15,7 @@ use crate::session::{self, Opening};
 use crate::standpoint::Standpoint;
 
 /// Agrees on a revision and opens the session.
-pub(crate) async fn initialize(mut asked: Asked<'_>) -> Reply {
+pub(crate) async fn initialize(mut asked: Box<Asked<'_>>) -> Reply {
     let id = asked.request.id.raw();
     let Some(params) = asked
         .request

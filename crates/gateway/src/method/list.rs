@@ -13,7 +13,7 @@ use crate::surface::Surface;
 use crate::{handle, meta, tasks, view};
 
 /// Lists what the caller may see, across all servers of the endpoint.
-pub(crate) async fn list(mut asked: Asked<'_>, kind: CapabilityKind) -> Reply {
+pub(crate) async fn list(mut asked: Box<Asked<'_>>, kind: CapabilityKind) -> Reply {
     let id = asked.request.id.raw();
     if asked.incoming.arrival.surface == Surface::Gateway {
         let tools = if kind == CapabilityKind::Tool { meta::definitions() } else { String::new() };

@@ -11,7 +11,7 @@ use crate::standpoint::Standpoint;
 use crate::surface::Surface;
 
 /// Subscribes the session to a resource.
-pub(crate) async fn subscribe(asked: Asked<'_>) -> Reply {
+pub(crate) async fn subscribe(asked: Box<Asked<'_>>) -> Reply {
     let (id, era) = (asked.request.id.raw().to_owned(), asked.era());
     let Some(session) = asked.incoming.session.clone() else { return unknown(&id, "resources/subscribe") };
     if asked.incoming.arrival.surface == Surface::Gateway {
