@@ -68,7 +68,9 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
                 (&ended.settled, ended.outcome)
                 && tasks::sought(resolved) == Sought::Extension
             {
-                ended.settled = Settled::Result(tasks::kept(resolved, text).await);
+                // On the heap: rare, and every call would have room for it.
+                let kept = Box::pin(tasks::kept(resolved, text)).await;
+                ended.settled = Settled::Result(kept);
             }
             (Some(answer), ended)
         }
