@@ -68,7 +68,8 @@ async fn a_caller_has_the_skills_that_policy_allows_it() {
     assert!(read["result"]["contents"][0]["text"].as_str().is_some_and(|text| text.contains("Say hello")));
 
     let asked = place.heard();
-    let methods: Vec<_> = asked.iter().map(|message| message["method"].as_str().unwrap_or_default()).collect();
+    let methods: Vec<_> =
+        asked.iter().map(|message| message["method"].as_str().unwrap_or_default()).collect();
     assert_eq!(methods, ["skills/list", "skills/list", "skills/get", "resources/directory/read"]);
     assert_eq!(asked[1]["params"]["cursor"], "1", "its own cursor comes back to the server");
     let capabilities = &asked[0]["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"];
@@ -81,7 +82,9 @@ async fn a_caller_has_the_skills_that_policy_allows_it() {
         .world
         .records()
         .iter()
-        .map(|record| format!("{} {} {}", record["operation"], record["tool"], record["verdict"]).replace('"', ""))
+        .map(|record| {
+            format!("{} {} {}", record["operation"], record["tool"], record["verdict"]).replace('"', "")
+        })
         .collect();
     assert_eq!(
         records,

@@ -7,7 +7,7 @@
 //! record; the list names what these would be allowed to give.
 
 use bytes::Bytes;
-use doorward_model::json::{Value, push_string, quoted};
+use doorward_model::json::{Document, Limits, Numbers, Value, push_string, quoted};
 use doorward_model::{Operation, ServerId};
 use doorward_upstream::Call;
 use doorward_wire::error::{INTERNAL, INVALID_PARAMS};
@@ -67,7 +67,12 @@ async fn list(asked: &Asked<'_>, server: &ServerId) -> Result<String, RpcError> 
     };
     let answer = asked.gateway.upstreams.call(server, call).await;
     let answer = answer.map_err(|error| RpcError::answer(INTERNAL, error.to_string()))?;
-    let result = answer::result(&answer)?;
+    // Of answers, only the outermost members are known.
+    let page = answer.message.slice(answer::result(&answer)?);
+    let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
+    let page = Document::parse(page, &limits);
+    let page = page.map_err(|error| RpcError::answer(INTERNAL, format!("the server's answer: {error}")))?;
+    let result = page.root();
     let mut add = format!(r#""skills":[{}]"#, visible(asked, result).join(","));
     if let Some(next) = result.get("nextCursor").and_then(Value::as_str)
         && let Some(sealed) = handle::seal(asked, CURSOR, &[server.as_str(), &next])

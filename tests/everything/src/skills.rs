@@ -52,7 +52,9 @@ pub fn directory(uri: &str) -> Option<Value> {
             Some((folder, _)) => {
                 json!({"uri": format!("{uri}/{folder}"), "name": folder, "mimeType": "inode/directory"})
             }
-            None => json!({"uri": format!("{uri}/{rest}"), "name": rest, "mimeType": "text/markdown", "size": text.len()}),
+            None => {
+                json!({"uri": format!("{uri}/{rest}"), "name": rest, "mimeType": "text/markdown", "size": text.len()})
+            }
         };
         if !children.contains(&child) {
             children.push(child);

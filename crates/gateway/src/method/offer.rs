@@ -72,9 +72,7 @@ impl Offer {
         match asked.incoming.arrival.surface {
             Surface::Server(_) => offer,
             // What was never declared, no client looks for again when a server comes.
-            Surface::Aggregate | Surface::Gateway => {
-                Self { tools: true, skills: Skills::None, ..offer }
-            }
+            Surface::Aggregate | Surface::Gateway => Self { tools: true, skills: Skills::None, ..offer },
         }
     }
 
@@ -168,8 +166,11 @@ impl Offer {
         .filter(|(has, _)| *has)
         .map(|(_, extension)| *extension)
         .collect();
-        let extensions =
-            if extensions.is_empty() { String::new() } else { format!(r#""extensions":{{{}}}"#, extensions.join(",")) };
+        let extensions = if extensions.is_empty() {
+            String::new()
+        } else {
+            format!(r#""extensions":{{{}}}"#, extensions.join(","))
+        };
         let tasks = r#""tasks":{"cancel":{},"requests":{"tools":{"call":{}}}}"#;
         let members: Vec<_> = [
             (self.tools, r#""tools":{"listChanged":true}"#),
