@@ -15,6 +15,7 @@ mod eras;
 mod forward;
 mod full_disk;
 mod list_changed;
+mod partial;
 mod program;
 mod property;
 mod questions;
