@@ -78,7 +78,8 @@ async fn the_others_go_on_and_the_list_names_what_it_lacks() {
     assert_eq!(good.calls().len(), 2);
 
     // It comes, and its tools with it.
-    let late = Recorder::start_on(TcpListener::bind(dead_address).await.expect("free"), "dead", Speaks::Legacy);
+    let late =
+        Recorder::start_on(TcpListener::bind(dead_address).await.expect("free"), "dead", Speaks::Legacy);
     eventually("the tools of the server that was dead are there", async || {
         let (names, missing) = listed(&modern).await;
         names.iter().any(|name| name == "dead__echo") && missing == json!(["slow", "liar"])

@@ -12,6 +12,11 @@ pub fn missing<'a>(capabilities: &Value, questions: impl Iterator<Item = &'a Que
     let mut required = json!({});
     for question in questions {
         match question.method {
+            "elicitation/create" if question.params["mode"] == "url" => {
+                if !capabilities["elicitation"]["url"].is_object() {
+                    required["elicitation"] = json!({"url": {}});
+                }
+            }
             "elicitation/create" if !has_forms(&capabilities["elicitation"]) => {
                 required["elicitation"] = json!({"form": {}});
             }

@@ -69,6 +69,14 @@ fn block_for(revision: Revision, block: &mut Value) {
 /// The parameters of a question, or `None` if the revision has no words for it.
 pub fn question(revision: Revision, question: &Question) -> Option<Value> {
     let mut params = question.params.clone();
+    if params["mode"] == "url" {
+        if revision < Revision::V2025_11_25 {
+            return None;
+        }
+        if revision == Revision::V2025_11_25 {
+            params["elicitationId"] = "page-1".into();
+        }
+    }
     if question.method != "elicitation/create" || revision >= Revision::V2025_11_25 {
         return Some(params);
     }
