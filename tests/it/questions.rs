@@ -46,7 +46,10 @@ async fn reply(client: &Client, question: &Value, result: Value) {
 
 /// Makes a call again, with answers.
 async fn again(client: &Client, tool: &str, state: &Value, responses: Value) -> Answer {
-    let params = json!({"name": tool, "arguments": {}, "requestState": state, "inputResponses": responses});
+    let mut params = json!({"name": tool, "arguments": {}, "inputResponses": responses});
+    if !state.is_null() {
+        params["requestState"] = state.clone();
+    }
     client.request("tools/call", params).await
 }
 
@@ -209,5 +212,65 @@ async fn a_suspended_call_is_not_made_anew_for_a_client_that_declares_less_than_
     let done = again(&silent, ASKS, &state, json!({key: name("Ada")})).await;
     assert_eq!(done.text(), "Hello, Ada!", "it went on");
     assert_eq!(evidence(&world).0, ["input_required", "success"]);
+    world.stop().await;
+}
+
+/// What the user is to open, as both eras say it.
+fn page() -> Value {
+    json!({"mode": "url", "message": "Please sign in", "url": "https://sign.in.example/please"})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_to_open_reaches_clients_of_either_era() {
+    let accepted = json!({"action": "accept"});
+    let pages = json!({"elicitation": {"url": {}}});
+    for eras in [Eras::Legacy, Eras::Modern] {
+        let world = world(eras).await;
+        let modern = world.modern("/mcp/every", ALICE).able(pages.clone());
+        let (key, question, state) = asked(&modern.call("sign_in", json!({})).await);
+        assert_eq!(question, json!({"method": "elicitation/create", "params": page()}), "{eras:?}");
+        let answer = again(&modern, "sign_in", &state, json!({ key: accepted.clone() })).await;
+        assert_eq!(answer.text(), "Page: action=accept, content=null", "{eras:?}");
+
+        let legacy =
+            Client::legacy_able(world.address(), "/mcp/every", ALICE, "2025-11-25", pages.clone()).await;
+        let mut call = open(&legacy, 7, "sign_in").await;
+        let mut question = call.next().await;
+        let id = question["params"].as_object_mut().and_then(|params| params.remove("elicitationId"));
+        assert!(id.as_ref().and_then(Value::as_str).is_some_and(|id| !id.is_empty()), "{question}");
+        assert_eq!(question["params"], page(), "{eras:?}");
+        reply(&legacy, &question, accepted.clone()).await;
+        let answer = call.next().await;
+        assert_eq!(answer["result"]["content"][0]["text"], "Page: action=accept, content=null", "{answer}");
+
+        // Who can fill in forms cannot open pages.
+        let forms = world.modern("/mcp/every", ALICE).able(json!({"elicitation": {}}));
+        let refused = forms.call("sign_in", json!({})).await;
+        assert!(refused.json()["result"]["resultType"] != "input_required", "{}", refused.text());
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_must_be_opened_first_is_a_question_in_the_newer_era() {
+    let world = world(Eras::Legacy).await;
+    let pages = json!({"elicitation": {"url": {}}});
+    let modern = world.modern("/mcp/every", ALICE).able(pages.clone());
+    let first = modern.call("needs_sign_in", json!({})).await;
+    let (key, question, state) = asked(&first);
+    assert_eq!(question, json!({"method": "elicitation/create", "params": page()}));
+    // Made again, the call is sent anew; this server is never content.
+    let second = again(&modern, "needs_sign_in", &state, json!({ key: {"action": "accept"} })).await;
+    let (_, question, _) = asked(&second);
+    assert_eq!(question["params"], page());
+
+    let unable = world.modern("/mcp/every", ALICE).call("needs_sign_in", json!({})).await;
+    assert_eq!(unable.summary(), "400 -32021");
+    let required = &unable.json()["error"]["data"]["requiredCapabilities"];
+    assert_eq!(*required, json!({"elicitation": {"url": {}}}));
+
+    let legacy = Client::legacy_able(world.address(), "/mcp/every", ALICE, "2025-11-25", pages).await;
+    let error = legacy.call("needs_sign_in", json!({})).await.json()["error"].clone();
+    assert_eq!((&error["code"], &error["data"]["elicitations"][0]["url"]), (&json!(-32042), &page()["url"]));
     world.stop().await;
 }

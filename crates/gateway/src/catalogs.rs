@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -53,19 +53,26 @@ pub(crate) fn change(snapshot: &Snapshot, server: &ServerId, kind: CapabilityKin
     Some(Change { topic: format!("{server}/{}", kind.list_member()), state: text })
 }
 
-/// Asks several servers at once, and waits no longer than this.
+/// How long a list waits for a server that has let one wait in vain.
+const LATE_WITHIN: Duration = Duration::from_millis(500);
+
+/// Asks several servers at once, and waits no longer than this. Those that are not ready by
+/// then are missing from this list and announce themselves when they are.
 pub(crate) async fn ensure_all(gateway: &Arc<Gateway>, servers: Vec<ServerId>, patience: Duration) {
-    if servers.is_empty() {
-        return;
-    }
-    let asking = servers.into_iter().map(|server| {
-        let gateway = Arc::clone(gateway);
-        // A list that stops waiting must not stop the server from starting.
-        tokio::spawn(async move { ensure(&gateway, &server).await })
+    let each = servers.into_iter().map(|server| async move {
+        let asking = {
+            let (gateway, server) = (Arc::clone(gateway), server.clone());
+            // A list that stops waiting must not stop the server from starting.
+            tokio::spawn(async move { ensure(&gateway, &server).await })
+        };
+        let asked = &gateway.asking;
+        if tokio::time::timeout(asked.patience(&server, patience), asking).await.is_err()
+            && patience >= gateway.settings.list_wait
+        {
+            asked.in_vain(server);
+        }
     });
-    // Servers that are not ready by then are missing from this list and announce
-    // themselves when they are.
-    let _ = tokio::time::timeout(patience, join_all(asking)).await;
+    join_all(each).await;
 }
 
 /// The order in which servers were asked. Two answers of one server may come in any
@@ -75,6 +82,9 @@ pub(crate) struct Asking {
     asked: AtomicU64,
     /// Of each server, the number of the newest answer in the picture.
     learned: Mutex<HashMap<ServerId, u64>>,
+    /// Servers that somebody has waited for in vain: one that hangs delays one list, and
+    /// not each of them.
+    late: Mutex<HashSet<ServerId>>,
 }
 
 impl Asking {
@@ -83,9 +93,24 @@ impl Asking {
         self.asked.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// How long to wait for this server at most.
+    fn patience(&self, server: &ServerId, patience: Duration) -> Duration {
+        if self.late().contains(server) { patience.min(LATE_WITHIN) } else { patience }
+    }
+
+    /// Somebody has waited for this server as long as lists wait.
+    fn in_vain(&self, server: ServerId) {
+        self.late().insert(server);
+    }
+
+    fn late(&self) -> MutexGuard<'_, HashSet<ServerId>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the answer to this question is newer than any before it; then it is the
     /// one to beat.
     fn is_news(&self, server: &ServerId, question: u64) -> bool {
+        self.late().remove(server);
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         match learned.get_mut(server) {
             Some(newest) if *newest > question => false,
@@ -172,5 +197,19 @@ mod tests {
         assert!(asking.is_news(&github, third));
         assert!(!asking.is_news(&github, second));
         assert!(asking.is_news(&github, asking.begin()));
+    }
+
+    #[test]
+    fn a_server_that_hangs_delays_one_list_only_until_it_answers() {
+        let asking = Asking::default();
+        let [slow, other] = ["slow", "other"].map(|id| ServerId::try_from(id).expect("an id"));
+        let (whole, short) = (Duration::from_secs(20), Duration::from_millis(100));
+        assert_eq!(asking.patience(&slow, whole), whole);
+        asking.in_vain(slow.clone());
+        assert_eq!(asking.patience(&slow, whole), LATE_WITHIN);
+        assert_eq!(asking.patience(&slow, short), short);
+        assert_eq!(asking.patience(&other, whole), whole);
+        assert!(asking.is_news(&slow, asking.begin()));
+        assert_eq!(asking.patience(&slow, whole), whole, "it has answered");
     }
 }

@@ -4,6 +4,7 @@
 //! was asked (`pipeline.rs` is the whole walk on one screen). Lists ask the same
 //! questions of every capability, so a list never shows what a call would hide.
 
+mod answer;
 mod ask;
 mod batch;
 mod catalogs;
@@ -22,6 +23,7 @@ mod record;
 mod rename;
 mod reply;
 mod session;
+mod skills;
 mod snapshot;
 mod span;
 mod stage;

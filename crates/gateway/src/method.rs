@@ -23,7 +23,7 @@ use crate::receive::Incoming;
 use crate::reply::Reply;
 use crate::session::replicas::Tidings;
 use crate::surface::Surface;
-use crate::tasks;
+use crate::{skills, tasks};
 
 pub(crate) use listen::{Listening, listen};
 pub(crate) use offer::Offer;
@@ -60,7 +60,10 @@ async fn dispatch(asked: Box<Asked<'_>>) -> Reply {
         return Box::pin(meta::call(asked)).await;
     }
     if let Some(operation) = Operation::from_method(&method)
-        && operation != Operation::ResourcesSubscribe
+        && !matches!(
+            operation,
+            Operation::ResourcesSubscribe | Operation::SkillsGet | Operation::DirectoryRead
+        )
     {
         return pipeline::call(asked, operation).await.into_reply(&id, era, operation);
     }
@@ -76,6 +79,9 @@ async fn other(asked: Box<Asked<'_>>, id: &str, method: &str, era: Era) -> Reply
         ("resources/templates/list", _) => list::list(asked, CapabilityKind::ResourceTemplate).await,
         ("prompts/list", _) => list::list(asked, CapabilityKind::Prompt).await,
         ("server/discover", Era::Modern) => discover::discover(asked).await,
+        ("skills/list" | "skills/get" | "resources/directory/read", Era::Modern) => {
+            skills::request(asked).await
+        }
         ("initialize", Era::Legacy) => initialize::initialize(asked).await,
         ("ping", Era::Legacy) => Reply::result(id, "{}"),
         ("resources/subscribe", Era::Legacy) => subscribe::subscribe(asked).await,

@@ -27,9 +27,10 @@ mod wanted;
 use doorward_model::CapabilityKind;
 use doorward_model::json::Value;
 use doorward_upstream::Answer;
-use doorward_wire::error::{INTERNAL, INVALID_PARAMS};
+use doorward_wire::error::INVALID_PARAMS;
 use doorward_wire::{Era, Revision, RpcError};
 
+use crate::answer::result;
 use crate::pipeline::Asked;
 use crate::reply::Reply;
 use crate::stage::resolve::Resolved;
@@ -113,16 +114,4 @@ pub(crate) fn begun(resolved: &Resolved<'_>, answer: &Answer, text: &str) -> Str
         (Sought::Extension, Some(task), _) => extension::begun(resolved, task),
         _ => passed_on::begun(resolved, answer.place, text),
     }
-}
-
-/// The result of an answer, or its error.
-fn result(answer: &Answer) -> Result<Value<'_>, RpcError> {
-    let root = answer.message.root();
-    if let Some(result) = root.get("result") {
-        return Ok(result);
-    }
-    let error = root.get("error");
-    let code = error.and_then(|error| error.get("code")).and_then(Value::as_i64);
-    let message = error.and_then(|error| error.get("message")).and_then(Value::as_str).unwrap_or_default();
-    Err(RpcError::answer(code.and_then(|code| i32::try_from(code).ok()).unwrap_or(INTERNAL), message))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorward_model::{Caller, CapabilityKind, Operation, ServerId, Timestamp};
-use doorward_policy::{Arguments, Context, Inquiry};
+use doorward_policy::{Arguments, Context, DefinitionFacts, Inquiry};
 use doorward_registry::{Capability, Server};
 
 use crate::catalogs;
@@ -62,15 +62,31 @@ impl<'a> View<'a> {
     }
 
     fn shows(&self, capability: &Capability) -> bool {
+        let definition = self.snapshot.definition_facts(capability);
+        self.lists(&capability.server.id, operation(capability.kind), &capability.name, definition)
+    }
+
+    /// Whether a list may name a resource that is in no catalog.
+    pub(crate) fn names(&self, server: &Server, operation: Operation, uri: &str) -> bool {
+        server.offers(CapabilityKind::Resource, uri) && self.lists(&server.id, operation, uri, None)
+    }
+
+    fn lists(
+        &self,
+        server: &ServerId,
+        operation: Operation,
+        target: &str,
+        definition: Option<&DefinitionFacts>,
+    ) -> bool {
         let snapshot = self.snapshot;
-        let Some(server) = snapshot.server_facts(&capability.server.id) else { return false };
+        let Some(server) = snapshot.server_facts(server) else { return false };
         let inquiry = Inquiry {
-            operation: operation(capability.kind),
+            operation,
             server,
-            target: &capability.name,
+            target,
             arguments: Arguments::Listing,
             caller: self.caller,
-            definition: snapshot.definition_facts(capability),
+            definition,
             session: None,
             context: &self.context,
             limits: &[],

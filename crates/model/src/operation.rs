@@ -15,16 +15,22 @@ pub enum Operation {
     PromptsGet,
     /// `completion/complete`
     CompletionComplete,
+    /// `skills/get`
+    SkillsGet,
+    /// `resources/directory/read`
+    DirectoryRead,
 }
 
 impl Operation {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::ToolsCall,
         Self::ResourcesRead,
         Self::ResourcesSubscribe,
         Self::PromptsGet,
         Self::CompletionComplete,
+        Self::SkillsGet,
+        Self::DirectoryRead,
     ];
 
     /// The MCP method name.
@@ -35,6 +41,8 @@ impl Operation {
             Self::ResourcesSubscribe => "resources/subscribe",
             Self::PromptsGet => "prompts/get",
             Self::CompletionComplete => "completion/complete",
+            Self::SkillsGet => "skills/get",
+            Self::DirectoryRead => "resources/directory/read",
         }
     }
 

@@ -62,7 +62,10 @@ impl Kind {
     fn of(operation: Operation, target: &str) -> Self {
         match operation {
             Operation::ToolsCall => Self::Tool,
-            Operation::ResourcesRead | Operation::ResourcesSubscribe => Self::Resource,
+            Operation::ResourcesRead
+            | Operation::ResourcesSubscribe
+            | Operation::SkillsGet
+            | Operation::DirectoryRead => Self::Resource,
             Operation::PromptsGet => Self::Prompt,
             Operation::CompletionComplete => {
                 let scheme = target.split_once(':').map_or("", |(scheme, _)| scheme);

@@ -96,7 +96,10 @@ fn target(reader: &Reader<'_>, operation: Operation) -> Result<String, InvalidIn
     let prompt = reader.member("prompt").text()?;
     Ok(match operation {
         Operation::ToolsCall => reader.member("tool").text()?,
-        Operation::ResourcesRead | Operation::ResourcesSubscribe => uri,
+        Operation::ResourcesRead
+        | Operation::ResourcesSubscribe
+        | Operation::SkillsGet
+        | Operation::DirectoryRead => uri,
         Operation::PromptsGet => prompt,
         Operation::CompletionComplete => uri.filter(|uri| !uri.is_empty()).or(prompt),
     }

@@ -19,7 +19,7 @@ pub const TASKS: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#
 const TASKS_ID: &str = "io.modelcontextprotocol/tasks";
 
 /// Extensions whose messages the gateway passes on as they are.
-const RELAYED: [&str; 1] = ["io.modelcontextprotocol/ui"];
+const RELAYED: [&str; 2] = ["io.modelcontextprotocol/ui", "io.modelcontextprotocol/skills"];
 
 /// The capabilities of one client, as far as a server may know of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -12,7 +12,10 @@ pub fn missing<'a>(capabilities: &Value, questions: impl Iterator<Item = &'a Que
     let mut required = json!({});
     for question in questions {
         match question.method {
-            "elicitation/create" if !has_forms(&capabilities["elicitation"]) => {
+            "elicitation/create" if is_page(question) && !capabilities["elicitation"]["url"].is_object() => {
+                required["elicitation"] = json!({"url": {}});
+            }
+            "elicitation/create" if !is_page(question) && !has_forms(&capabilities["elicitation"]) => {
                 required["elicitation"] = json!({"form": {}});
             }
             "sampling/createMessage" if !capabilities["sampling"].is_object() => {
@@ -23,6 +26,10 @@ pub fn missing<'a>(capabilities: &Value, questions: impl Iterator<Item = &'a Que
         }
     }
     required.as_object().is_some_and(|required| !required.is_empty()).then_some(required)
+}
+
+fn is_page(question: &Question) -> bool {
+    question.params["mode"] == "url"
 }
 
 /// `{}` is what clients wrote when there was only one mode.

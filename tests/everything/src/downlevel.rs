@@ -69,6 +69,14 @@ fn block_for(revision: Revision, block: &mut Value) {
 /// The parameters of a question, or `None` if the revision has no words for it.
 pub fn question(revision: Revision, question: &Question) -> Option<Value> {
     let mut params = question.params.clone();
+    if params["mode"] == "url" {
+        if revision < Revision::V2025_11_25 {
+            return None;
+        }
+        if revision == Revision::V2025_11_25 {
+            params["elicitationId"] = "page-1".into();
+        }
+    }
     if question.method != "elicitation/create" || revision >= Revision::V2025_11_25 {
         return Some(params);
     }
@@ -106,7 +114,10 @@ pub fn capabilities(revision: Revision) -> Value {
         capabilities["tasks"] = json!({"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}});
     }
     if revision >= Revision::V2026_07_28 {
-        capabilities["extensions"] = json!({ crate::capability::TASKS: {} });
+        capabilities["extensions"] = json!({
+            crate::capability::TASKS: {},
+            crate::skills::EXTENSION: {"directoryRead": true},
+        });
     }
     if revision < Revision::V2025_03_26 {
         remove(&mut capabilities, "completions");

@@ -28,6 +28,7 @@ mod revision;
 mod rpc;
 mod seal;
 mod server;
+mod skills;
 pub mod stdio;
 mod task;
 mod tools;

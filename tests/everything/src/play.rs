@@ -105,6 +105,12 @@ impl Question {
         Self { method: "elicitation/create", params }
     }
 
+    /// A page for the user to open.
+    pub fn page(message: &str, url: &str) -> Self {
+        let params = json!({"mode": "url", "message": message, "url": url});
+        Self { method: "elicitation/create", params }
+    }
+
     pub fn sampling(prompt: &str, max_tokens: u32) -> Self {
         let message = json!({"role": "user", "content": {"type": "text", "text": prompt}});
         Self {

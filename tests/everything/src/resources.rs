@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::server::Everything;
+use crate::skills;
 use crate::tools::PNG;
 
 /// The one whose content changes when a tool touches it.
@@ -31,6 +32,7 @@ pub fn read(server: &Everything, uri: &str) -> Option<Value> {
         }
         "test://static-binary" => json!({"uri": uri, "mimeType": "image/png", "blob": PNG}),
         WATCHED => text("text/plain", format!("Touched {} times", server.touches())),
+        _ if uri.starts_with("skill://") => text("text/markdown", skills::read(uri)?),
         _ => {
             let id = uri.strip_prefix("test://template/")?.strip_suffix("/data")?;
             let id = Some(id).filter(|id| !id.is_empty() && !id.contains('/'))?;

@@ -71,7 +71,10 @@ pub const TOOLS: [&str; 5] = ["echo", "get_issue", "delete_repository", "create_
 
 impl Recorder {
     pub async fn start(name: &str, speaks: Speaks) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.expect("a port"), name, speaks)
+    }
+
+    pub fn start_on(listener: TcpListener, name: &str, speaks: Speaks) -> Self {
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State {
             speaks,

@@ -6,6 +6,7 @@ use doorward_model::{CapabilityKind, Catalog};
 use doorward_wire::{Era, task};
 
 use crate::pipeline::Asked;
+use crate::skills;
 use crate::surface::Surface;
 use crate::view::View;
 
@@ -32,6 +33,16 @@ pub(crate) struct Offer {
     tasks: bool,
     /// Pages that show what tools do (`io.modelcontextprotocol/ui`).
     pages: bool,
+    skills: Skills,
+}
+
+/// The extension `io.modelcontextprotocol/skills`, and whether its folders can be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Skills {
+    #[default]
+    None,
+    Files,
+    Folders,
 }
 
 impl Offer {
@@ -46,6 +57,7 @@ impl Offer {
         core_tasks: false,
         tasks: false,
         pages: false,
+        skills: Skills::None,
     };
 
     /// What the caller's servers have between them. One that has not answered yet may
@@ -60,7 +72,7 @@ impl Offer {
         match asked.incoming.arrival.surface {
             Surface::Server(_) => offer,
             // What was never declared, no client looks for again when a server comes.
-            Surface::Aggregate | Surface::Gateway => Self { tools: true, ..offer },
+            Surface::Aggregate | Surface::Gateway => Self { tools: true, skills: Skills::None, ..offer },
         }
     }
 
@@ -82,6 +94,13 @@ impl Offer {
             core_tasks: get("tasks").is_some_and(task::of_tools),
             tasks: has_extension(task::EXTENSION),
             pages: has_extension("io.modelcontextprotocol/ui"),
+            skills: match get("extensions").and_then(|extensions| extensions.get(skills::EXTENSION)) {
+                None => Skills::None,
+                Some(settings) => match settings.get("directoryRead").and_then(Value::as_bool) {
+                    Some(true) => Skills::Folders,
+                    _ => Skills::Files,
+                },
+            },
         }
     }
 
@@ -97,6 +116,7 @@ impl Offer {
             core_tasks: self.core_tasks || other.core_tasks,
             tasks: self.tasks || other.tasks,
             pages: self.pages || other.pages,
+            skills: if self.skills == Skills::None { other.skills } else { self.skills },
         }
     }
 
@@ -108,6 +128,11 @@ impl Offer {
     /// Whether calls of tools can become tasks of the extension of 2026-07-28.
     pub(crate) fn has_tasks(self) -> bool {
         self.tasks
+    }
+
+    /// Whether there are skills.
+    pub(crate) fn has_skills(self) -> bool {
+        self.skills != Skills::None
     }
 
     /// Whether there can be a list of this kind.
@@ -129,13 +154,22 @@ impl Offer {
         };
         // Either form is translated into the other.
         let has_tasks = self.tasks || self.core_tasks;
-        let extensions = match (has_tasks && era == Era::Modern, self.pages) {
-            (true, true) => {
-                r#""extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{}}"#
-            }
-            (true, false) => r#""extensions":{"io.modelcontextprotocol/tasks":{}}"#,
-            (false, true) => r#""extensions":{"io.modelcontextprotocol/ui":{}}"#,
-            (false, false) => "",
+        // Only clients of the modern era have them.
+        let skills = if era == Era::Modern { self.skills } else { Skills::None };
+        let extensions: Vec<_> = [
+            (has_tasks && era == Era::Modern, r#""io.modelcontextprotocol/tasks":{}"#),
+            (self.pages, r#""io.modelcontextprotocol/ui":{}"#),
+            (skills == Skills::Files, r#""io.modelcontextprotocol/skills":{}"#),
+            (skills == Skills::Folders, r#""io.modelcontextprotocol/skills":{"directoryRead":true}"#),
+        ]
+        .iter()
+        .filter(|(has, _)| *has)
+        .map(|(_, extension)| *extension)
+        .collect();
+        let extensions = if extensions.is_empty() {
+            String::new()
+        } else {
+            format!(r#""extensions":{{{}}}"#, extensions.join(","))
         };
         let tasks = r#""tasks":{"cancel":{},"requests":{"tools":{"call":{}}}}"#;
         let members: Vec<_> = [
@@ -147,7 +181,7 @@ impl Offer {
             // request by request.
             (self.logging && era == Era::Legacy, r#""logging":{}"#),
             (has_tasks && era == Era::Legacy, tasks),
-            (!extensions.is_empty(), extensions),
+            (!extensions.is_empty(), &extensions),
         ]
         .iter()
         .filter(|(has, _)| *has)

@@ -144,7 +144,10 @@ fn named<'a>(asked: &Asked<'a>, operation: Operation) -> Result<Named<'a>, RpcEr
             offered: text(params, "name")?,
             arguments: object("arguments")?,
         },
-        Operation::ResourcesRead | Operation::ResourcesSubscribe => {
+        Operation::ResourcesRead
+        | Operation::ResourcesSubscribe
+        | Operation::SkillsGet
+        | Operation::DirectoryRead => {
             Named { kind: CapabilityKind::Resource, offered: text(params, "uri")?, arguments: None }
         }
         Operation::CompletionComplete => {

@@ -223,7 +223,10 @@ fn headers(resolved: &Resolved<'_>) -> Vec<(String, String)> {
 fn named<'r>(resolved: &'r Resolved<'_>) -> Option<&'r str> {
     match resolved.operation() {
         Operation::ToolsCall | Operation::PromptsGet | Operation::ResourcesRead => Some(resolved.target()),
-        Operation::ResourcesSubscribe | Operation::CompletionComplete => None,
+        Operation::ResourcesSubscribe
+        | Operation::CompletionComplete
+        | Operation::SkillsGet
+        | Operation::DirectoryRead => None,
     }
 }
 
@@ -233,7 +236,10 @@ fn members(resolved: &Resolved<'_>) -> Bytes {
     let mut out = String::with_capacity(params.span().len());
     let key_of_name = match resolved.operation() {
         Operation::ToolsCall | Operation::PromptsGet => "name",
-        Operation::ResourcesRead | Operation::ResourcesSubscribe => "uri",
+        Operation::ResourcesRead
+        | Operation::ResourcesSubscribe
+        | Operation::SkillsGet
+        | Operation::DirectoryRead => "uri",
         Operation::CompletionComplete => "ref",
     };
     // What belongs to a round is written anew, where there is one.

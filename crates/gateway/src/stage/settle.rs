@@ -181,7 +181,8 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
         let is_error = result.get("isError").and_then(Value::as_bool) == Some(true);
         let outcome =
             if is_error && operation == Operation::ToolsCall { Outcome::ToolError } else { Outcome::Success };
-        let cacheable = operation == Operation::ResourcesRead;
+        let cacheable =
+            matches!(operation, Operation::ResourcesRead | Operation::SkillsGet | Operation::DirectoryRead);
         let mut text = adapt::result_for(asked.era(), result, cacheable);
         let revision = asked.incoming.revision;
         if level::differs(result, revision) {

@@ -17,7 +17,7 @@ use crate::perform::Voice;
 use crate::revision::Revision;
 use crate::rpc::Fault;
 use crate::server::{Everything, INSTRUCTIONS, implementation};
-use crate::{completion, downlevel, prompts, resources, tools};
+use crate::{completion, downlevel, prompts, resources, skills, tools};
 
 const REVISION: Revision = Revision::V2026_07_28;
 
@@ -44,6 +44,9 @@ pub fn knows(method: &str) -> bool {
             | "tasks/get"
             | "tasks/update"
             | "tasks/cancel"
+            | "skills/list"
+            | "skills/get"
+            | "resources/directory/read"
     )
 }
 
@@ -86,9 +89,14 @@ async fn dispatch(
         "prompts/list" => {
             list(params, "prompts", prompts::all(server).iter().map(prompts::Prompt::describe).collect())
         }
-        "resources/list" => list(params, "resources", resources::list()),
+        "resources/list" => list(params, "resources", with_skills(resources::list())),
         "resources/templates/list" => list(params, "resourceTemplates", resources::templates()),
         "resources/read" => read(server, params),
+        "skills/list" => {
+            skills::list(&params["cursor"]).map(cached).ok_or_else(|| Fault::invalid("Unknown cursor"))
+        }
+        "skills/get" => found(params, skills::get, "Skill not found"),
+        "resources/directory/read" => found(params, skills::directory, "No such directory"),
         "tools/call" => calls::call(server, params, meta, &voice()).await,
         "prompts/get" => calls::get(server, params, meta, &voice()).await,
         "completion/complete" => completion::complete(server, params),
@@ -112,6 +120,17 @@ fn read(server: &Everything, params: &Value) -> Result<Value, Fault> {
     let contents =
         contents.ok_or_else(|| Fault::invalid("Resource not found").with(json!({ "uri": uri })))?;
     Ok(cached(json!({ "contents": contents })))
+}
+
+/// What a request names by its URI.
+fn found(params: &Value, find: impl Fn(&str) -> Option<Value>, missing: &str) -> Result<Value, Fault> {
+    let uri = params["uri"].as_str().ok_or_else(|| Fault::invalid("uri is missing"))?;
+    find(uri).map(cached).ok_or_else(|| Fault::invalid(missing))
+}
+
+fn with_skills(mut resources: Value) -> Value {
+    resources.as_array_mut().into_iter().for_each(|resources| resources.extend(skills::resources()));
+    resources
 }
 
 fn cached(mut result: Value) -> Value {

@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 use super::Tool;
 use crate::play::{Question, Scene, Step};
+use crate::rpc::Fault;
 
 const KEY: &str = "form";
+const PAGE: &str = "https://sign.in.example/please";
 
 pub fn tools() -> Vec<Tool> {
     vec![
@@ -25,6 +27,15 @@ pub fn tools() -> Vec<Tool> {
         }),
         Tool::new("test_elicitation_sep1330_enums", "Shows a form with every kind of choice", |scene| {
             show(scene, "Choose", &enums())
+        }),
+        Tool::new("sign_in", "Asks the user to open a page", |scene| match scene.answer(KEY) {
+            None => Step::ask(KEY, Question::page("Please sign in", PAGE)),
+            Some(answer) => Step::text(format!("Page: {}", said(answer))),
+        }),
+        Tool::new("needs_sign_in", "Fails until the user has opened a page, which nobody ever did", |_| {
+            let page =
+                json!({"mode": "url", "message": "Please sign in", "url": PAGE, "elicitationId": "page-1"});
+            Step::Fail(Fault::new(-32042, "Sign in first").with(json!({"elicitations": [page]})))
         }),
     ]
 }
