@@ -12,10 +12,14 @@
 //!
 //! A handle is sealed and bound to who made the call ([`handle`]), so that nobody can look
 //! into, answer or end another's task, and no table is needed to find its server. What such a
-//! server wants to know meanwhile is kept here ([`awaited`]).
+//! server wants to know meanwhile is kept by one replica ([`awaited`]) and answered at any
+//! ([`elsewhere`]).
 
+mod asking;
+mod asks;
 mod awaited;
 mod core;
+mod elsewhere;
 mod extension;
 mod handle;
 mod local;

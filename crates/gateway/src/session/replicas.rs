@@ -46,8 +46,11 @@ pub(crate) enum Tidings<'a> {
     Brought,
     /// There is something new about that call.
     Worded,
-    /// Nobody waits for it any more.
+    /// Nobody waits for it any more, or for the task with this handle.
     Dropped,
+    /// Somebody looked at what the task with this handle (in the place of a session) wants to
+    /// know, or answered it.
+    Looked,
     /// The lists of this server (which stands in the place of a session) changed.
     Lists,
 }
@@ -67,6 +70,7 @@ impl<'a> Tidings<'a> {
             Self::Brought => ('b', "", b""),
             Self::Worded => ('w', "", b""),
             Self::Dropped => ('d', "", b""),
+            Self::Looked => ('t', "", b""),
             Self::Lists => ('x', "", b""),
         };
         let mut out = BytesMut::new();
@@ -91,6 +95,7 @@ impl<'a> Tidings<'a> {
             "b" => Self::Brought,
             "w" => Self::Worded,
             "d" => Self::Dropped,
+            "t" => Self::Looked,
             "x" => Self::Lists,
             _ => return None,
         };
@@ -165,7 +170,11 @@ impl Gateway {
                 return;
             }
             Tidings::Worded => return self.suspended.heard_of(session),
-            Tidings::Dropped => return self.suspended.end(session),
+            Tidings::Dropped => {
+                self.suspended.end(session);
+                return self.awaited.end(session);
+            }
+            Tidings::Looked => return self.awaited.heard_of(self, session),
             Tidings::Lists => {
                 if let Ok(server) = ServerId::try_from(session) {
                     catalogs::is_stale(self, &server);
@@ -195,7 +204,11 @@ impl Gateway {
             }
             Tidings::Read(stream) => session.taken_over(stream),
             Tidings::Unwatched(uri) => session.news.unsubscribe(uri),
-            Tidings::Brought | Tidings::Worded | Tidings::Dropped | Tidings::Lists => {}
+            Tidings::Brought
+            | Tidings::Worded
+            | Tidings::Dropped
+            | Tidings::Looked
+            | Tidings::Lists => {}
         }
     }
 
@@ -324,6 +337,7 @@ mod tests {
             Tidings::Brought,
             Tidings::Worded,
             Tidings::Dropped,
+            Tidings::Looked,
             Tidings::Lists,
         ];
         for tidings in all {

@@ -4,7 +4,7 @@
 //!
 //! They live in the memory of this process, for a bounded time and in bounded number. What is
 //! withdrawn is only the waiting: the task goes on, and whoever looks again makes its server
-//! ask again.
+//! ask again. Of several replicas one waits, and the others ask it ([`elsewhere`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +18,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::asks::Asks;
+use super::elsewhere::{self, Claim};
 use super::handle::Task;
 use super::waiting::{QUESTIONS, Waiting};
 use crate::ask::{AskLimits, offered};
+use crate::gateway::Gateway;
 use crate::pipeline::Asked;
 use crate::session::principal;
 use crate::stage::send::identity;
@@ -52,22 +55,62 @@ impl Drop for Held {
 }
 
 impl Awaited {
-    /// Waits for the result of a task from now on, if that is not done already.
-    pub(super) async fn of(&self, asked: &Asked<'_>, task: &Task) -> Result<Arc<Waiting>, RpcError> {
+    /// Waits for the result of a task from now on, if nobody does; `None` if another replica
+    /// does.
+    pub(super) async fn begin(&self, asked: &Asked<'_>, task: &Task) -> Result<Option<Asks>, RpcError> {
         let (gateway, client_info) = (asked.gateway, identity(asked).client_info);
+        let failed = |why: String| RpcError::answer(INTERNAL, why);
+        let claim = if gateway.has_others {
+            let claim = Claim::take(gateway, &task.handle).await;
+            let Some(claim) = claim.map_err(|error| failed(error.to_string()))? else { return Ok(None) };
+            Some(claim)
+        } else {
+            None
+        };
         let limits = &gateway.settings.asks;
         let until = gateway.clock.elapsed() + limits.patience;
-        let kept = self.keep(&task.handle, principal(asked.caller), until, limits, |waiting| {
-            tokio::spawn(wait(gateway.upstreams.clone(), task.clone(), client_info, limits.longest, waiting))
+        let waiting = Waiting::named(claim.as_ref().map_or_else(String::new, |claim| claim.name.clone()));
+        let kept = self.keep(&task.handle, principal(asked.caller), until, limits, waiting, |waiting| {
+            let work = wait(
+                gateway.upstreams.clone(),
+                task.clone(),
+                client_info,
+                limits.longest,
+                Arc::clone(&waiting),
+            );
+            match claim {
+                Some(claim) => tokio::spawn(async move {
+                    tokio::select! {
+                        () = work => {}
+                        () = claim.hold(&waiting) => waiting.end(),
+                    }
+                }),
+                None => tokio::spawn(work),
+            }
         });
         let busy = || UpstreamError::Busy { server: task.server.clone() };
-        let (waiting, is_new) = kept.ok_or_else(|| RpcError::answer(INTERNAL, busy().to_string()))?;
+        let (waiting, is_new) = kept.ok_or_else(|| failed(busy().to_string()))?;
         if is_new {
             // One that has nothing to ask after all is looked at again by its client.
             let _ = timeout(FIRST_WITHIN, waiting.news()).await;
             sleep(asked.gateway.settings.asks.gather).await;
         }
-        Ok(waiting)
+        Ok(Some(Asks::here(waiting)))
+    }
+
+    /// What a task wants to know, if its result is waited for, here or at another replica.
+    ///
+    /// # Errors
+    /// When only another replica could say, and cannot be asked.
+    pub(super) async fn look(&self, gateway: &Gateway, task: &Task) -> Result<Option<Asks>, RpcError> {
+        if let Some(waiting) = self.find(&task.handle) {
+            return Ok(Some(Asks::here(waiting)));
+        }
+        if !gateway.has_others {
+            return Ok(None);
+        }
+        let asks = elsewhere::look(gateway, &task.handle).await;
+        asks.map_err(|error| RpcError::answer(INTERNAL, error.to_string()))
     }
 
     /// Keeps what a task wants to know under its handle, and begins to wait for it if nobody
@@ -78,6 +121,7 @@ impl Awaited {
         owner: String,
         until: Duration,
         limits: &AskLimits,
+        waiting: Waiting,
         begin: impl FnOnce(Arc<Waiting>) -> JoinHandle<()>,
     ) -> Option<(Arc<Waiting>, bool)> {
         let mut tasks = self.lock();
@@ -88,28 +132,36 @@ impl Awaited {
         if tasks.len() >= limits.suspended || mine >= limits.suspended_each {
             return None;
         }
-        let waiting = Arc::<Waiting>::default();
+        let waiting = Arc::new(waiting);
         let work = begin(Arc::clone(&waiting));
         tasks.insert(handle.to_owned(), Held { owner, until, waiting: Arc::clone(&waiting), work });
         Some((waiting, true))
     }
 
     /// What a task wants to know, if its result is waited for.
-    pub(super) fn find(&self, handle: &str) -> Option<Arc<Waiting>> {
+    fn find(&self, handle: &str) -> Option<Arc<Waiting>> {
         let tasks = self.lock();
         tasks.get(handle).map(|held| Arc::clone(&held.waiting)).filter(|waiting| !waiting.is_over())
     }
 
     /// Somebody has been asked, or has answered: there is time again.
-    pub(super) fn renew(&self, asked: &Asked<'_>, task: &Task) {
-        let until = asked.gateway.clock.elapsed() + asked.gateway.settings.asks.patience;
-        if let Some(held) = self.lock().get_mut(&task.handle) {
+    pub(super) fn renew(&self, gateway: &Gateway, handle: &str) {
+        let until = gateway.clock.elapsed() + gateway.settings.asks.patience;
+        if let Some(held) = self.lock().get_mut(handle) {
             held.until = until;
         }
     }
 
+    /// The same at another replica.
+    pub(crate) fn heard_of(&self, gateway: &Gateway, handle: &str) {
+        self.renew(gateway, handle);
+        if let Some(waiting) = self.find(handle) {
+            waiting.word.notify_one();
+        }
+    }
+
     /// Stops waiting for a task.
-    pub(super) fn end(&self, handle: &str) {
+    pub(crate) fn end(&self, handle: &str) {
         let ended = self.lock().remove(handle);
         // Apart, so that nothing is held while the server is told.
         drop(ended);
@@ -186,7 +238,7 @@ mod tests {
         let keep = |handle: &str, owner: &str, until: u64| {
             let until = Duration::from_secs(until);
             let kept =
-                awaited.keep(handle, owner.to_owned(), until, &limits, |_| endless(Arc::clone(&alive)));
+                awaited.keep(handle, owner.to_owned(), until, &limits, Waiting::default(), |_| endless(Arc::clone(&alive)));
             kept.map(|(_, is_new)| is_new)
         };
         let cases = [

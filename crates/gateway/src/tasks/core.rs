@@ -9,11 +9,10 @@ use doorward_wire::error::{INTERNAL, INVALID_PARAMS};
 use doorward_wire::task::{self, Status};
 
 use super::handle::{Form, Task};
-use super::waiting::Waiting;
 use super::wanted;
-use crate::ask::evidence;
 use crate::pipeline::Asked;
 use crate::rename;
+use crate::session::replicas::Tidings;
 use crate::stage::resolve::Resolved;
 use crate::stage::send::identity;
 
@@ -49,28 +48,38 @@ pub(super) fn begun(resolved: &Resolved<'_>, place: u64, task: Value<'_>) -> Str
 }
 
 async fn get(asked: &Asked<'_>, task: &Task) -> Result<String, RpcError> {
+    let awaited = &asked.gateway.awaited;
+    let before = awaited.look(asked.gateway, task).await;
     let answer = send(asked, task, "tasks/get").await?;
     let now = super::result(&answer)?;
     let told = Status::read(now).unwrap_or(Status::Working);
     let (status, more) = match told {
         Status::Working | Status::InputRequired => {
-            let waiting = match told {
-                // Such a server asks only while somebody waits for the result.
-                Status::InputRequired => Some(asked.gateway.awaited.of(asked, task).await?),
-                _ => asked.gateway.awaited.find(&task.handle),
+            let asks = match awaited.look(asked.gateway, task).await? {
+                // Such a server asks only while somebody waits for the result. If somebody did
+                // when it said so, and does no more, that is out of date.
+                None if told == Status::InputRequired && before?.is_none() => {
+                    awaited.begin(asked, task).await?
+                }
+                asks => asks,
             };
-            match waiting.map(|waiting| questions(asked, task, &waiting)).filter(|all| !all.is_empty()) {
-                Some(questions) => (Status::InputRequired, format!(r#""inputRequests":{{{questions}}}"#)),
+            let questions = match asks {
+                Some(asks) => asks.shown(asked, task).await,
+                None => String::new(),
+            };
+            if questions.is_empty() {
                 // All that was asked is answered, and the server has yet to say so.
-                None => (Status::Working, String::new()),
+                (Status::Working, String::new())
+            } else {
+                (Status::InputRequired, format!(r#""inputRequests":{{{questions}}}"#))
             }
         }
         Status::Completed | Status::Failed => {
-            asked.gateway.awaited.end(&task.handle);
+            awaited.end(&task.handle);
             outcome(asked, task, told).await?
         }
         Status::Cancelled => {
-            asked.gateway.awaited.end(&task.handle);
+            awaited.end(&task.handle);
             (told, String::new())
         }
     };
@@ -93,36 +102,18 @@ async fn outcome(asked: &Asked<'_>, task: &Task, told: Status) -> Result<(Status
     }
 }
 
-/// The questions that wait for this client, as the members of `inputRequests`.
-fn questions(asked: &Asked<'_>, task: &Task, waiting: &Waiting) -> String {
-    let (text, new) = waiting.shown(&asked.abilities);
-    for method in &new {
-        evidence::note_of(asked, &task.call, &task.server, &task.tool, method, "asked");
-    }
-    if !new.is_empty() {
-        asked.gateway.awaited.renew(asked, task);
-    }
-    text
-}
-
 async fn update(asked: &Asked<'_>, task: &Task) -> Result<String, RpcError> {
     let responses = asked.request.params.and_then(|params| params.get("inputResponses"));
     let invalid = || RpcError::answer(INVALID_PARAMS, "params.inputResponses must be an object");
     let responses = responses.filter(|responses| responses.is_object()).ok_or_else(invalid)?;
-    let Some(waiting) = asked.gateway.awaited.find(&task.handle) else {
-        let answer = send(asked, task, "tasks/get").await?;
-        let is_asking = Status::read(super::result(&answer)?) == Some(Status::InputRequired);
-        if is_asking && asked.gateway.has_others {
-            let text = "the question was asked by another replica of the gateway: answer it there";
-            return Err(RpcError::answer(INTERNAL, text));
+    match asked.gateway.awaited.look(asked.gateway, task).await? {
+        Some(asks) => {
+            let taken = asks.answer(asked, task, responses).await;
+            taken.map_err(|error| RpcError::answer(INTERNAL, error.to_string()))?;
         }
-        // An answer to a question that is not asked is none.
-        return Ok(TAKEN_NOTE.to_owned());
-    };
-    for (method, how) in waiting.answered(responses) {
-        evidence::note_of(asked, &task.call, &task.server, &task.tool, &method, how);
+        // An answer to a question that is not asked is none; but there must be such a task.
+        None => drop(super::result(&send(asked, task, "tasks/get").await?)?),
     }
-    asked.gateway.awaited.renew(asked, task);
     Ok(TAKEN_NOTE.to_owned())
 }
 
@@ -134,6 +125,7 @@ async fn cancel(asked: &Asked<'_>, task: &Task) -> Result<String, RpcError> {
     }
     // Not before, or the server would take it for an answer.
     asked.gateway.awaited.end(&task.handle);
+    asked.gateway.let_others_know(&task.handle, Tidings::Dropped);
     Ok(TAKEN_NOTE.to_owned())
 }
 

@@ -2,12 +2,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use doorward_model::json::{Document, Value, push_string};
 use doorward_upstream::Question;
-use doorward_wire::Abilities;
 use tokio::sync::Notify;
 
-use crate::ask::{evidence, for_modern, key, reread};
+use super::asking::Asking;
+use crate::ask::key;
 
 /// How many questions of one task may wait to be answered.
 pub(super) const QUESTIONS: usize = 16;
@@ -15,34 +14,47 @@ pub(super) const QUESTIONS: usize = 16;
 /// What a task wants to know.
 #[derive(Default)]
 pub(super) struct Waiting {
+    /// What replicas know this waiting by; the next one for the same task has another.
+    pub(super) name: String,
     state: Mutex<State>,
     /// Rung when there is more, or will be no more.
     news: Notify,
+    /// Rung when other replicas may have to be told, or may have something to tell.
+    pub(super) word: Notify,
 }
 
 #[derive(Default)]
 struct State {
     open: Vec<Open>,
+    /// How many there have been.
+    count: u64,
     is_over: bool,
 }
 
 struct Open {
-    key: String,
+    asking: Asking,
     question: Question,
     was_shown: bool,
 }
 
 impl Waiting {
+    pub(super) fn named(name: String) -> Self {
+        Self { name, ..Self::default() }
+    }
+
     pub(super) fn add(&self, question: Question) {
         let mut state = self.lock();
         // A question too many is dropped, and so answered.
         if state.is_over || state.open.len() >= QUESTIONS {
             return;
         }
-        let key = key(&question, state.open.iter().map(|open| open.key.as_str()));
-        state.open.push(Open { key, question, was_shown: false });
+        let key = key(&question, state.open.iter().map(|open| open.asking.key.as_str()));
+        let asking = Asking::new(state.count, &key, &question);
+        state.count += 1;
+        state.open.push(Open { asking, question, was_shown: false });
         drop(state);
         self.news.notify_one();
+        self.word.notify_one();
     }
 
     /// Nothing can be answered any more.
@@ -64,50 +76,27 @@ impl Waiting {
         self.lock().is_over
     }
 
-    /// The questions that a client with these abilities can answer, as the members of
-    /// `inputRequests`, and the methods of those that nobody was shown before.
-    pub(super) fn shown(&self, abilities: &Abilities) -> (String, Vec<String>) {
-        let (mut out, mut new) = (String::new(), Vec::new());
-        for open in &mut self.lock().open {
-            let question = &open.question;
-            let text = std::str::from_utf8(&question.params).unwrap_or_default();
-            let params = reread(if text.is_empty() { "{}" } else { text });
-            if !abilities.allow(&question.method, params.as_ref().map(Document::root)) {
-                continue;
-            }
-            if !out.is_empty() {
-                out.push(',');
-            }
-            push_string(&mut out, &open.key);
-            out.push_str(r#":{"method":"#);
-            push_string(&mut out, &question.method);
-            if !text.is_empty() {
-                out.push_str(r#","params":"#);
-                out.push_str(&for_modern(text));
-            }
-            out.push('}');
-            if !std::mem::replace(&mut open.was_shown, true) {
-                new.push(question.method.clone());
-            }
-        }
-        (out, new)
+    /// The questions that are open.
+    pub(super) fn open(&self) -> Vec<Asking> {
+        self.lock().open.iter().map(|open| open.asking.clone()).collect()
     }
 
-    /// Hands a client's answers to the server; what it left out stays open. Yields what was
-    /// answered, and how.
-    pub(super) fn answered(&self, responses: Value<'_>) -> Vec<(String, &'static str)> {
-        let mut answered = Vec::new();
+    /// Notes that a question was shown; whether it had not been.
+    pub(super) fn is_new(&self, number: u64) -> bool {
         let mut state = self.lock();
-        for open in std::mem::take(&mut state.open) {
-            match responses.get(&open.key).filter(|response| response.is_object()) {
-                Some(response) => {
-                    answered.push((open.question.method.clone(), evidence::gist(response.raw())));
-                    open.question.answer(response.raw());
-                }
-                None => state.open.push(open),
-            }
-        }
-        answered
+        let open = state.open.iter_mut().find(|open| open.asking.number == number);
+        open.is_some_and(|open| !std::mem::replace(&mut open.was_shown, true))
+    }
+
+    /// Hands an answer, JSON text, to the server; whether the question was open.
+    pub(super) fn answer(&self, number: u64, response: &str) -> bool {
+        let mut state = self.lock();
+        let Some(at) = state.open.iter().position(|open| open.asking.number == number) else { return false };
+        let open = state.open.remove(at);
+        drop(state);
+        open.question.answer(response);
+        self.word.notify_one();
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
