@@ -31,6 +31,7 @@ mod skills;
 mod subscriptions;
 mod surfaces;
 mod tasks;
+mod tasks_elsewhere;
 mod telemetry;
 mod tidy;
 mod world;

@@ -1,6 +1,7 @@
 //! Tasks of clients without sessions: calls that go on after they were answered, at servers of the
 //! other era.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use doorward_everything::Eras;
@@ -8,23 +9,25 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::world::everything::{Host, Pipes};
-use crate::world::redis::Redis;
-use crate::world::{ALICE, BOB, Client, Replicas, Speaks, World, ecosystem, entries, eventually};
+use crate::world::tap::Tap;
+use crate::world::{ALICE, BOB, Client, World, ecosystem, entries, eventually};
 
 const RULES: &str = "policies:\n  - {id: all, name: All, roles: [staff, guest], rules: [{action: allow}]}\n";
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
+/// What a server is sent by whoever waits for a result.
+pub const RESULT: &str = r#""method":"tasks/result""#;
 
 async fn world(host: &Host) -> World {
     World::start(&[], &format!("{RULES}{}", host.section())).await
 }
 
 /// What a client declares that can have tasks and answer forms.
-fn able() -> Value {
+pub fn able() -> Value {
     json!({"elicitation": {}, "extensions": { EXTENSION: {} }})
 }
 
 /// Makes a call that becomes a task, and returns its handle.
-async fn begin(client: &Client, tool: &str, arguments: Value) -> Value {
+pub async fn begin(client: &Client, tool: &str, arguments: Value) -> Value {
     let begun = client.call(tool, arguments).await.json()["result"].clone();
     assert_eq!(begun["resultType"], "task", "{begun}");
     for absent in ["task", "ttl", "pollInterval", "result", "inputRequests", "requestState"] {
@@ -33,7 +36,7 @@ async fn begin(client: &Client, tool: &str, arguments: Value) -> Value {
     begun
 }
 
-async fn ask(client: &Client, method: &str, task: &Value) -> Value {
+pub async fn ask(client: &Client, method: &str, task: &Value) -> Value {
     client.request(method, json!({"taskId": task["taskId"]})).await.json()
 }
 
@@ -50,34 +53,38 @@ async fn beyond(client: &Client, task: &Value, statuses: &[&str]) -> Value {
     panic!("the task goes on and on");
 }
 
-async fn ended(client: &Client, task: &Value) -> Value {
+pub async fn ended(client: &Client, task: &Value) -> Value {
     beyond(client, task, &["working", "input_required"]).await
 }
 
-async fn asking(client: &Client, task: &Value) -> Value {
+pub async fn asking(client: &Client, task: &Value) -> Value {
     let now = beyond(client, task, &["working"]).await;
     assert_eq!(now["status"], "input_required", "{now}");
     now["inputRequests"].clone()
 }
 
-async fn update(client: &Client, task: &Value, responses: Value) -> Value {
+pub async fn update(client: &Client, task: &Value, responses: Value) -> Value {
     client
         .request("tasks/update", json!({"taskId": task["taskId"], "inputResponses": responses}))
         .await
         .json()
 }
 
-fn accept(content: Value) -> Value {
+pub fn accept(content: Value) -> Value {
     json!({"action": "accept", "content": content})
 }
 
-fn text(task: &Value) -> &str {
+pub fn text(task: &Value) -> &str {
     task["result"]["content"][0]["text"].as_str().unwrap_or_default()
 }
 
 /// How many calls and tasks are kept for clients that are to answer.
 async fn kept(world: &World) -> String {
-    let metrics = world.modern("/metrics", ALICE);
+    suspended(world.address()).await
+}
+
+pub async fn suspended(gateway: SocketAddr) -> String {
+    let metrics = Client::modern(gateway, "/metrics", ALICE);
     let text = metrics.raw(Method::GET, &metrics.headers(), Default::default()).await.body;
     let text = String::from_utf8_lossy(&text).into_owned();
     let line = text.lines().find_map(|line| line.strip_prefix("doorward_suspended_calls "));
@@ -299,31 +306,30 @@ async fn tasks_of_one_process_ask_at_once_and_are_not_taken_for_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_replica_knows_a_task_and_one_that_did_not_ask_takes_no_answer() {
-    let (redis, host) = (Redis::start().await, Host::start(Eras::Legacy).await);
-    let rest = format!("{RULES}{}{}", redis.section(), host.section());
-    let replicas = Replicas::start(2, &[], Speaks::Legacy, &rest).await;
-    let at = |index| Client::modern(replicas.address(index), "/mcp/every", ALICE).able(able());
-    let (first, second) = (at(0), at(1));
-    for client in [&first, &second] {
-        eventually("the replica reaches Redis", async || {
-            let probe = Client::modern(client.address(), "/readyz", ALICE);
-            probe.raw(Method::GET, &probe.headers(), Default::default()).await.body == "ready\n"
-        })
-        .await;
-    }
-    let task = begin(&first, "slow_compute", json!({"seconds": 0})).await;
-    assert_eq!(text(&ended(&second, &task).await), "Computed for 0 s");
-    let task = begin(&first, "confirm_delete", json!({"filename": "a.txt"})).await;
-    let requests = asking(&first, &task).await;
+async fn what_a_server_said_of_a_task_before_its_result_came_does_not_begin_it_anew() {
+    let mut host = Host::start(Eras::Legacy).await;
+    let (address, tap) = Tap::before(host.address).await;
+    host.address = address;
+    let world = world(&host).await;
+    let alice = world.modern("/mcp/every", ALICE).able(able());
+    let task = begin(&alice, "confirm_delete", json!({"filename": "a.txt"})).await;
+    let requests = asking(&alice, &task).await;
     let key = requests.as_object().and_then(|all| all.keys().next()).expect("a question").clone();
-    let yes = json!({ key: accept(json!({"confirm": true})) });
-    let refused = update(&second, &task, yes.clone()).await;
-    assert!(refused["error"]["message"].as_str().is_some_and(|text| text.contains("another replica")));
-    assert_eq!(asking(&first, &task).await, requests, "nothing is lost");
-    update(&first, &task, yes).await;
-    assert_eq!(text(&ended(&second, &task).await), "Deleted a.txt");
-    replicas.stop().await;
+    let mut held = tap.hold("tasks/get");
+    let looks = {
+        tokio::spawn({
+            let (alice, task) = (alice.clone(), task.clone());
+            async move { ask(&alice, "tasks/get", &task).await }
+        })
+    };
+    held.answered().await;
+    update(&alice, &task, json!({ key: accept(json!({"confirm": true})) })).await;
+    assert_eq!(text(&ended(&alice, &task).await), "Deleted a.txt");
+    drop(held);
+    let late = looks.await.expect("an answer");
+    assert_eq!(late["result"]["status"], "working", "{late}");
+    assert_eq!(tap.count(RESULT), 2, "it was waited for, and asked for when it was there");
+    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

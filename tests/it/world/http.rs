@@ -110,10 +110,6 @@ impl Client {
         client
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     pub fn has_session(&self) -> bool {
         self.session.is_some()
     }

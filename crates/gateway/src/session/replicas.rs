@@ -204,11 +204,7 @@ impl Gateway {
             }
             Tidings::Read(stream) => session.taken_over(stream),
             Tidings::Unwatched(uri) => session.news.unsubscribe(uri),
-            Tidings::Brought
-            | Tidings::Worded
-            | Tidings::Dropped
-            | Tidings::Looked
-            | Tidings::Lists => {}
+            Tidings::Brought | Tidings::Worded | Tidings::Dropped | Tidings::Looked | Tidings::Lists => {}
         }
     }
 

@@ -72,8 +72,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        let all =
-            vec![asking(3, "elicitation/create", r#"{"message":"A\n?"}"#), asking(4, "roots/list", "")];
+        let all = vec![asking(3, "elicitation/create", r#"{"message":"A\n?"}"#), asking(4, "roots/list", "")];
         assert_eq!(read(&write(&all)), Some(all));
         assert_eq!(read(&write(&[])), Some(Vec::new()));
         for nonsense in ["", "{}", "[[1]]", r#"[["1","k","m",""]]"#] {
@@ -96,7 +95,8 @@ mod tests {
         for one in [asking(1, "elicitation/create", r#"{"a":1}"#), asking(2, "roots/list", "")] {
             one.show(&mut shown);
         }
-        let expected = r#""k\"1":{"method":"elicitation/create","params":{"a":1}},"k\"2":{"method":"roots/list"}"#;
+        let expected =
+            r#""k\"1":{"method":"elicitation/create","params":{"a":1}},"k\"2":{"method":"roots/list"}"#;
         assert_eq!(shown, expected);
     }
 }

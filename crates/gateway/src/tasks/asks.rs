@@ -94,8 +94,7 @@ impl Asks {
     /// Whether nobody was shown this question before.
     async fn is_new(&self, asked: &Asked<'_>, one: &Asking) -> bool {
         self.here.as_ref().is_none_or(|waiting| waiting.is_new(one.number))
-            && (!asked.gateway.has_others
-                || elsewhere::is_new(asked.gateway, &self.name, one.number).await)
+            && (!asked.gateway.has_others || elsewhere::is_new(asked.gateway, &self.name, one.number).await)
     }
 
     /// Somebody has been asked, or has answered: there is time again.

@@ -237,8 +237,9 @@ mod tests {
         let (awaited, alive) = (Awaited::default(), Arc::new(()));
         let keep = |handle: &str, owner: &str, until: u64| {
             let until = Duration::from_secs(until);
-            let kept =
-                awaited.keep(handle, owner.to_owned(), until, &limits, Waiting::default(), |_| endless(Arc::clone(&alive)));
+            let kept = awaited.keep(handle, owner.to_owned(), until, &limits, Waiting::default(), |_| {
+                endless(Arc::clone(&alive))
+            });
             kept.map(|(_, is_new)| is_new)
         };
         let cases = [

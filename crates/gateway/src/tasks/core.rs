@@ -55,13 +55,14 @@ async fn get(asked: &Asked<'_>, task: &Task) -> Result<String, RpcError> {
     let told = Status::read(now).unwrap_or(Status::Working);
     let (status, more) = match told {
         Status::Working | Status::InputRequired => {
-            let asks = match awaited.look(asked.gateway, task).await? {
+            let asks = match awaited.look(asked.gateway, task).await {
                 // Such a server asks only while somebody waits for the result. If somebody did
                 // when it said so, and does no more, that is out of date.
-                None if told == Status::InputRequired && before?.is_none() => {
+                Ok(None) if told == Status::InputRequired && before?.is_none() => {
                     awaited.begin(asked, task).await?
                 }
-                asks => asks,
+                Err(error) if told == Status::InputRequired => return Err(error),
+                asks => asks.unwrap_or_default(),
             };
             let questions = match asks {
                 Some(asks) => asks.shown(asked, task).await,

@@ -24,7 +24,9 @@ use crate::gateway::Gateway;
 /// How often the replica that waits shows that it is alive, and looks for answers that it was
 /// not told of; how long it is believed without that.
 const BEAT: Duration = Duration::from_secs(2);
-const SILENT: Duration = Duration::from_secs(10);
+const SILENT: Duration = Duration::from_secs(8);
+/// How long an answer is kept that the replica that waits does not take.
+const UNTAKEN: Duration = Duration::from_secs(60);
 
 /// Stands where an answer was, or is not needed.
 const TAKEN: Bytes = Bytes::from_static(b"taken");
@@ -62,12 +64,12 @@ pub(super) async fn answer(
     response: &str,
 ) -> Result<bool, Unshared> {
     let response = Bytes::copy_from_slice(response.as_bytes());
-    fill(gateway, answer_place(name, number), response).await
+    fill(gateway, answer_place(name, number), response, UNTAKEN).await
 }
 
 /// Notes that a question is answered; whether it was not.
 pub(super) async fn taken(gateway: &Gateway, name: &str, number: u64) -> Result<bool, Unshared> {
-    fill(gateway, answer_place(name, number), TAKEN).await
+    fill(gateway, answer_place(name, number), TAKEN, gateway.settings.asks.longest).await
 }
 
 /// Whether somebody has answered a question.
@@ -78,11 +80,11 @@ pub(super) async fn is_answered(gateway: &Gateway, name: &str, number: u64) -> b
 /// Notes that somebody was shown a question; whether nobody had been.
 pub(super) async fn is_new(gateway: &Gateway, name: &str, number: u64) -> bool {
     // Recorded twice is better than never.
-    fill(gateway, shown_place(name, number), TAKEN).await.unwrap_or(true)
+    let keep = gateway.settings.asks.longest;
+    fill(gateway, shown_place(name, number), TAKEN, keep).await.unwrap_or(true)
 }
 
-async fn fill(gateway: &Gateway, place: String, value: Bytes) -> Result<bool, Unshared> {
-    let keep = gateway.settings.asks.longest;
+async fn fill(gateway: &Gateway, place: String, value: Bytes, keep: Duration) -> Result<bool, Unshared> {
     Ok(gateway.shared.claim(&place, value, keep).await?.is_none())
 }
 
