@@ -216,8 +216,10 @@ async fn who_waits_says_so_again_when_that_was_lost_and_gives_up_when_another_wa
         pair.tap.count(RESULT) == before + 1
     })
     .await;
-    let left = ended(&second, &task).await;
-    assert_eq!(text(&left), "Kept a.txt", "nobody answered the first of them");
+    eventually("the first waits no more", async || pair.tap.count("notifications/cancelled") == 1).await;
+    let key = keys(&first, &task, 1).await.remove(0);
+    update(&first, &task, json!({ key: accept(json!({"confirm": true})) })).await;
+    assert_eq!(text(&ended(&second, &task).await), "Deleted a.txt", "what was given up answered nothing");
     pair.replicas.stop().await;
 }
 

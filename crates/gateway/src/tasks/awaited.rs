@@ -82,6 +82,8 @@ impl Awaited {
                 Some(claim) => tokio::spawn(async move {
                     tokio::select! {
                         () = work => {}
+                        // Nobody waits by then, so that its questions are not answered for
+                        // those that another replica shows.
                         () = claim.hold(&waiting) => waiting.end(),
                     }
                 }),
