@@ -18,15 +18,19 @@ pub fn push_string(out: &mut String, text: &str) {
 
 /// Where the first character stands that does not stand for itself.
 fn first_special(text: &[u8]) -> Option<usize> {
-    let (words, last) = text.as_chunks();
-    for (at, word) in words.iter().enumerate() {
+    let Some(last) = text.last_chunk() else {
+        return text.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\');
+    };
+    let (words, _) = text.as_chunks();
+    // The last eight may overlap the ones before them, in which there was none.
+    let words = words.iter().enumerate().map(|(at, word)| (8 * at, word)).chain([(text.len() - 8, last)]);
+    for (at, word) in words {
         let marks = special_bytes(u64::from_le_bytes(*word));
         if marks != 0 {
-            return Some(8 * at + marks.trailing_zeros() as usize / 8);
+            return Some(at + marks.trailing_zeros() as usize / 8);
         }
     }
-    let at = last.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\')?;
-    Some(8 * words.len() + at)
+    None
 }
 
 fn push_escape(out: &mut String, byte: u8) {
