@@ -1,8 +1,8 @@
 //! The public conformance suite of MCP, against our fixture and through the gateway to it.
 //!
 //! What the fixture passes by itself (`conformance/checks.txt`) has to pass through
-//! the gateway too, but for what `conformance/known.txt` names. Both files may only
-//! get better: an entry of `known.txt` that passes fails the test like a new failure.
+//! the gateway too, but for what `conformance/{known,unreachable,absent}.txt` name. These files
+//! may only get better: an entry that passes fails the test like a new failure.
 
 mod expectation;
 mod hop;
@@ -26,7 +26,7 @@ use expectation::{CLIENT, Report};
 use hop::Names;
 use suite::{ClientSuite, Requirement, Suite};
 
-use Requirement::{Everything as All, Frozen};
+use Requirement::{Everything as All, Frozen, Skills};
 
 const EVERY: [Requirement; 4] =
     [Frozen("2025-11-25"), Frozen("2026-07-28"), All("2025-06-18"), All("2025-03-26")];
@@ -51,6 +51,13 @@ async fn a_stdio_server_behind_the_gateway_passes_what_it_passes_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_servers_on_the_aggregate_passes_what_it_passes_alone() {
     conforms("aggregate", &EVERY, |_| Place::among_others()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn skills_pass_through_the_endpoint_of_their_server() {
+    conforms("direct", &[Skills], |_| Place::direct()).await;
+    conforms("http", &[Skills], |_| Place::behind_gateway(Eras::Both)).await;
+    conforms("stdio", &[Skills], |_| Place::before_pipes("modern")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,17 @@ const SECRET: [&str; 12] = [
     "bearer",
 ];
 
+/// What they begin with.
+const FIRST: [u8; SECRET.len()] = {
+    let mut first = [0; SECRET.len()];
+    let mut at = 0;
+    while at < SECRET.len() {
+        first[at] = SECRET[at].as_bytes()[0];
+        at += 1;
+    }
+    first
+};
+
 /// Writes the `arguments` member of a decision.
 ///
 /// The salt of a record is an HMAC of its call id, so that it can be revealed for
@@ -74,7 +85,9 @@ pub(crate) fn write(out: &mut String, arguments: Value<'_>, call: CallId, key: &
     } else {
         text
     };
-    let cut = masked.char_indices().nth(LONGEST).map(|(at, _)| at);
+    // As many bytes are no fewer characters.
+    let is_long = masked.len() > LONGEST;
+    let cut = is_long.then(|| masked.char_indices().nth(LONGEST).map(|(at, _)| at)).flatten();
     push_string(out, &masked[..cut.unwrap_or(masked.len())]);
     if cut.is_some() {
         out.push_str(",\"truncated\":true");
@@ -83,9 +96,11 @@ pub(crate) fn write(out: &mut String, arguments: Value<'_>, call: CallId, key: &
 }
 
 fn is_secret(key: &str) -> bool {
-    let plain: String =
-        key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    SECRET.iter().any(|word| plain.contains(word))
+    // Every call asks this of every key.
+    let mut plain = Vec::with_capacity(key.len());
+    plain.extend(key.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()));
+    let starts = |at| SECRET.iter().any(|word| plain[at..].starts_with(word.as_bytes()));
+    (0..plain.len()).any(|at| FIRST.contains(&plain[at]) && starts(at))
 }
 
 fn has_secret(value: Value<'_>) -> bool {

@@ -24,12 +24,19 @@ pub enum Requirement {
     Frozen(&'static str),
     /// All scenarios that apply to the revision.
     Everything(&'static str),
+    /// The extension that has skills, which is in neither.
+    Skills,
 }
+
+/// Its scenarios.
+const SKILLS: [&str; 3] =
+    ["sep-2640-skills-enumeration", "sep-2640-skills-directory", "sep-2640-skills-manifest"];
 
 impl Requirement {
     pub fn revision(self) -> &'static str {
         match self {
             Self::Frozen(revision) | Self::Everything(revision) => revision,
+            Self::Skills => "skills",
         }
     }
 }
@@ -70,14 +77,25 @@ pub struct ClientSuite {
 impl Suite {
     /// Every check of every scenario, scored or not, once and in order.
     pub async fn run(&self) -> Vec<Check> {
-        let mut arguments = vec!["server", "--url", &self.url];
+        let server = ["server", "--url", &self.url];
         match self.requirement {
-            Requirement::Frozen(revision) => arguments.extend(["--requirements", revision]),
+            Requirement::Frozen(revision) => {
+                run(&[&server[..], &["--requirements", revision]].concat(), "server-").await
+            }
             Requirement::Everything(revision) => {
-                arguments.extend(["--suite", "all", "--spec-version", revision]);
+                let all = ["--suite", "all", "--spec-version", revision];
+                run(&[&server[..], &all].concat(), "server-").await
+            }
+            Requirement::Skills => {
+                let mut checks = Vec::new();
+                for scenario in SKILLS {
+                    // No revision has it, so it must be insisted on.
+                    let one = ["--scenario", scenario, "--spec-version", "2026-07-28", "--force"];
+                    checks.extend(run(&[&server[..], &one].concat(), "server-").await);
+                }
+                checks
             }
         }
-        run(&arguments, "server-").await
     }
 }
 

@@ -6,49 +6,47 @@ use std::net::IpAddr;
 pub fn push_string(out: &mut String, text: &str) {
     out.reserve(text.len() + 2);
     out.push('"');
-    // Nearly every text is.
-    if is_plain(text.as_bytes()) {
-        out.push_str(text);
-        out.push('"');
-        return;
+    let mut rest = text;
+    while let Some(at) = first_special(rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        push_escape(out, rest.as_bytes()[at]);
+        rest = &rest[at + 1..];
     }
-    let mut clean = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let short = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            0x08 => "\\b",
-            0x09 => "\\t",
-            0x0a => "\\n",
-            0x0c => "\\f",
-            0x0d => "\\r",
-            0..0x20 => "",
-            _ => continue,
-        };
-        out.push_str(&text[clean..at]);
-        clean = at + 1;
-        if short.is_empty() {
-            out.push_str("\\u00");
-            out.push(char::from(HEX[usize::from(byte >> 4)]));
-            out.push(char::from(HEX[usize::from(byte & 15)]));
-        } else {
-            out.push_str(short);
-        }
-    }
-    out.push_str(&text[clean..]);
+    out.push_str(rest);
     out.push('"');
 }
 
-/// Whether all characters stand for themselves.
-fn is_plain(text: &[u8]) -> bool {
+/// Where the first character stands that does not stand for itself.
+fn first_special(text: &[u8]) -> Option<usize> {
+    let Some(last) = text.last_chunk() else {
+        return text.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\');
+    };
     let (words, _) = text.as_chunks();
-    match text.last_chunk() {
-        // The last eight may overlap the ones before them.
-        Some(last) => {
-            words.iter().chain([last]).fold(0, |found, word| found | special_bytes(u64::from_le_bytes(*word)))
-                == 0
+    // The last eight may overlap the ones before them, in which there was none.
+    let words = words.iter().enumerate().map(|(at, word)| (8 * at, word)).chain([(text.len() - 8, last)]);
+    for (at, word) in words {
+        let marks = special_bytes(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return Some(at + marks.trailing_zeros() as usize / 8);
         }
-        None => !text.iter().any(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\'),
+    }
+    None
+}
+
+fn push_escape(out: &mut String, byte: u8) {
+    out.push('\\');
+    match byte {
+        b'"' | b'\\' => out.push(char::from(byte)),
+        0x08 => out.push('b'),
+        0x09 => out.push('t'),
+        0x0a => out.push('n'),
+        0x0c => out.push('f'),
+        0x0d => out.push('r'),
+        _ => {
+            out.push_str("u00");
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
+        }
     }
 }
 
@@ -155,12 +153,16 @@ mod tests {
                 for byte in 0..128_u8 {
                     let mut text = vec![b'a'; length];
                     text[at] = byte;
-                    let expected = byte >= 0x20 && byte != b'"' && byte != b'\\';
-                    assert_eq!(is_plain(&text), expected, "{byte:#x} at {at} of {length}");
+                    let is_special = byte < 0x20 || byte == b'"' || byte == b'\\';
+                    let expected = is_special.then_some(at);
+                    assert_eq!(first_special(&text), expected, "{byte:#x} at {at} of {length}");
+                    text[length - 1] = b'"';
+                    let expected = expected.unwrap_or(length - 1);
+                    assert_eq!(first_special(&text), Some(expected), "the first of two");
                 }
             }
         }
-        assert!(is_plain("\u{7f}é\u{80}\u{a2}\u{dc}\u{1f512}".as_bytes()));
+        assert_eq!(first_special("\u{7f}é\u{80}\u{a2}\u{dc}\u{1f512}".as_bytes()), None);
     }
 
     #[test]
