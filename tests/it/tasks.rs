@@ -292,6 +292,10 @@ async fn tasks_of_one_process_ask_at_once_and_are_not_taken_for_each_other() {
         update(client, task, json!({ key: accept(json!({ "confirm": yes })) })).await;
         assert_eq!(text(&ended(client, task).await), said);
     }
+    let waits = |heard: &[Value]| heard.iter().filter(|it| it["method"] == "tasks/result").count();
+    // What a server has read and answered is written down a moment later.
+    eventually("all is written down", async || waits(&pipes.heard()) >= 4).await;
+    world.stop().await;
     let heard = pipes.heard();
     let calls: Vec<_> = heard.iter().filter(|it| it["params"]["name"] == "confirm_delete").collect();
     assert_eq!(calls.len(), 2);
@@ -300,9 +304,7 @@ async fn tasks_of_one_process_ask_at_once_and_are_not_taken_for_each_other() {
     }
     let ids: Vec<_> = heard.iter().filter_map(|it| it["params"]["taskId"].as_str()).collect();
     assert!(!ids.is_empty() && ids.iter().all(|id| of_alice["taskId"] != **id && of_bob["taskId"] != **id));
-    let waits = heard.iter().filter(|it| it["method"] == "tasks/result").count();
-    assert_eq!(waits, 4, "each is waited for while it asks, and asked for when it is there");
-    world.stop().await;
+    assert_eq!(waits(&heard), 4, "each is waited for while it asks, and asked for when it is there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,6 +62,8 @@ impl Pipes {
     /// The messages that it has read, whichever process of it that was.
     pub fn heard(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.folder.path().join("heard")).expect("a file");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        // The last line may not be whole yet.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 }
