@@ -59,6 +59,11 @@ impl Question {
         self.send(message);
     }
 
+    /// Leaves it without any answer, where another asks the same for the server.
+    pub fn abandon(mut self) {
+        self.reply = None;
+    }
+
     fn send(&mut self, message: Bytes) {
         if let Some(reply) = self.reply.take() {
             // A link that has gone takes no answers.
@@ -131,6 +136,9 @@ mod tests {
             reply.message().await.as_deref(),
             Some(&br#"{"jsonrpc":"2.0","id":"q","result":{"roots":[]}}"#[..])
         );
+        let (question, reply) = ask(ELICIT).expect("a question");
+        question.abandon();
+        assert_eq!(reply.message().await, None);
         assert!(ask("ping").is_none());
     }
 }

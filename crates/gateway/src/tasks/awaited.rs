@@ -82,9 +82,7 @@ impl Awaited {
                 Some(claim) => tokio::spawn(async move {
                     tokio::select! {
                         () = work => {}
-                        // Nobody waits by then, so that its questions are not answered for
-                        // those that another replica shows.
-                        () = claim.hold(&waiting) => waiting.end(),
+                        () = claim.hold(&waiting) => waiting.give_up(),
                     }
                 }),
                 None => tokio::spawn(work),

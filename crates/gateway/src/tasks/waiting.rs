@@ -67,6 +67,17 @@ impl Waiting {
         self.news.notify_one();
     }
 
+    /// Another replica asks the same: nothing is answered here any more.
+    pub(super) fn give_up(&self) {
+        let mut state = self.lock();
+        state.is_over = true;
+        for open in std::mem::take(&mut state.open) {
+            open.question.abandon();
+        }
+        drop(state);
+        self.news.notify_one();
+    }
+
     /// Waits until there is a question, or will be none.
     pub(super) async fn news(&self) {
         self.news.notified().await;
