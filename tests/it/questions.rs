@@ -1,15 +1,18 @@
 //! Servers that ask: every pair of eras, and what nobody gets by pretending.
 
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use doorward_everything::{Eras, Everything, http};
 use hyper::Method;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
 
+use crate::program::free_port;
 use crate::world::http::Events;
-use crate::world::{ALICE, Answer, BOB, Client, World, entries, eventually};
+use crate::world::{ALICE, Answer, BOB, Client, World, ecosystem, entries, eventually};
 
 const RULES: &str = "policies:\n  - {id: all, name: All, roles: [staff, guest], rules: [{action: allow}]}\n";
 /// Asks for a name, and greets.
@@ -272,5 +275,42 @@ async fn a_page_that_must_be_opened_first_is_a_question_in_the_newer_era() {
     let legacy = Client::legacy_able(world.address(), "/mcp/every", ALICE, "2025-11-25", pages).await;
     let error = legacy.call("needs_sign_in", json!({})).await.json()["error"].clone();
     assert_eq!((&error["code"], &error["data"]["elicitations"][0]["url"]), (&json!(-32042), &page()["url"]));
+    world.stop().await;
+}
+
+/// A server of the Python SDK over HTTP+SSE, until it is dropped, and how a configuration
+/// names it.
+async fn over_events() -> (Child, String) {
+    let port = free_port();
+    let child = Command::new(ecosystem::folder().join("python-sdk-1/bin/python"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/servers/asks_over_events.py"))
+        .arg(port.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("Python starts");
+    eventually("the server listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
+    let url = format!("http://127.0.0.1:{port}/sse");
+    (child, format!("servers:\n  - {{id: asks, url: \"{url}\", transport: sse, enabled: true}}\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_over_the_oldest_transport_asks_clients_of_either_era() {
+    let (_server, section) = over_events().await;
+    let world = World::start(&[], &format!("{section}{RULES}")).await;
+    let modern = world.modern("/mcp", ALICE).able(everything());
+    for (answer, said) in [(name("Ada"), "Hello, Ada!"), (json!({"action": "decline"}), "So: decline")] {
+        let (key, question, state) = asked(&modern.call("asks__greet", json!({})).await);
+        assert_eq!(question["params"]["message"], "Who are you?", "{question}");
+        assert_eq!(again(&modern, "asks__greet", &state, json!({ key: answer })).await.text(), said);
+    }
+    let legacy = Client::legacy_able(world.address(), "/mcp", ALICE, "2025-06-18", everything()).await;
+    let mut call = open(&legacy, 5, "asks__greet").await;
+    let question = call.next().await;
+    assert_eq!(question["params"]["message"], "Who are you?", "{question}");
+    reply(&legacy, &question, name("Bo")).await;
+    assert_eq!(call.next().await["result"]["content"][0]["text"], "Hello, Bo!");
     world.stop().await;
 }
