@@ -16,6 +16,7 @@ mod eras;
 mod forward;
 mod full_disk;
 mod list_changed;
+mod oidc;
 mod partial;
 mod program;
 mod property;

@@ -355,7 +355,20 @@ fn what_is_odd_about_tokens_is_found() {
             &["E1 jwt auth.jwt.leewaySeconds"],
         ),
         ("{type: jwt}", &["E1 jwt auth.jwt"]),
-        ("{type: oidc}", &["E1 not-supported auth.type"]),
+        ("{type: oidc}", &["E1 oidc auth.oidc"]),
+        ("{type: oidc, oidc: {issuerUrl: 'https://id.example'}}", &["E1 oidc auth.oidc"]),
+        (
+            "{type: oidc, oidc: {issuerUrl: 'http://id.example', clientId: a}}",
+            &["E1 url auth.oidc.issuerUrl"],
+        ),
+        (
+            "{type: oidc, oidc: {issuerUrl: 'https://id.example', clientId: a, allowedDomains: [a.example]}}",
+            &[],
+        ),
+        (
+            "{type: none, oidc: {issuerUrl: 'https://id.example'}}",
+            &["W1 no-auth auth.type", "W1 unused auth.oidc"],
+        ),
         ("{type: none}", &["W1 no-auth auth.type"]),
         ("{type: api_key}", &["E1 wrong-kind auth.type"]),
     ];

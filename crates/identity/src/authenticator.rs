@@ -11,7 +11,7 @@ use doorward_model::{Agent, Caller, Clock, Grant, GrantKind, Timestamp};
 
 use crate::cache::Verified;
 use crate::claims;
-use crate::jwks::{KeyFetcher, KeySet};
+use crate::jwks::{KeyFetcher, KeySet, Place};
 use crate::key::sha256;
 use crate::refused::Refused;
 use crate::settings::{JwtKey, JwtSettings, KeySettings, Settings, SettingsError};
@@ -52,10 +52,16 @@ enum Source {
     Published(KeySet),
 }
 
+impl Source {
+    fn published(place: Place, fetcher: Option<Arc<dyn KeyFetcher>>) -> Result<Self, SettingsError> {
+        Ok(Self::Published(KeySet::new(place, fetcher.ok_or(SettingsError::NoFetcher)?)))
+    }
+}
+
 impl Authenticator {
     /// Prepares every caller that is known beforehand.
     ///
-    /// `fetcher` is needed only for [`JwtKey::KeySet`].
+    /// `fetcher` is needed only for [`JwtKey::KeySet`] and [`JwtKey::Issuer`].
     ///
     /// # Errors
     /// [`SettingsError`], naming the keys that cannot be told apart or used.
@@ -151,9 +157,8 @@ impl Jwt {
         let source = match &settings.key {
             JwtKey::Secret(secret) => Source::Fixed(vec![VerifyingKey::secret(secret.expose())]),
             JwtKey::PublicKey(pem) => Source::Fixed(vec![VerifyingKey::pem(pem)?]),
-            JwtKey::KeySet(uri) => {
-                Source::Published(KeySet::new(uri.clone(), fetcher.ok_or(SettingsError::NoFetcher)?))
-            }
+            JwtKey::KeySet(uri) => Source::published(Place::Known(uri.clone()), fetcher)?,
+            JwtKey::Issuer(issuer) => Source::published(Place::Of(issuer.clone()), fetcher)?,
         };
         Ok(Self { settings, source, verified: Verified::default() })
     }

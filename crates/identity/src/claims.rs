@@ -36,6 +36,13 @@ pub(crate) fn judge(
             return Err(Refused::Audience);
         }
     }
+    if !settings.domains.is_empty() {
+        let domain = email(claims).and_then(|email| email.rsplit_once('@')).map(|(_, domain)| domain);
+        let is_ours = |domain: &str| settings.domains.iter().any(|own| own.eq_ignore_ascii_case(domain));
+        if !domain.is_some_and(is_ours) {
+            return Err(Refused::Domain);
+        }
+    }
     Ok((caller(claims, settings, expires_at)?, end))
 }
 
@@ -62,9 +69,7 @@ fn caller(claims: &Claims, settings: &JwtSettings, expires_at: Timestamp) -> Res
 /// The human, if the token tells of one beside the program: it carries a verified
 /// e-mail address, or its subject is somebody else than the program.
 fn person(claims: &Claims, subject: Option<&str>, consumer: &str) -> Option<Person> {
-    // An address that nobody verified was typed in by whoever made the account.
-    let verified = claims.get("email_verified") == Some(&Value::Bool(true));
-    let email = text(claims, "email").filter(|_| verified);
+    let email = email(claims);
     let id = subject.or(email)?;
     (email.is_some() || id != consumer).then(|| Person {
         id: id.to_owned(),
@@ -72,6 +77,12 @@ fn person(claims: &Claims, subject: Option<&str>, consumer: &str) -> Option<Pers
         groups: texts(claims.get("groups")),
         roles: Vec::new(),
     })
+}
+
+/// The e-mail address. One that nobody verified was typed in by whoever made the account.
+fn email(claims: &Claims) -> Option<&str> {
+    let verified = claims.get("email_verified") == Some(&Value::Bool(true));
+    text(claims, "email").filter(|_| verified)
 }
 
 /// `scope` is one text with spaces (RFC 8693, section 4.2); `scp` an array or such a text.

@@ -39,9 +39,20 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 /// Most keys taken from one document; issuers publish two or three.
 const MAX_KEYS: usize = 100;
 
-/// The keys at one address.
+/// Where a key set is.
+pub(crate) enum Place {
+    /// At this address.
+    Known(String),
+    /// Where this issuer says.
+    Of(String),
+}
+
+/// Where an issuer's metadata are, below its own address.
+const METADATA: &str = "/.well-known/openid-configuration";
+
+/// The keys of one issuer.
 pub(crate) struct KeySet {
-    uri: String,
+    place: Place,
     fetcher: Arc<dyn KeyFetcher>,
     keys: RwLock<Fetched>,
     /// Held across a fetch on purpose: whoever waits for it finds the work done.
@@ -64,8 +75,8 @@ impl Fetched {
 }
 
 impl KeySet {
-    pub(crate) fn new(uri: String, fetcher: Arc<dyn KeyFetcher>) -> Self {
-        Self { uri, fetcher, keys: RwLock::default(), turn: tokio::sync::Mutex::default() }
+    pub(crate) fn new(place: Place, fetcher: Arc<dyn KeyFetcher>) -> Self {
+        Self { place, fetcher, keys: RwLock::default(), turn: tokio::sync::Mutex::default() }
     }
 
     /// The keys known now; `None` if they should be fetched before they are used.
@@ -85,21 +96,43 @@ impl KeySet {
             return;
         }
         self.write().tried_at = Some(now);
-        match self.fetcher.fetch(&self.uri).await {
-            Ok(document) => match read(&document) {
-                Some(keys) => {
-                    let mut fetched = self.write();
-                    fetched.keys = Arc::new(keys);
-                    fetched.received_at = Some(now);
-                }
-                None => {
-                    tracing::warn!(target: "doorward::identity", uri = self.uri, "no key set at this address")
-                }
-            },
+        match self.fetch().await {
+            Ok(keys) => {
+                let mut fetched = self.write();
+                fetched.keys = Arc::new(keys);
+                fetched.received_at = Some(now);
+            }
             Err(error) => {
-                tracing::warn!(target: "doorward::identity", uri = self.uri, %error, "the key set cannot be fetched");
+                let (Place::Known(of) | Place::Of(of)) = &self.place;
+                tracing::warn!(target: "doorward::identity", of, %error, "the key set cannot be fetched");
             }
         }
+    }
+
+    async fn fetch(&self) -> Result<Vec<VerifyingKey>, FetchError> {
+        let uri = match &self.place {
+            Place::Known(uri) => uri.clone(),
+            Place::Of(issuer) => self.discover(issuer).await?,
+        };
+        let document = self.fetcher.fetch(&uri).await?;
+        read(&document).ok_or_else(|| format!("there is no key set at {uri}").into())
+    }
+
+    /// Where the issuer's key set is, as its metadata say (OpenID Connect Discovery 1.0,
+    /// section 4). Asked anew each time: it may move.
+    async fn discover(&self, issuer: &str) -> Result<String, FetchError> {
+        let address = format!("{}{METADATA}", issuer.strip_suffix('/').unwrap_or(issuer));
+        let metadata: Value = serde_json::from_slice(&self.fetcher.fetch(&address).await?)?;
+        let text = |key: &str| metadata.get(key).and_then(Value::as_str);
+        if text("issuer") != Some(issuer) {
+            return Err(format!("the metadata at {address} are of another issuer").into());
+        }
+        let uri = text("jwks_uri").ok_or_else(|| format!("the metadata at {address} name no key set"))?;
+        // What was asked for over TLS must not lead out of it.
+        if is_tls(issuer) && !is_tls(uri) {
+            return Err(format!("the metadata at {address} name a key set without TLS").into());
+        }
+        Ok(uri.to_owned())
     }
 
     fn read(&self) -> Fetched {
@@ -109,6 +142,10 @@ impl KeySet {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Fetched> {
         self.keys.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_tls(uri: &str) -> bool {
+    uri.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
 }
 
 /// The usable keys of a document (RFC 7517, section 5); `None` if it is no key set.

@@ -25,6 +25,8 @@ pub enum Refused {
     Issuer,
     /// The token was made for another audience.
     Audience,
+    /// The token carries no verified e-mail address of a domain that is let in.
+    Domain,
     /// A claim that is needed is missing or of the wrong kind.
     Claims,
     /// The token names a signing key that the issuer has not published.
@@ -44,6 +46,7 @@ impl Refused {
             Self::Signature => "bad_signature",
             Self::Issuer => "wrong_issuer",
             Self::Audience => "wrong_audience",
+            Self::Domain => "foreign_domain",
             Self::Claims => "bad_claims",
             Self::SigningKey => "unknown_signing_key",
         }

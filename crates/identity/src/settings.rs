@@ -60,6 +60,8 @@ pub struct JwtSettings {
     pub consumer_field: String,
     /// By how much the issuer's clock may differ from ours.
     pub leeway: Duration,
+    /// The token must carry a verified e-mail address of one of these domains, unless empty.
+    pub domains: Vec<String>,
 }
 
 /// What verifies a token. Each kind of key knows one algorithm, so a token cannot
@@ -72,6 +74,8 @@ pub enum JwtKey {
     PublicKey(String),
     /// Address of the issuer's key set: RS256 or ES256, by each key's kind.
     KeySet(String),
+    /// An issuer that says where its key set is (OpenID Connect Discovery 1.0, section 4).
+    Issuer(String),
 }
 
 impl JwtKey {
@@ -83,7 +87,7 @@ impl JwtKey {
     pub fn check(&self) -> Result<(), SettingsError> {
         match self {
             Self::PublicKey(pem) => VerifyingKey::pem(pem).map(|_| ()),
-            Self::Secret(_) | Self::KeySet(_) => Ok(()),
+            Self::Secret(_) | Self::KeySet(_) | Self::Issuer(_) => Ok(()),
         }
     }
 }

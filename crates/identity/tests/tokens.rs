@@ -107,6 +107,7 @@ fn settings(key: JwtKey) -> JwtSettings {
         roles_field: "roles".to_owned(),
         consumer_field: "sub".to_owned(),
         leeway: Duration::ZERO,
+        domains: Vec::new(),
     }
 }
 
@@ -410,6 +411,91 @@ async fn an_issuer_that_is_down_locks_nobody_out_who_was_in() {
     clock.advance(Duration::from_secs(600));
     assert_eq!(identify(&door, &token(&clock)).await, None, "the old keys still serve");
     assert_eq!(issuer.fetches(), 4, "it was tried");
+}
+
+/// Documents by their address.
+struct Web(Vec<(String, String)>);
+
+impl KeyFetcher for Web {
+    fn fetch<'a>(&'a self, uri: &'a str) -> Fetching<'a> {
+        let found = self.0.iter().find(|(address, _)| address == uri);
+        let found = found.map(|(_, document)| document.clone().into_bytes());
+        Box::pin(async move { found.ok_or_else(|| FetchError::from(format!("nothing at {uri}"))) })
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_says_where_its_keys_are() {
+    let clock = Arc::new(Fixed::new(5));
+    let rsa = Signer::rsa();
+    let keys = json!({"keys": [rsa.jwk("k")]}).to_string();
+    let (root, tenant) = ("https://id.example", "https://id.example/tenant/");
+    let metadata = |issuer: &str, uri: &str| json!({"issuer": issuer, "jwks_uri": uri}).to_string();
+    let set = "https://keys.example/set";
+    let unknown = Some(Refused::SigningKey);
+    let cases = [
+        (root, "https://id.example/.well-known/openid-configuration", metadata(root, set), None),
+        (tenant, "https://id.example/tenant/.well-known/openid-configuration", metadata(tenant, set), None),
+        (root, "https://id.example/.well-known/openid-configuration", metadata(tenant, set), unknown),
+        (
+            root,
+            "https://id.example/.well-known/openid-configuration",
+            metadata(root, "http://keys.example/set"),
+            unknown,
+        ),
+        (
+            root,
+            "https://id.example/.well-known/openid-configuration",
+            json!({"issuer": root}).to_string(),
+            unknown,
+        ),
+        (root, "https://id.example/elsewhere", metadata(root, set), unknown),
+    ];
+    for (issuer, address, metadata, expected) in cases {
+        let web = Web(vec![
+            (address.to_owned(), metadata.clone()),
+            (set.to_owned(), keys.clone()),
+            ("http://keys.example/set".to_owned(), keys.clone()),
+        ]);
+        let settings =
+            JwtSettings { issuer: Some(issuer.to_owned()), ..settings(JwtKey::Issuer(issuer.to_owned())) };
+        let door = door(settings, &clock, Some(Arc::new(web)));
+        let claims = with(&good(&clock), "iss", json!(issuer));
+        let token = rsa.token(&json!({"alg": "RS256", "kid": "k"}), &claims);
+        assert_eq!(identify(&door, &token).await, expected, "{issuer} {address} {metadata}");
+        let foreign = rsa.token(
+            &json!({"alg": "RS256", "kid": "k"}),
+            &with(&claims, "iss", json!("https://other.example")),
+        );
+        assert!(identify(&door, &foreign).await.is_some(), "{issuer}");
+    }
+}
+
+#[test]
+fn only_verified_addresses_of_the_named_domains_are_let_in() {
+    let clock = Arc::new(Fixed::new(5));
+    let named = JwtSettings {
+        domains: vec!["a.example".to_owned(), "b.example".to_owned()],
+        ..settings(JwtKey::Secret(Secret::new(SECRET)))
+    };
+    let door = door(named, &clock, None);
+    let signer = Signer::Hmac(SECRET.as_bytes().to_vec());
+    let foreign = Some(Refused::Domain);
+    let cases = [
+        (json!("ann@a.example"), json!(true), None),
+        (json!("ann@B.Example"), json!(true), None),
+        (json!("ann@a.example"), json!(false), foreign),
+        (json!("ann@a.example"), json!("true"), foreign),
+        (json!("ann@a.example@evil.example"), json!(true), foreign),
+        (json!("ann@sub.a.example"), json!(true), foreign),
+        (json!("a.example"), json!(true), foreign),
+        (json!(null), json!(true), foreign),
+    ];
+    for (email, verified, expected) in cases {
+        let claims = with(&with(&good(&clock), "email", email.clone()), "email_verified", verified.clone());
+        let token = signer.token(&json!({"alg": "HS256"}), &claims);
+        assert_eq!(ask(&door, &token).err(), expected, "{email} {verified}");
+    }
 }
 
 #[test]

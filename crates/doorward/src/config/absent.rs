@@ -9,7 +9,7 @@ use super::servers::{Review, Server};
 use super::typed::Unknown;
 
 /// Path (list positions left out), how bad it is to go without, and what to say.
-const NOT_YET: [(&str, Severity, &str); 20] = [
+const NOT_YET: [(&str, Severity, &str); 19] = [
     (
         "database",
         Severity::Error,
@@ -41,7 +41,6 @@ const NOT_YET: [(&str, Severity, &str); 20] = [
         "another database is not supported yet: records are kept under `dataDir`",
     ),
     ("audit.redact", Severity::Error, "redaction is not supported yet: nothing would be redacted"),
-    ("auth.oidc", Severity::Warning, "OpenID Connect is not supported yet"),
     ("servers.hide", Severity::Error, "`hide` is not supported: use `disable`, which hides as well"),
     ("servers.headers", Severity::Error, "headers belong into `credential: {kind: headers, headers: …}`"),
     ("servers.guardrails", Severity::Error, "guardrails are not supported yet: nothing would be checked"),

@@ -2,6 +2,7 @@
 
 mod jwt;
 mod keys;
+mod oidc;
 
 use doorward_identity::{JwtSettings, KeySettings, Settings};
 use schemars::JsonSchema;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 
 use self::jwt::{JwtFile, jwt};
 use self::keys::{KeyFile, keys};
+use self::oidc::{OidcFile, oidc};
 use super::Context;
 
 /// Who may call.
@@ -18,7 +20,7 @@ pub struct Auth {
     pub kind: AuthKind,
     /// The configured keys, whether `kind` uses them or not.
     pub keys: Vec<Key>,
-    /// How tokens are judged, when `kind` is [`AuthKind::Jwt`].
+    /// How tokens are judged, when `kind` is [`AuthKind::Jwt`] or [`AuthKind::Oidc`].
     pub jwt: Option<JwtSettings>,
 }
 
@@ -40,7 +42,7 @@ pub enum AuthKind {
     ApiKey,
     /// By a signed token.
     Jwt,
-    /// By OpenID Connect. Not supported yet.
+    /// By a token of an OpenID Connect issuer.
     Oidc,
     /// Not at all: everybody is `anonymous`.
     None,
@@ -72,6 +74,8 @@ pub(crate) struct AuthFile {
     keys: Vec<KeyFile>,
     /// Signed tokens, for `type: jwt`.
     jwt: Option<JwtFile>,
+    /// Tokens of an OpenID Connect issuer, for `type: oidc`.
+    oidc: Option<OidcFile>,
 }
 
 pub(crate) fn build(file: Option<AuthFile>, is_loopback: bool, context: &mut Context<'_>) -> Auth {
@@ -89,20 +93,14 @@ pub(crate) fn build(file: Option<AuthFile>, is_loopback: bool, context: &mut Con
                 .warn("no-keys", "auth.keys", "nobody can call: there are no keys")
                 .remedy("run `doorward keys create`");
         }
-        AuthKind::Jwt | AuthKind::None if !file.keys.is_empty() => {
+        AuthKind::Jwt | AuthKind::Oidc | AuthKind::None if !file.keys.is_empty() => {
             context.findings.warn(
                 "unused",
                 "auth.keys",
                 "the keys open nothing: `auth.type` asks for something else",
             );
         }
-        AuthKind::Oidc => {
-            context
-                .findings
-                .error("not-supported", "auth.type", "`type: oidc` is not supported yet")
-                .remedy("use `type: jwt` with the issuer's `jwksUri`");
-        }
-        AuthKind::ApiKey | AuthKind::Jwt | AuthKind::None => {}
+        AuthKind::ApiKey | AuthKind::Jwt | AuthKind::Oidc | AuthKind::None => {}
     }
     if file.kind == AuthKind::None {
         let who = if is_loopback {
@@ -115,6 +113,13 @@ pub(crate) fn build(file: Option<AuthFile>, is_loopback: bool, context: &mut Con
     if file.kind != AuthKind::Jwt && file.jwt.is_some() {
         context.findings.warn("unused", "auth.jwt", "tokens are not accepted: `auth.type` is not `jwt`");
     }
-    let jwt = (file.kind == AuthKind::Jwt).then(|| jwt(file.jwt, context)).flatten();
+    if file.kind != AuthKind::Oidc && file.oidc.is_some() {
+        context.findings.warn("unused", "auth.oidc", "tokens are not accepted: `auth.type` is not `oidc`");
+    }
+    let jwt = match file.kind {
+        AuthKind::Jwt => jwt(file.jwt, context),
+        AuthKind::Oidc => oidc(file.oidc, context),
+        AuthKind::ApiKey | AuthKind::None => None,
+    };
     Auth { kind: file.kind, keys: keys(file.keys, is_loopback, context), jwt }
 }

@@ -109,5 +109,6 @@ pub(super) fn jwt(file: Option<JwtFile>, context: &mut Context<'_>) -> Option<Jw
         roles_field: given(file.roles_field).unwrap_or_else(|| "roles".to_owned()),
         consumer_field: given(file.consumer_id_field).unwrap_or_else(|| "sub".to_owned()),
         leeway: Duration::from_secs(file.leeway_seconds),
+        domains: Vec::new(),
     })
 }
