@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::program::{Program, run};
 use crate::secrets::files_holding;
-use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration};
+use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration, eventually};
 
 const CARGO: &str = "forty-two crates of oranges";
 
@@ -65,4 +65,44 @@ async fn whole_arguments_and_results_are_kept_sealed_and_read_with_their_key() {
         .expect("it runs");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("sealed with another key"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_server_more_or_less_is_kept_than_of_the_others() {
+    let mut recorders = Vec::new();
+    for name in ["usual", "silent", "whole"] {
+        recorders.push(Recorder::start(name, Speaks::Modern).await);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("gateway.yaml");
+    let text = configuration(folder.path(), &recorders, STAFF_MAY_ALL)
+        .replace("{id: silent,", "{id: silent, capture: none,")
+        .replace("{id: whole,", "{id: whole, capture: full,");
+    fs::write(&config, &text).expect("written");
+    let log = folder.path().join("log");
+    let gateway = Program::start(&config, &log, &[]).await;
+    let alice = Client::modern(gateway.address, "/mcp", ALICE);
+    for name in ["usual", "silent", "whole"] {
+        let answer = alice.call(&format!("{name}__echo"), json!({ "a_password": CARGO })).await;
+        assert_eq!(answer.summary(), "200 ok");
+    }
+    let records = run(&config, &["audit", "log", "--json", "--full"]).await;
+    let records: Value = serde_json::from_str(&records).expect("JSON");
+    let kept = |server: &str| {
+        let of = records.as_array().into_iter().flatten().find(|record| record["serverId"] == server);
+        of.and_then(|record| record["args"].as_str()).expect("a record").to_owned()
+    };
+    assert_eq!(kept("usual"), r#"{"a_password":"[masked]"}"#);
+    assert_eq!(kept("silent"), "{}");
+    assert_eq!(kept("whole"), json!({ "a_password": CARGO }).to_string());
+
+    // What a reload cannot change, it names.
+    fs::write(&config, text.replace("capture: none,", "capture: keys,")).expect("written");
+    let said = "`servers[].capture` has changed: that takes force at the next start";
+    eventually("the change is named", async || fs::read_to_string(&log).is_ok_and(|log| log.contains(said)))
+        .await;
+    assert_eq!(alice.call("silent__echo", json!({ "key_of_it": CARGO })).await.summary(), "200 ok");
+    gateway.stop().await;
+    let records = run(&config, &["audit", "log", "--json"]).await;
+    assert!(!records.contains("key_of_it"), "as before");
 }

@@ -1,6 +1,7 @@
 //! A running gateway: configuration in, listening socket out, and reload on change.
 
 mod fetch;
+mod fixed;
 mod rulebook;
 mod socket;
 mod tls;
@@ -25,6 +26,7 @@ use crate::config::audit::{Capture, Durability};
 use crate::config::{Config, Lint, Loaded};
 use crate::system::{SystemClock, SystemRandom};
 use crate::telemetry::{self, Telemetry};
+use fixed::Fixed;
 use rulebook::Builder;
 pub use rulebook::{rego_source, role_policy};
 use socket::SocketDoor;
@@ -92,13 +94,18 @@ pub fn open_ledger(config: &Config, surroundings: &Surroundings) -> anyhow::Resu
     if let Some(origin) = &audit.origin {
         options.origin.clone_from(origin);
     }
-    options.capture = match audit.capture {
+    let kept = |capture: Capture| match capture {
         Capture::None => doorward_ledger::Capture::None,
         Capture::Keys => doorward_ledger::Capture::Keys,
         Capture::Preview => doorward_ledger::Capture::Preview,
         Capture::Full => doorward_ledger::Capture::Full,
     };
-    if audit.capture == Capture::Full {
+    let captures = fixed::captures(config);
+    let keeps_payloads = audit.capture == Capture::Full || captures.values().any(|it| *it == Capture::Full);
+    options.capture = kept(audit.capture);
+    options.capture_by_server =
+        captures.into_iter().map(|(server, capture)| (server, kept(capture))).collect();
+    if keeps_payloads {
         options.seal = Some(Arc::new(doorward_vault::open(&audit.key_dir, &*surroundings.random)?));
     }
     options.checkpoint_entries = audit.checkpoint_entries;
@@ -148,7 +155,7 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
     for lint in &loaded.lints {
         tracing::warn!(target: "doorward::config", "{lint}");
     }
-    let mut builder = Builder::new(surroundings.clone());
+    let mut builder = Builder::new(surroundings.clone(), Fixed::of(&loaded.config));
     let rulebook = builder.build(&loaded.config)?;
     // Before the log is opened: a start that is refused leaves nothing behind.
     let telemetry = telemetry::start(&surroundings)?;
@@ -252,6 +259,9 @@ fn reload(
     builder.put_in_force(&loaded.digest);
     for lint in &loaded.lints {
         tracing::warn!(target: "doorward::config", "{lint}");
+    }
+    for key in builder.fixed.changed(&loaded.config) {
+        tracing::warn!(target: "doorward::config", "`{key}` has changed: that takes force at the next start");
     }
     tracing::info!(target: "doorward::config", digest = loaded.digest, "configuration in force");
     event(gateway.ledger(), surroundings, "reloaded", "configuration in force", Some(&loaded.digest));

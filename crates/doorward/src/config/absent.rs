@@ -3,7 +3,6 @@
 //! A key is never passed over in silence. Where ignoring it could let something happen
 //! that it was meant to prevent, or move data elsewhere than it says, it is an error.
 
-use super::audit::Capture;
 use super::lint::{Findings, Severity, did_you_mean};
 use super::servers::{Review, Server};
 use super::typed::Unknown;
@@ -58,9 +57,6 @@ pub(crate) fn of_servers(servers: &[Server], findings: &mut Findings) {
         }
         if server.review == Review::Strict {
             error("review", "`review: strict` is not supported yet: definitions are not reviewed");
-        }
-        if matches!(server.capture, Some(Capture::None | Capture::Keys)) {
-            error("capture", "a server cannot be recorded less than the others yet: set `audit.capture`");
         }
     }
 }

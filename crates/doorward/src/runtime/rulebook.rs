@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::Surroundings;
 use super::fetch::Fetcher;
+use super::fixed::Fixed;
 use super::trial;
 use crate::config::limits::{Limits, Period};
 use crate::config::listen::Listen;
@@ -26,6 +27,8 @@ use crate::config::{Config, servers};
 /// Builds rulebooks, one after another, and remembers what need not be done again.
 pub(super) struct Builder {
     surroundings: Surroundings,
+    /// What no rulebook changes.
+    pub(super) fixed: Fixed,
     in_force: watch::Sender<String>,
     /// Rego sources that survived their trial, by digest.
     tried: HashSet<[u8; 32]>,
@@ -34,9 +37,10 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(surroundings: Surroundings) -> Self {
+    pub(super) fn new(surroundings: Surroundings, fixed: Fixed) -> Self {
         Self {
             surroundings,
+            fixed,
             in_force: watch::Sender::default(),
             tried: HashSet::new(),
             compiled: Compiled::default(),
