@@ -1,11 +1,10 @@
 //! Calls of clients without sessions that a server with sessions keeps waiting, where the client
 //! comes back to another replica than the one where its call waits.
 
-use doorward_everything::Eras;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::replicas::{pair, redis_dump};
+use crate::replicas::{redis_dump, tapped};
 use crate::world::everything::Host;
 use crate::world::http::{Events, MODERN};
 use crate::world::redis::Redis;
@@ -27,11 +26,8 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Self {
-        let (redis, mut host) = (Redis::start().await, Host::start(Eras::Legacy).await);
-        let (address, tap) = Tap::before(host.address).await;
-        host.address = address;
-        let replicas = pair(&[], &redis, &host.section()).await;
-        Self { redis, replicas, tap, _host: host }
+        let (redis, replicas, tap, _host) = tapped().await;
+        Self { redis, replicas, tap, _host }
     }
 
     fn client(&self, index: usize, key: &str) -> Client {

@@ -12,6 +12,7 @@ use crate::world::balancer::Balancer;
 use crate::world::everything::Host;
 use crate::world::http::Attempt;
 use crate::world::redis::Redis;
+use crate::world::tap::Tap;
 use crate::world::{ALICE, BOB, Client, Replicas, Speaks, eventually};
 
 const ALL_MAY_ALL: &str =
@@ -30,6 +31,15 @@ pub async fn pair(servers: &[&str], redis: &Redis, rest: &str) -> Replicas {
             .await;
     }
     replicas
+}
+
+/// Two replicas before a server with sessions, and what that is sent.
+pub async fn tapped() -> (Redis, Replicas, Tap, Host) {
+    let (redis, mut host) = (Redis::start().await, Host::start(Eras::Legacy).await);
+    let (address, tap) = Tap::before(host.address).await;
+    host.address = address;
+    let replicas = pair(&[], &redis, &host.section()).await;
+    (redis, replicas, tap, host)
 }
 
 /// What `/readyz` says.

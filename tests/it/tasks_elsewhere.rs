@@ -1,11 +1,10 @@
 //! Tasks of servers with sessions, whose clients have none: what such a task wants to know is
 //! seen and answered at any replica, wherever its result is waited for.
 
-use doorward_everything::Eras;
 use serde_json::{Value, json};
 
 use crate::program::{Program, free_port};
-use crate::replicas::{pair, redis_dump};
+use crate::replicas::{redis_dump, tapped};
 use crate::tasks::{RESULT, able, accept, ask, asking, begin, ended, suspended, text, update};
 use crate::world::everything::Host;
 use crate::world::redis::Redis;
@@ -23,11 +22,8 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Self {
-        let (redis, mut host) = (Redis::start().await, Host::start(Eras::Legacy).await);
-        let (address, tap) = Tap::before(host.address).await;
-        host.address = address;
-        let replicas = pair(&[], &redis, &host.section()).await;
-        Self { redis, replicas, tap, _host: host }
+        let (redis, replicas, tap, _host) = tapped().await;
+        Self { redis, replicas, tap, _host }
     }
 
     fn client(&self, index: usize, key: &str) -> Client {

@@ -10,6 +10,7 @@ use doorward_policy::{DefinitionFacts, PolicySet, ServerFacts};
 use doorward_registry::{Capability, Problem, Registry, Server};
 
 use crate::door::Front;
+use crate::method::Offer;
 
 /// What the configuration says, ready for use.
 #[derive(Clone)]
@@ -34,6 +35,7 @@ pub struct Snapshot {
     /// What there is to call.
     pub registry: Registry,
     facts: HashMap<ServerId, Arc<ServerFacts>>,
+    offers: HashMap<ServerId, Offer>,
     /// Facts of the capability with this position in the registry.
     definitions: Vec<DefinitionFacts>,
 }
@@ -56,12 +58,19 @@ impl Snapshot {
             .iter()
             .map(|capability| DefinitionFacts::new(&capability.fingerprint, &capability.annotations))
             .collect();
-        (Self { rulebook, registry, facts, definitions }, problems)
+        let offers =
+            registry.catalogs().iter().map(|(id, catalog)| (id.clone(), Offer::read(catalog))).collect();
+        (Self { rulebook, registry, facts, offers, definitions }, problems)
     }
 
     /// What policies know of a server.
     pub fn server_facts(&self, id: &ServerId) -> Option<&Arc<ServerFacts>> {
         self.facts.get(id)
+    }
+
+    /// What a server declares; `None` while it has not answered.
+    pub(crate) fn offer(&self, id: &ServerId) -> Option<Offer> {
+        self.offers.get(id).copied()
     }
 
     /// What policies know of a definition.

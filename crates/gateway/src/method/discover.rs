@@ -90,7 +90,7 @@ pub(crate) async fn described(asked: &mut Asked<'_>) -> Option<Described> {
             }
             view::refresh(asked).await;
             let catalog = asked.snapshot.registry.catalog(id);
-            let offer = catalog.map(|catalog| Offer::read(catalog)).unwrap_or_default();
+            let offer = asked.snapshot.offer(id).unwrap_or_default();
             let visible = catalog.filter(|_| !view::servers(asked).is_empty());
             Some(Described {
                 capabilities: offer.to_json(asked.era()),

@@ -63,12 +63,11 @@ impl Offer {
     /// What the caller's servers have between them. One that has not answered yet may
     /// have anything, and so may those to come where there are none.
     pub(crate) fn of(asked: &Asked<'_>) -> Self {
-        let registry = &asked.snapshot.registry;
-        let mut each = View::of(asked).servers().map(|server| registry.catalog(&server.id)).peekable();
+        let mut each = View::of(asked).servers().map(|server| asked.snapshot.offer(&server.id)).peekable();
         if each.peek().is_none() {
             return Self { subscribe: false, ..Self::ANYTHING };
         }
-        let offer = each.fold(Self::default(), |offer, catalog| offer.and(catalog.map(|it| Self::read(it))));
+        let offer = each.fold(Self::default(), Self::and);
         match asked.incoming.arrival.surface {
             Surface::Server(_) => offer,
             // What was never declared, no client looks for again when a server comes.

@@ -31,16 +31,12 @@ pub(super) async fn answer(asked: &Asked<'_>, task: &Task) -> Result<String, Rpc
 /// The handle of a task that was just made.
 pub(super) fn begun(resolved: &Resolved<'_>, place: u64, task: Value<'_>) -> String {
     let asked = resolved.asked();
+    let id = task.get("taskId").and_then(Value::as_str).unwrap_or_default();
     let made = Task {
-        server: resolved.server().id.clone(),
-        tool: resolved.target().to_owned(),
-        id: task.get("taskId").and_then(Value::as_str).unwrap_or_default().into_owned(),
-        form: Form::Core,
-        call: asked.call.to_string(),
         affinity: identity(asked).affinity.to_owned(),
         capabilities: wanted::of_session(&asked.abilities),
         place,
-        handle: String::new(),
+        ..Task::of(resolved, id.into_owned(), Form::Core)
     };
     let handle = made.sealed(asked).map(|made| made.handle).unwrap_or_default();
     let status = Status::read(task).unwrap_or(Status::Working);

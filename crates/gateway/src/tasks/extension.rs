@@ -50,19 +50,9 @@ pub(super) async fn answer(asked: &Asked<'_>, task: &Task) -> Result<String, Rpc
 
 /// The handle of a task that was just made.
 pub(super) fn begun(resolved: &Resolved<'_>, task: Value<'_>) -> String {
-    let asked = resolved.asked();
-    let made = Task {
-        server: resolved.server().id.clone(),
-        tool: resolved.target().to_owned(),
-        id: task.get("taskId").and_then(Value::as_str).unwrap_or_default().into_owned(),
-        form: Form::Extension,
-        call: asked.call.to_string(),
-        affinity: String::new(),
-        capabilities: String::new(),
-        place: 0,
-        handle: String::new(),
-    };
-    let handle = made.sealed(asked).map(|made| made.handle).unwrap_or_default();
+    let id = task.get("taskId").and_then(Value::as_str).unwrap_or_default();
+    let made = Task::of(resolved, id.into_owned(), Form::Extension);
+    let handle = made.sealed(resolved.asked()).map(|made| made.handle).unwrap_or_default();
     format!(r#"{{"task":{}}}"#, task::for_legacy(task, &handle, status(task)))
 }
 

@@ -6,6 +6,7 @@ use doorward_upstream::Call;
 
 use crate::handle;
 use crate::pipeline::Asked;
+use crate::stage::resolve::Resolved;
 
 /// How a task's server speaks of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,22 @@ pub(super) struct Task {
 }
 
 impl Task {
+    /// The task that a call became, under its server's name for it; one that is found from
+    /// anywhere.
+    pub(super) fn of(resolved: &Resolved<'_>, id: String, form: Form) -> Self {
+        Self {
+            server: resolved.server().id.clone(),
+            tool: resolved.target().to_owned(),
+            id,
+            form,
+            call: resolved.asked().call.to_string(),
+            affinity: String::new(),
+            capabilities: String::new(),
+            place: 0,
+            handle: String::new(),
+        }
+    }
+
     /// The same with its handle; `None` when it cannot be sealed.
     pub(super) fn sealed(mut self, asked: &Asked<'_>) -> Option<Self> {
         let form = match self.form {

@@ -39,17 +39,7 @@ pub(crate) async fn kept(resolved: &Resolved<'_>, text: &str) -> String {
             return text.to_owned();
         }
     };
-    let made = Task {
-        server: resolved.server().id.clone(),
-        tool: resolved.target().to_owned(),
-        id: String::new(),
-        form: Form::Local,
-        call: asked.call.to_string(),
-        affinity: String::new(),
-        capabilities: String::new(),
-        place,
-        handle: String::new(),
-    };
+    let made = Task { place, ..Task::of(resolved, String::new(), Form::Local) };
     match made.sealed(asked) {
         Some(made) => format!(r#"{{"task":{}}}"#, shown(&made, created, text)),
         None => text.to_owned(),

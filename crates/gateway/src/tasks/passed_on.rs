@@ -66,16 +66,12 @@ pub(super) fn begun(resolved: &Resolved<'_>, place: u64, text: &str) -> String {
     let asked = resolved.asked();
     let known = identity(asked);
     shown(text, |id| {
+        let form = if asked.era() == Era::Modern { Form::Extension } else { Form::Core };
         let task = Task {
-            server: resolved.server().id.clone(),
-            tool: resolved.target().to_owned(),
-            id: id.to_owned(),
-            form: if asked.era() == Era::Modern { Form::Extension } else { Form::Core },
-            call: asked.call.to_string(),
             affinity: known.affinity.to_owned(),
             capabilities: known.capabilities.clone(),
             place,
-            handle: String::new(),
+            ..Task::of(resolved, id.to_owned(), form)
         };
         task.sealed(asked).map(|task| task.handle)
     })

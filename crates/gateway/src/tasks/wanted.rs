@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use doorward_model::json::Value;
-use doorward_model::{CapabilityKind, Catalog, Operation, ServerId};
+use doorward_model::{CapabilityKind, Operation, ServerId};
 use doorward_registry::{Capability, TaskSupport};
 use doorward_wire::error::MISSING_CAPABILITY;
-use doorward_wire::{Abilities, Era, Revision, RpcError, abilities, adapt, task};
+use doorward_wire::{Abilities, Era, Revision, RpcError, abilities, adapt};
 
 use crate::ask::reread;
 use crate::method::Offer;
@@ -58,12 +58,7 @@ fn asks_for_one(asked: &Asked<'_>) -> bool {
 }
 
 fn has_extension(asked: &Asked<'_>, server: &ServerId) -> bool {
-    // A list asks this of every tool, so that what is to be read is looked at first.
-    let says_so = |catalog: &Catalog| {
-        std::str::from_utf8(&catalog.capabilities).is_ok_and(|text| text.contains(task::EXTENSION))
-    };
-    let catalog = asked.snapshot.registry.catalog(server);
-    catalog.is_some_and(|catalog| says_so(catalog) && Offer::read(catalog).has_tasks())
+    asked.snapshot.offer(server).is_some_and(Offer::has_tasks)
 }
 
 /// A tool's definition, JSON text, as it is listed: a client of 2025-11-25 may want tasks of
@@ -104,8 +99,7 @@ fn support(resolved: &Resolved<'_>) -> TaskSupport {
     if asked.era() == Era::Legacy || !is_call || support == TaskSupport::Forbidden {
         return TaskSupport::Forbidden;
     }
-    let catalog = asked.snapshot.registry.catalog(&resolved.server().id);
-    let has_tasks = catalog.is_some_and(|catalog| Offer::read(catalog).has_core_tasks());
+    let has_tasks = asked.snapshot.offer(&resolved.server().id).is_some_and(Offer::has_core_tasks);
     if has_tasks { support } else { TaskSupport::Forbidden }
 }
 
