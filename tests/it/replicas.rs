@@ -126,13 +126,13 @@ async fn a_session_of_five_hundred_calls_goes_round_two_replicas_over_connection
     let redis = Redis::start().await;
     let host = Host::start(Eras::Legacy).await;
     let replicas = pair(&[], &redis, &host.section()).await;
-    // Both know the lists before anybody listens for changes.
+    // Both know the lists for such clients before anybody listens for changes.
+    let able = json!({"elicitation": {}});
     for index in [0, 1] {
-        let first = Client::modern(replicas.address(index), "/mcp/every", ALICE);
+        let first = Client::modern(replicas.address(index), "/mcp/every", ALICE).able(able.clone());
         assert!(!first.tools().await.is_empty());
     }
     let balancer = Balancer::cutting(vec![replicas.address(0), replicas.address(1)]).await;
-    let able = json!({"elicitation": {}});
     let client = Client::legacy_able(replicas.address(0), "/mcp/every", ALICE, "2025-11-25", able).await;
     let client = client.at(balancer.address);
     let (tools, prompts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

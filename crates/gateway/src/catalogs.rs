@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use doorward_model::json::push_hex;
-use doorward_model::{CapabilityKind, Catalog, ServerId};
+use doorward_model::{Audience, CapabilityKind, Catalog, ServerId};
 use doorward_upstream::Event;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -18,19 +18,22 @@ use crate::session::news::Change;
 use crate::session::replicas::Tidings;
 use crate::snapshot::Snapshot;
 
-/// Asks a server what it offers, unless that is known. A server that does not
-/// answer leaves the picture as it is; its status says why.
-pub(crate) async fn ensure(gateway: &Arc<Gateway>, server: &ServerId) {
+/// Asks a server what it offers to clients that declare these capabilities, unless that is
+/// known. A server that does not answer leaves the picture as it is; its status says why.
+pub(crate) async fn ensure(gateway: &Arc<Gateway>, server: &ServerId, declared: &str) {
     let is_stale = gateway.has_others && gateway.stale().contains(server);
-    if is_stale || gateway.snapshot().registry.catalog(server).is_none() {
+    if is_stale {
         refresh(gateway, server).await;
+    }
+    if gateway.snapshot().registry.listing(server, declared).is_none() {
+        ask(gateway, server, vec![declared.into()]).await;
     }
 }
 
 /// Another replica heard that the lists of a server changed: they are asked for anew, and
 /// nobody is shown the old ones meanwhile.
 pub(crate) fn is_stale(gateway: &Arc<Gateway>, server: &ServerId) {
-    if gateway.snapshot().registry.catalog(server).is_none() {
+    if gateway.snapshot().registry.listings(server).is_empty() {
         return;
     }
     gateway.upstreams.invalidate(server);
@@ -39,9 +42,14 @@ pub(crate) fn is_stale(gateway: &Arc<Gateway>, server: &ServerId) {
     tokio::spawn(async move { refresh(&gateway, &server).await });
 }
 
-/// What the list of a server is now.
-pub(crate) fn change(snapshot: &Snapshot, server: &ServerId, kind: CapabilityKind) -> Option<Change> {
-    let catalog = snapshot.registry.catalog(server)?;
+/// What the list of a server is now, for clients that declare these capabilities.
+pub(crate) fn change(
+    snapshot: &Snapshot,
+    server: &ServerId,
+    declared: &str,
+    kind: CapabilityKind,
+) -> Option<Change> {
+    let catalog = &snapshot.registry.listing(server, declared)?.catalog;
     let mut state = digest::Context::new(&digest::SHA256);
     for definition in news::kinds(kind).iter().flat_map(|kind| catalog.of(*kind)) {
         // The length keeps the end of one from passing for the start of another.
@@ -58,12 +66,17 @@ const LATE_WITHIN: Duration = Duration::from_millis(500);
 
 /// Asks several servers at once, and waits no longer than this. Those that are not ready by
 /// then are missing from this list and announce themselves when they are.
-pub(crate) async fn ensure_all(gateway: &Arc<Gateway>, servers: Vec<ServerId>, patience: Duration) {
+pub(crate) async fn ensure_all(
+    gateway: &Arc<Gateway>,
+    servers: Vec<ServerId>,
+    declared: &Arc<str>,
+    patience: Duration,
+) {
     let each = servers.into_iter().map(|server| async move {
         let asking = {
-            let (gateway, server) = (Arc::clone(gateway), server.clone());
+            let (gateway, server, declared) = (Arc::clone(gateway), server.clone(), Arc::clone(declared));
             // A list that stops waiting must not stop the server from starting.
-            tokio::spawn(async move { ensure(&gateway, &server).await })
+            tokio::spawn(async move { ensure(&gateway, &server, &declared).await })
         };
         let asked = &gateway.asking;
         if tokio::time::timeout(asked.patience(&server, patience), asking).await.is_err()
@@ -80,8 +93,8 @@ pub(crate) async fn ensure_all(gateway: &Arc<Gateway>, servers: Vec<ServerId>, p
 #[derive(Default)]
 pub(crate) struct Asking {
     asked: AtomicU64,
-    /// Of each server, the number of the newest answer in the picture.
-    learned: Mutex<HashMap<ServerId, u64>>,
+    /// Of each server and audience, the number of the newest answer in the picture.
+    learned: Mutex<HashMap<ServerId, Vec<(Audience, u64)>>>,
     /// Servers that somebody has waited for in vain: one that hangs delays one list, and
     /// not each of them.
     late: Mutex<HashSet<ServerId>>,
@@ -109,51 +122,75 @@ impl Asking {
 
     /// Whether the answer to this question is newer than any before it; then it is the
     /// one to beat.
-    fn is_news(&self, server: &ServerId, question: u64) -> bool {
+    fn is_news(&self, server: &ServerId, audience: &Audience, question: u64) -> bool {
         self.late().remove(server);
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        match learned.get_mut(server) {
-            Some(newest) if *newest > question => false,
-            Some(newest) => {
-                *newest = question;
-                true
-            }
-            None => {
-                learned.insert(server.clone(), question);
-                true
-            }
+        let learned = learned.entry(server.clone()).or_default();
+        if learned.iter().any(|(known, newest)| known == audience && *newest > question) {
+            return false;
         }
+        learned.retain(|(known, _)| known != audience);
+        // Of those that are long forgotten, so is the order.
+        if learned.len() >= AUDIENCES {
+            learned.remove(0);
+        }
+        learned.push((audience.clone(), question));
+        true
     }
 }
 
+/// For how many audiences of a server the order of answers is remembered.
+const AUDIENCES: usize = 32;
+
+/// Asks a server anew what it offers to everyone whose list of it is known.
 async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
+    let snapshot = gateway.snapshot();
+    let known = snapshot.registry.listings(server).iter().map(|listing| match listing.audience() {
+        Audience::Everybody => Arc::default(),
+        Audience::Declaring(these) => Arc::clone(these),
+    });
+    ask(gateway, server, known.collect()).await;
+}
+
+/// Asks a server what it offers to clients that declare each of these, and learns it all at
+/// once: what changed for several is one change.
+async fn ask(gateway: &Arc<Gateway>, server: &ServerId, declared: Vec<Arc<str>>) {
     let question = gateway.asking.begin();
-    match gateway.upstreams.catalog(server).await {
-        Ok(catalog) => {
-            learn(gateway, server, question, catalog);
-            // Not before: whoever asks meanwhile is not shown the old list.
-            gateway.stale().remove(server);
+    let each = declared.iter().map(|declared| gateway.upstreams.catalog(server, declared));
+    let mut heard = Vec::new();
+    for answer in join_all(each).await {
+        match answer {
+            Ok(catalog) => heard.push(catalog),
+            Err(error) => {
+                tracing::warn!(target: "doorward::upstream", %server, %error, "its catalog could not be read");
+            }
         }
-        Err(error) => {
-            tracing::warn!(target: "doorward::upstream", %server, %error, "its catalog could not be read")
-        }
+    }
+    if heard.len() == declared.len() {
+        learn(gateway, server, question, heard);
+        // Not before: whoever asks meanwhile is not shown the old list.
+        gateway.stale().remove(server);
+    } else if !heard.is_empty() {
+        learn(gateway, server, question, heard);
     }
 }
 
-/// Puts a catalog into the picture, and tells whose lists are different by that.
-fn learn(gateway: &Arc<Gateway>, server: &ServerId, question: u64, catalog: Arc<Catalog>) {
+/// Puts catalogs into the picture, and tells whose lists are different by that.
+fn learn(gateway: &Arc<Gateway>, server: &ServerId, question: u64, heard: Vec<(Audience, Arc<Catalog>)>) {
     let extent = Extent::Servers(HashSet::from([server.clone()]));
     gateway.rebuild(extent, |old| {
-        // Here, where pictures are made one after the other.
-        if !gateway.asking.is_news(server, question) {
-            return None;
-        }
         let mut catalogs = old.registry.catalogs().clone();
-        // The server may have left the configuration while it was being asked.
-        if old.registry.server(server.as_str()).is_some() {
-            catalogs.insert(server.clone(), catalog);
+        let mut has_news = false;
+        for (audience, catalog) in heard {
+            // Here, where pictures are made one after the other.
+            if gateway.asking.is_news(server, &audience, question) {
+                has_news = true;
+                catalogs.learn(server.clone(), audience, catalog);
+            }
         }
-        Some(Snapshot::build(old.rulebook.clone(), catalogs))
+        // The server may have left the configuration while it was being asked.
+        catalogs.retain(|id| old.registry.server(id.as_str()).is_some());
+        has_news.then(|| Snapshot::build(old.rulebook.clone(), catalogs))
     });
 }
 
@@ -164,7 +201,7 @@ impl Gateway {
             match event {
                 Event::CatalogChanged(server, _) => {
                     // Only a picture that somebody has seen can be out of date.
-                    if self.snapshot().registry.catalog(&server).is_some() {
+                    if !self.snapshot().registry.listings(&server).is_empty() {
                         let gateway = Arc::clone(&self);
                         gateway.let_others_know(server.as_str(), Tidings::Lists);
                         tokio::spawn(async move { refresh(&gateway, &server).await });
@@ -191,12 +228,14 @@ mod tests {
         let asking = Asking::default();
         let [github, gitlab] = ["github", "gitlab"].map(|id| ServerId::try_from(id).expect("an id"));
         let (first, second, third) = (asking.begin(), asking.begin(), asking.begin());
-        assert!(asking.is_news(&github, second), "nothing was known");
-        assert!(!asking.is_news(&github, first), "overtaken");
-        assert!(asking.is_news(&gitlab, first), "another server has an order of its own");
-        assert!(asking.is_news(&github, third));
-        assert!(!asking.is_news(&github, second));
-        assert!(asking.is_news(&github, asking.begin()));
+        let (all, able) = (Audience::Everybody, Audience::Declaring("{}".into()));
+        assert!(asking.is_news(&github, &all, second), "nothing was known");
+        assert!(!asking.is_news(&github, &all, first), "overtaken");
+        assert!(asking.is_news(&github, &able, first), "another audience has an order of its own");
+        assert!(asking.is_news(&gitlab, &all, first), "and another server");
+        assert!(asking.is_news(&github, &all, third));
+        assert!(!asking.is_news(&github, &all, second));
+        assert!(asking.is_news(&github, &all, asking.begin()));
     }
 
     #[test]
@@ -209,7 +248,7 @@ mod tests {
         assert_eq!(asking.patience(&slow, whole), LATE_WITHIN);
         assert_eq!(asking.patience(&slow, short), short);
         assert_eq!(asking.patience(&other, whole), whole);
-        assert!(asking.is_news(&slow, asking.begin()));
+        assert!(asking.is_news(&slow, &Audience::Everybody, asking.begin()));
         assert_eq!(asking.patience(&slow, whole), whole, "it has answered");
     }
 }

@@ -188,9 +188,8 @@ impl Gateway {
     /// Puts a new configuration in force. Calls under way finish in the old world.
     pub fn install(self: &Arc<Self>, rulebook: Rulebook) {
         self.rebuild(Extent::All, |old| {
-            let kept = rulebook.servers.iter().map(|server| server.id.clone());
-            let catalogs =
-                kept.filter_map(|id| Some((id.clone(), old.registry.catalog(&id)?.clone()))).collect();
+            let mut catalogs = old.registry.catalogs().clone();
+            catalogs.retain(|id| rulebook.servers.iter().any(|server| server.id == *id));
             Some(Snapshot::build(rulebook, catalogs))
         });
         self.subscriptions.revise(&self.snapshot(), self.clock.now());

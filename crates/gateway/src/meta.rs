@@ -7,8 +7,11 @@ mod invoke;
 mod servers;
 mod tools;
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use doorward_model::json::{Value, quoted};
-use doorward_wire::{Era, RpcError};
+use doorward_wire::{Abilities, Era, RpcError};
 
 use crate::pipeline::Asked;
 use crate::reply::Reply;
@@ -105,7 +108,10 @@ pub(crate) enum Failure {
 }
 
 /// Answers `tools/call` on the meta endpoint.
-pub(crate) async fn call(asked: Box<Asked<'_>>) -> Reply {
+pub(crate) async fn call(mut asked: Box<Asked<'_>>) -> Reply {
+    // What is called through a tool of the gateway cannot ask whoever called that.
+    asked.abilities = Cow::Owned(Abilities::default());
+    asked.declared = Arc::default();
     let era = asked.era();
     let id = asked.request.id.raw().to_owned();
     let params = asked.request.params;
@@ -136,7 +142,7 @@ fn text_result(text: &str, is_error: bool, era: Era) -> String {
 }
 
 /// A string argument; absent and empty are the same.
-fn text<'a>(arguments: Option<Value<'a>>, key: &str) -> Option<std::borrow::Cow<'a, str>> {
+fn text<'a>(arguments: Option<Value<'a>>, key: &str) -> Option<Cow<'a, str>> {
     arguments?.get(key)?.as_str().filter(|text| !text.is_empty())
 }
 

@@ -88,15 +88,17 @@ impl Gateway {
             let comparing = Arc::clone(&gateway);
             let compared = tokio::task::spawn_blocking(move || comparing.tell(&steps)).await;
             // Servers that have come into view announce themselves once they are known.
-            catalogs::ensure_all(&gateway, compared.unwrap_or_default(), gateway.settings.list_wait).await;
+            for (declared, servers) in compared.unwrap_or_default() {
+                catalogs::ensure_all(&gateway, servers, &declared, gateway.settings.list_wait).await;
+            }
         });
     }
 
-    /// Tells whom it concerns; returns the servers that have come into somebody's view
-    /// and were never asked what they offer.
-    fn tell(&self, steps: &[Step]) -> Vec<ServerId> {
+    /// Tells whom it concerns; returns the servers that have come into somebody's view and
+    /// were never asked what they offer to clients that declare what that one does.
+    fn tell(&self, steps: &[Step]) -> HashMap<Arc<str>, Vec<ServerId>> {
         let mut comparison =
-            Comparison { steps, time: self.clock.now(), known: HashMap::new(), unknown: HashSet::new() };
+            Comparison { steps, time: self.clock.now(), known: HashMap::new(), unknown: HashMap::new() };
         for listener in self.streams.all() {
             if listener.wants.any() {
                 let changed =
@@ -107,13 +109,14 @@ impl Gateway {
             }
         }
         for session in self.sessions.all() {
-            for kind in comparison.changed(&session.standpoint(), Wants::ALL, session.news.since()) {
-                let change = comparison.change(kind, session.news.since());
+            let standpoint = session.standpoint();
+            for kind in comparison.changed(&standpoint, Wants::ALL, session.news.since()) {
+                let change = comparison.change(&standpoint, kind, session.news.since());
                 let message = reply::notification(changed_method(kind), None);
                 self.tell_session(&session, message, change.map(Arc::new).as_ref());
             }
         }
-        comparison.unknown.into_iter().collect()
+        comparison.unknown
     }
 }
 
@@ -123,7 +126,7 @@ struct Comparison<'a> {
     time: Timestamp,
     /// Those who stand at one place have one view.
     known: HashMap<Spot, [bool; 3]>,
-    unknown: HashSet<ServerId>,
+    unknown: HashMap<Arc<str>, Vec<ServerId>>,
 }
 
 /// A standpoint, for comparison. A caller is the same if it is the same object, which
@@ -137,6 +140,7 @@ struct Spot {
     ip: Option<IpAddr>,
     origin: &'static str,
     client: ClientLabel,
+    declared: Arc<str>,
 }
 
 impl Comparison<'_> {
@@ -153,6 +157,7 @@ impl Comparison<'_> {
             ip: standpoint.ip,
             origin: standpoint.origin,
             client: standpoint.client.clone(),
+            declared: Arc::clone(&standpoint.declared),
         };
         let differs = match self.known.get(&spot) {
             Some(differs) => *differs,
@@ -168,7 +173,7 @@ impl Comparison<'_> {
 
     /// What changed, as every replica sees it; `None` where that depends on more than on what
     /// servers offer.
-    fn change(&self, kind: CapabilityKind, since: u64) -> Option<Change> {
+    fn change(&self, standpoint: &Standpoint, kind: CapabilityKind, since: u64) -> Option<Change> {
         let first = self.steps.partition_point(|step| step.number <= since);
         let steps = self.steps.get(first..)?;
         let mut servers = Vec::new();
@@ -179,8 +184,9 @@ impl Comparison<'_> {
         servers.sort();
         servers.dedup();
         let after = &steps.last()?.after;
+        let declared = &standpoint.declared;
         let changes: Vec<_> =
-            servers.iter().filter_map(|server| catalogs::change(after, server, kind)).collect();
+            servers.iter().filter_map(|server| catalogs::change(after, server, declared, kind)).collect();
         let topics: Vec<_> = changes.iter().map(|change| &*change.topic).collect();
         let states: Vec<_> = changes.iter().map(|change| &*change.state).collect();
         Some(Change { topic: topics.join(" "), state: states.join(" ") })
@@ -193,15 +199,25 @@ impl Comparison<'_> {
             let after = View::from(standpoint, &step.after, self.time);
             let seen: HashSet<_> = before.servers().map(|server| &server.id).collect();
             for server in after.servers() {
-                if !seen.contains(&server.id) && step.after.registry.catalog(&server.id).is_none() {
-                    self.unknown.insert(server.id.clone());
+                let declared = &standpoint.declared;
+                if !seen.contains(&server.id) && step.after.registry.listing(&server.id, declared).is_none() {
+                    let unknown = self.unknown.entry(Arc::clone(declared)).or_default();
+                    if !unknown.contains(&server.id) {
+                        unknown.push(server.id.clone());
+                    }
                 }
             }
+            // What the gateway has only forgotten is as it was, as far as anybody knows.
+            let is_concerned = |server: &ServerId| {
+                let is_known =
+                    |snapshot: &Snapshot| snapshot.registry.listing(server, &standpoint.declared).is_some();
+                let is_gone = step.after.registry.server(server.as_str()).is_none();
+                step.extent.holds(server) && (is_gone || is_known(&step.after) || !is_known(&step.before))
+            };
             for (kind, differs) in LISTS.into_iter().zip(&mut differs) {
-                let extent = &step.extent;
-                *differs |= kinds(kind)
-                    .iter()
-                    .any(|kind| !listed(&before, extent, *kind).eq(listed(&after, extent, *kind)));
+                *differs |= kinds(kind).iter().any(|kind| {
+                    !listed(&before, &is_concerned, *kind).eq(listed(&after, &is_concerned, *kind))
+                });
             }
         }
         differs
@@ -219,13 +235,13 @@ pub(crate) fn kinds(kind: CapabilityKind) -> &'static [CapabilityKind] {
     }
 }
 
-/// What is listed, as far as it may be different.
+/// What is listed of the servers that are concerned.
 fn listed<'v>(
     view: &'v View<'v>,
-    extent: &'v Extent,
+    is_concerned: &'v impl Fn(&ServerId) -> bool,
     kind: CapabilityKind,
 ) -> impl Iterator<Item = (&'v ServerId, &'v str, &'v [u8])> {
-    let servers = view.servers().filter(|server| extent.holds(&server.id));
+    let servers = view.servers().filter(|server| is_concerned(&server.id));
     servers.flat_map(move |server| {
         let listed = view.of_server(server, kind);
         listed.map(|listed| (&listed.server.id, &*listed.exposed, &*listed.raw))

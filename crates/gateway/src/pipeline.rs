@@ -61,6 +61,8 @@ pub(crate) struct Asked<'a> {
     pub client: ClientLabel,
     /// What the client can be asked while it waits.
     pub abilities: Cow<'a, Abilities>,
+    /// The same as servers are told of it: a JSON object, empty for nothing.
+    pub declared: Arc<str>,
     pub notify: Option<mpsc::Sender<Bytes>>,
     /// Told when the server hangs up before its answer, and after how long the rest is there.
     pub hung_up: Option<mpsc::Sender<Duration>>,
@@ -110,6 +112,7 @@ impl<'a> Asked<'a> {
             trace,
             span,
             client,
+            declared: abilities.declared(),
             abilities,
             notify,
             hung_up: None,

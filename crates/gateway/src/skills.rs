@@ -48,7 +48,7 @@ async fn server(asked: &mut Asked<'_>) -> Option<ServerId> {
     let Surface::Server(id) = asked.incoming.arrival.surface.clone() else { return None };
     view::refresh(asked).await;
     View::of(asked).servers().next()?;
-    asked.snapshot.offer(&id).is_none_or(Offer::has_skills).then_some(id)
+    asked.snapshot.offer(&id, &asked.declared).is_none_or(Offer::has_skills).then_some(id)
 }
 
 /// A page of the server's list, with what the caller may have.

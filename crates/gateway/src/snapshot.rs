@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use doorward_identity::Authenticator;
 use doorward_limit::Limiter;
-use doorward_model::{Caller, CapabilityKind, Catalog, ServerId};
+use doorward_model::{Caller, CapabilityKind, ServerId};
 use doorward_policy::{DefinitionFacts, PolicySet, ServerFacts};
-use doorward_registry::{Capability, Problem, Registry, Server};
+use doorward_registry::{Capability, Catalogs, Problem, Registry, Server};
 
 use crate::door::Front;
 use crate::method::Offer;
@@ -35,14 +35,15 @@ pub struct Snapshot {
     /// What there is to call.
     pub registry: Registry,
     facts: HashMap<ServerId, Arc<ServerFacts>>,
-    offers: HashMap<ServerId, Offer>,
+    /// Of each server, those to its audiences, in the registry's order.
+    offers: HashMap<ServerId, Vec<Offer>>,
     /// Facts of the capability with this position in the registry.
     definitions: Vec<DefinitionFacts>,
 }
 
 impl Snapshot {
     /// Builds the world from the configuration and what servers offered last.
-    pub fn build(rulebook: Rulebook, catalogs: HashMap<ServerId, Arc<Catalog>>) -> (Self, Vec<Problem>) {
+    pub fn build(rulebook: Rulebook, catalogs: Catalogs) -> (Self, Vec<Problem>) {
         let (registry, problems) = Registry::build(rulebook.servers.clone(), catalogs);
         let facts = registry
             .servers()
@@ -58,8 +59,14 @@ impl Snapshot {
             .iter()
             .map(|capability| DefinitionFacts::new(&capability.fingerprint, &capability.annotations))
             .collect();
-        let offers =
-            registry.catalogs().iter().map(|(id, catalog)| (id.clone(), Offer::read(catalog))).collect();
+        let offers = registry
+            .servers()
+            .iter()
+            .map(|server| {
+                let listings = registry.listings(&server.id).iter();
+                (server.id.clone(), listings.map(|listing| Offer::read(&listing.catalog)).collect())
+            })
+            .collect();
         (Self { rulebook, registry, facts, offers, definitions }, problems)
     }
 
@@ -68,9 +75,12 @@ impl Snapshot {
         self.facts.get(id)
     }
 
-    /// What a server declares; `None` while it has not answered.
-    pub(crate) fn offer(&self, id: &ServerId) -> Option<Offer> {
-        self.offers.get(id).copied()
+    /// What a server declares towards clients that declare this; `None` while it has not
+    /// answered any of them.
+    pub(crate) fn offer(&self, id: &ServerId, declared: &str) -> Option<Offer> {
+        let mut listings = self.registry.listings(id).iter();
+        let at = listings.position(|listing| listing.audience().holds(declared))?;
+        self.offers.get(id)?.get(at).copied()
     }
 
     /// What policies know of a definition.
@@ -83,8 +93,16 @@ impl Snapshot {
         server.enabled && caller.grant.servers.as_ref().is_none_or(|allowed| allowed.contains(&server.id))
     }
 
-    /// The capability a server calls `name`, if its registration leaves it callable.
-    pub fn offered(&self, server: &ServerId, kind: CapabilityKind, name: &str) -> Option<&Arc<Capability>> {
-        self.registry.named(server, kind, name).filter(|capability| capability.server.offers(kind, name))
+    /// What a server calls `name`, if it has it for clients that declare this and its
+    /// registration leaves it callable.
+    pub fn offered(
+        &self,
+        server: &ServerId,
+        declared: &str,
+        kind: CapabilityKind,
+        name: &str,
+    ) -> Option<&Arc<Capability>> {
+        let named = self.registry.listing(server, declared)?.named(kind, name);
+        named.filter(|capability| capability.server.offers(kind, name))
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Standpoint {
     pub ip: Option<IpAddr>,
     pub origin: &'static str,
     pub client: ClientLabel,
+    /// What servers are told of the client's capabilities.
+    pub declared: Arc<str>,
 }
 
 impl Standpoint {
@@ -28,6 +30,7 @@ impl Standpoint {
             ip: arrival.ip,
             origin: arrival.origin,
             client: asked.client.clone(),
+            declared: Arc::clone(&asked.declared),
         }
     }
 

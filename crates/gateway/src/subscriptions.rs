@@ -151,7 +151,8 @@ fn is_allowed(snapshot: &Snapshot, id: &ServerId, uri: &str, from: &Standpoint, 
     else {
         return false;
     };
-    let capability = snapshot.registry.named(id, kind, uri);
+    let listing = snapshot.registry.listing(id, &from.declared);
+    let capability = listing.and_then(|listing| listing.named(kind, uri));
     let context = from.context(time);
     let inquiry = Inquiry {
         operation: Operation::ResourcesSubscribe,

@@ -22,17 +22,31 @@ pub(crate) struct View<'a> {
     caller: &'a Caller,
     surface: &'a Surface,
     context: Context<'a>,
+    /// What servers are told of the caller's client.
+    declared: &'a str,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn of(asked: &'a Asked<'_>) -> Self {
         let surface = &asked.incoming.arrival.surface;
-        Self { snapshot: &asked.snapshot, caller: asked.caller, surface, context: asked.context() }
+        Self {
+            snapshot: &asked.snapshot,
+            caller: asked.caller,
+            surface,
+            context: asked.context(),
+            declared: &asked.declared,
+        }
     }
 
     pub(crate) fn from(standpoint: &'a Standpoint, snapshot: &'a Snapshot, time: Timestamp) -> Self {
         let context = standpoint.context(time);
-        Self { snapshot, caller: &standpoint.caller, surface: &standpoint.surface, context }
+        Self {
+            snapshot,
+            caller: &standpoint.caller,
+            surface: &standpoint.surface,
+            context,
+            declared: &standpoint.declared,
+        }
     }
 
     /// The servers that exist for this caller on this endpoint and could allow it anything.
@@ -55,7 +69,8 @@ impl<'a> View<'a> {
         server: &'a Server,
         kind: CapabilityKind,
     ) -> impl Iterator<Item = &'a Arc<Capability>> {
-        let offered = self.snapshot.registry.of_server(&server.id).iter();
+        let listing = self.snapshot.registry.listing(&server.id, self.declared);
+        let offered = listing.into_iter().flat_map(|listing| &listing.offered);
         offered.filter(move |capability| {
             capability.kind == kind && server.offers(kind, &capability.name) && self.shows(capability)
         })
@@ -119,10 +134,10 @@ pub(crate) async fn refresh_within(asked: &mut Asked<'_>, patience: Duration) {
     let registry = &asked.snapshot.registry;
     let unknown: Vec<ServerId> = View::of(asked)
         .servers()
-        .filter(|server| registry.catalog(&server.id).is_none())
+        .filter(|server| registry.listing(&server.id, &asked.declared).is_none())
         .map(|server| server.id.clone())
         .collect();
-    catalogs::ensure_all(asked.gateway, unknown, patience).await;
+    catalogs::ensure_all(asked.gateway, unknown, &asked.declared, patience).await;
     asked.snapshot = asked.gateway.snapshot();
 }
 

@@ -18,6 +18,25 @@ pub struct Definition {
     pub raw: Bytes,
 }
 
+/// To whom a server offers what it offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// To every client: it learns nothing of them before it is asked for its lists.
+    Everybody,
+    /// To clients that declare exactly these capabilities: JSON text, empty for none.
+    Declaring(Arc<str>),
+}
+
+impl Audience {
+    /// Whether a client that declares these capabilities belongs to it.
+    pub fn holds(&self, declared: &str) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Declaring(these) => **these == *declared,
+        }
+    }
+}
+
 /// Everything a server offered when it was last asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {

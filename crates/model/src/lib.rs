@@ -18,7 +18,7 @@ pub mod shared;
 pub mod time;
 
 pub use caller::{Agent, Caller, ClientLabel, Grant, GrantKind, Person};
-pub use catalog::{Catalog, Definition};
+pub use catalog::{Audience, Catalog, Definition};
 pub use clock::{Clock, Random};
 pub use decision::{Decision, Layer, Verdict};
 pub use id::{CallId, InvalidServerId, ServerId};

@@ -6,6 +6,7 @@
 //! ever sees half of one.
 
 pub mod capability;
+mod catalogs;
 pub mod fingerprint;
 mod mirrored;
 pub mod name;
@@ -13,6 +14,7 @@ mod picture;
 pub mod server;
 
 pub use capability::{Capability, TaskSupport};
+pub use catalogs::Catalogs;
 pub use mirrored::Mirrored;
-pub use picture::{Problem, Registry};
+pub use picture::{Listing, Problem, Registry};
 pub use server::Server;

@@ -25,6 +25,7 @@ pub(crate) struct Hub {
     pub(crate) capabilities: Box<str>,
     /// What is subscribed to.
     pub(crate) watch: Arc<Watch>,
+    is_twin: bool,
     events: mpsc::UnboundedSender<Event>,
     /// Counts everything that makes a list of capabilities stale.
     changes: AtomicU64,
@@ -60,6 +61,7 @@ impl Hub {
             scrubber,
             capabilities,
             watch: Arc::default(),
+            is_twin: false,
             events,
             changes: AtomicU64::new(0),
             announced: AtomicU8::new(0),
@@ -75,18 +77,18 @@ impl Hub {
     }
 
     /// The common ground of another link to the same server, opened with these
-    /// capabilities. What it does is no news about the server.
+    /// capabilities. How it is doing is no news about the server; what it offers is.
     pub(crate) fn twin(&self, capabilities: &str) -> Self {
-        let (events, _) = mpsc::unbounded_channel();
-        Self::new(
+        let twin = Self::new(
             self.server.clone(),
             Arc::clone(&self.settings),
             Arc::clone(&self.clock),
             Arc::clone(&self.random),
             Arc::clone(&self.scrubber),
             capabilities.into(),
-            events,
-        )
+            self.events.clone(),
+        );
+        Self { is_twin: true, ..twin }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -235,6 +237,9 @@ impl Hub {
     }
 
     fn tell(&self, event: Event) {
+        if self.is_twin && !matches!(event, Event::CatalogChanged(..)) {
+            return;
+        }
         // Nobody listening is the listener's choice.
         let _ = self.events.send(event);
     }

@@ -21,6 +21,7 @@ mod level;
 mod link;
 mod listening;
 mod listing;
+mod lists;
 mod open;
 mod question;
 mod scrub;

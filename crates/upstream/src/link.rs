@@ -88,6 +88,16 @@ impl Link {
         self.era() == Era::Legacy && matches!(self.kind, Kind::Stdio(_) | Kind::Sse(_))
     }
 
+    /// Whether the server may offer something else to clients with other capabilities: it
+    /// learns of them before it is asked for its lists.
+    pub(crate) fn tells_clients_apart(&self) -> bool {
+        match &self.kind {
+            Kind::Modern(_) => false,
+            Kind::Legacy(link) => !link.is_stateless(),
+            Kind::Stdio(_) | Kind::Sse(_) => self.is_one_session(),
+        }
+    }
+
     /// Whether the server waits for an answer in the one session of its link.
     pub(crate) fn is_asking(&self) -> bool {
         match &self.kind {

@@ -22,10 +22,11 @@ const KINDS: [CapabilityKind; 4] = [
 
 const METHOD_NOT_FOUND: i64 = -32601;
 
-/// Lists everything the server says it has; each page may take `per_page`.
-pub(crate) async fn list(link: &Link, per_page: Duration) -> Result<Catalog, UpstreamError> {
+/// Lists everything the server says it has for clients that declare these capabilities; each
+/// page may take `per_page`.
+pub(crate) async fn list(link: &Link, declared: &str, per_page: Duration) -> Result<Catalog, UpstreamError> {
     let bounds = link.hub.settings.listing;
-    let mut collected = Collected { link, per_page, bounds, definitions: Vec::new(), bytes: 0 };
+    let mut collected = Collected { link, declared, per_page, bounds, definitions: Vec::new(), bytes: 0 };
     for kind in KINDS.into_iter().filter(|kind| link.handshake.offers(*kind)) {
         collected.kind(kind).await?;
     }
@@ -41,6 +42,7 @@ pub(crate) async fn list(link: &Link, per_page: Duration) -> Result<Catalog, Ups
 
 struct Collected<'a> {
     link: &'a Link,
+    declared: &'a str,
     per_page: Duration,
     bounds: Listing,
     definitions: Vec<Definition>,
@@ -56,6 +58,7 @@ impl Collected<'_> {
             let call = Call {
                 method: kind.list_method(),
                 members: members.map(Bytes::from).unwrap_or_default(),
+                capabilities: self.declared,
                 ..Call::default()
             };
             let (answer, _) = match tokio::time::timeout(self.per_page, self.link.call(&call)).await {

@@ -1,13 +1,14 @@
 //! One server: its link, opened when first needed, kept, watched, and opened
 //! again when it breaks.
 
+mod catalogs;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use doorward_egress::Client;
-use doorward_model::Catalog;
 use doorward_wire::Era;
 
 use crate::backoff::{self, Crashes};
@@ -17,7 +18,7 @@ use crate::flight::Flight;
 use crate::hub::Hub;
 use crate::level::Told;
 use crate::link::Link;
-use crate::listing;
+use crate::lists::Lists;
 use crate::open::{self, OnEnd};
 use crate::spec::{ServerSpec, Transport};
 use crate::status::{State, Status};
@@ -33,9 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a twin is kept without a call.
 const TWIN_IDLE: Duration = Duration::from_secs(300);
 
-/// How often a list is asked for anew when it changes while being read.
-const LISTINGS: usize = 3;
-
 /// One server and all that is known of it.
 pub(crate) struct Server {
     pub(crate) spec: ServerSpec,
@@ -46,12 +44,10 @@ pub(crate) struct Server {
     client: Client,
     link: ArcSwapOption<Link>,
     connecting: Flight<Result<Arc<Link>, UpstreamError>>,
-    listing: Flight<Result<Arc<Catalog>, UpstreamError>>,
-    /// The last list, and the number of changes it took into account.
-    listed: Mutex<Option<(u64, Arc<Catalog>)>>,
+    lists: Lists,
     crashes: Mutex<Crashes>,
     reopening: Mutex<Reopening>,
-    known_era: Mutex<Option<Era>>,
+    known: Mutex<Option<Known>>,
     serials: AtomicU64,
     restarts: AtomicU32,
     in_flight: AtomicUsize,
@@ -63,6 +59,28 @@ pub(crate) struct Server {
     is_checking: AtomicBool,
     is_retired: AtomicBool,
     twins: Twins,
+    /// Of a twin: the last change of the first link's lists that it knows of.
+    followed: AtomicU64,
+}
+
+/// What the last link has shown of the server, until that turns out to be wrong.
+#[derive(Clone, Copy)]
+struct Known {
+    era: Era,
+    /// Whether it may offer something else to clients with other capabilities.
+    tells_clients_apart: bool,
+    /// Whether these have a link of their own.
+    is_one_session: bool,
+}
+
+impl Known {
+    fn of(link: &Link) -> Self {
+        Self {
+            era: link.era(),
+            tells_clients_apart: link.tells_clients_apart(),
+            is_one_session: link.is_one_session(),
+        }
+    }
 }
 
 /// The attempts to open the link although nobody calls.
@@ -82,11 +100,10 @@ impl Server {
             client,
             link: ArcSwapOption::empty(),
             connecting: Flight::new(),
-            listing: Flight::new(),
-            listed: Mutex::default(),
+            lists: Lists::default(),
             crashes: Mutex::default(),
             reopening: Mutex::default(),
-            known_era: Mutex::default(),
+            known: Mutex::default(),
             serials: AtomicU64::new(1),
             restarts: AtomicU32::new(0),
             in_flight: AtomicUsize::new(0),
@@ -96,6 +113,7 @@ impl Server {
             is_checking: AtomicBool::new(false),
             is_retired: AtomicBool::new(false),
             twins: Twins::default(),
+            followed: AtomicU64::new(0),
         }
     }
 
@@ -131,16 +149,6 @@ impl Server {
         }
     }
 
-    /// What the server offers: from memory, unless it may have changed.
-    pub(crate) async fn catalog(self: &Arc<Self>) -> Result<Arc<Catalog>, UpstreamError> {
-        let changes = self.hub.changes();
-        if let Some((_, catalog)) = self.listed().as_ref().filter(|(known, _)| *known == changes) {
-            return Ok(Arc::clone(catalog));
-        }
-        let server = Arc::clone(self);
-        self.listing.join(|| server.list()).await.unwrap_or_else(|| Err(self.unavailable()))
-    }
-
     /// Takes a share in the subscription to a resource, once the server has agreed.
     pub(crate) async fn subscribe(self: &Arc<Self>, uri: &str) -> Result<Subscription, UpstreamError> {
         let _busy = Busy::enter(self);
@@ -166,7 +174,7 @@ impl Server {
     pub(crate) fn known_era(&self) -> Option<Era> {
         match self.link.load().as_ref() {
             Some(link) => Some(link.era()),
-            None => *self.known_era.lock().unwrap_or_else(PoisonError::into_inner),
+            None => self.known().map(|known| known.era),
         }
     }
 
@@ -188,7 +196,9 @@ impl Server {
         let mut spec = self.spec.clone();
         // It serves fewer callers than the first, so that it is stopped earlier.
         spec.idle_timeout = Some(spec.idle_timeout.unwrap_or(TWIN_IDLE).min(TWIN_IDLE));
-        Self { place, ..Self::new(spec, Arc::new(self.hub.twin(capabilities)), self.client.clone()) }
+        let twin = Self::new(spec, Arc::new(self.hub.twin(capabilities)), self.client.clone());
+        twin.learn(self.known());
+        Self { place, ..twin }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -367,7 +377,7 @@ impl Server {
     async fn connect_once(self: &Arc<Self>) -> Result<Arc<Link>, UpstreamError> {
         self.hub.enter(State::Connecting);
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
-        let known = *self.known_era.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known().map(|known| known.era);
         let opening = open::open(&self.hub, &self.client, &self.spec, &self.ring, known, self.on_end(serial));
         let (kind, handshake) = match tokio::time::timeout(self.spec.start_timeout, opening).await {
             Ok(outcome) => outcome?,
@@ -384,7 +394,7 @@ impl Server {
             watcher: Mutex::default(),
             is_listening: AtomicBool::new(false),
         });
-        self.learn(Some(link.era()));
+        self.learn(Some(Known::of(&link)));
         self.last_used.store(micros(now), Ordering::Relaxed);
         self.last_heard.store(micros(now), Ordering::Relaxed);
         self.link.store(Some(Arc::clone(&link)));
@@ -399,7 +409,7 @@ impl Server {
             self.take(serial);
             return Err(UpstreamError::Exited { server: self.spec.id.clone() });
         }
-        if self.listed().is_some() {
+        if self.lists.are_known() {
             self.hub.all_changed();
         } else {
             self.hub.invalidate();
@@ -452,30 +462,6 @@ impl Server {
         tokio::spawn(async move { taken.stop().await });
     }
 
-    async fn list(self: Arc<Self>) -> Result<Arc<Catalog>, UpstreamError> {
-        let _busy = Busy::enter(&self);
-        let mut rounds = 0;
-        loop {
-            let link = self.link().await?;
-            let changes = self.hub.changes_seen();
-            let limit = self.hub.settings.listing.time;
-            let catalog = match tokio::time::timeout(limit, listing::list(&link, self.spec.timeout)).await {
-                Ok(Ok(catalog)) => Arc::new(catalog),
-                Ok(Err(error)) => {
-                    self.note(&link, &error);
-                    return Err(error);
-                }
-                Err(_) => return Err(UpstreamError::Timeout { method: "tools/list".into(), limit }),
-            };
-            self.hub.succeeded();
-            *self.listed() = Some((changes, Arc::clone(&catalog)));
-            rounds += 1;
-            if changes == self.hub.changes() || rounds == LISTINGS {
-                return Ok(catalog);
-            }
-        }
-    }
-
     /// The link in force, unless it is broken.
     fn open_link(&self) -> Option<Arc<Link>> {
         self.link.load().as_ref().filter(|link| !link.is_closed()).map(Arc::clone)
@@ -489,12 +475,12 @@ impl Server {
         previous.as_ref().filter(|previous| Arc::ptr_eq(previous, link)).map(Arc::clone)
     }
 
-    fn learn(&self, era: Option<Era>) {
-        *self.known_era.lock().unwrap_or_else(PoisonError::into_inner) = era;
+    fn learn(&self, known: Option<Known>) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 
-    fn listed(&self) -> MutexGuard<'_, Option<(u64, Arc<Catalog>)>> {
-        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> Option<Known> {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reopening(&self) -> MutexGuard<'_, Reopening> {

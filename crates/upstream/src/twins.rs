@@ -63,6 +63,12 @@ impl Twins {
         }
     }
 
+    pub(crate) fn invalidate(&self) {
+        for twin in self.snapshot() {
+            twin.invalidate();
+        }
+    }
+
     pub(crate) async fn retire(&self) {
         for twin in self.snapshot() {
             twin.retire().await;

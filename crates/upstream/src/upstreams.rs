@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use doorward_egress::Client;
 use doorward_model::json::Numbers;
-use doorward_model::{Catalog, Clock, Random, ServerId};
+use doorward_model::{Audience, Catalog, Clock, Random, ServerId};
 use doorward_wire::Era;
 use tokio::sync::mpsc;
 
@@ -115,13 +115,18 @@ impl Upstreams {
         self.server(server)?.call(call).await
     }
 
-    /// What a server offers: all pages of all lists that it says it has. Kept
-    /// until the server announces a change or its link is opened anew.
+    /// What a server offers to clients that declare these capabilities (a JSON object, empty
+    /// for none), and who else is offered the same: all pages of all lists that it says it
+    /// has. Kept until the server announces a change or its link is opened anew.
     ///
     /// # Errors
     /// [`UpstreamError`]
-    pub async fn catalog(&self, server: &ServerId) -> Result<Arc<Catalog>, UpstreamError> {
-        self.server(server)?.catalog().await
+    pub async fn catalog(
+        &self,
+        server: &ServerId,
+        declared: &str,
+    ) -> Result<(Audience, Arc<Catalog>), UpstreamError> {
+        self.server(server)?.catalog(declared).await
     }
 
     /// Ends the sessions that servers keep for calls of this affinity, whose client has
@@ -135,7 +140,7 @@ impl Upstreams {
     /// What a server offers may have changed: it is asked anew when somebody wants to know.
     pub fn invalidate(&self, server: &ServerId) {
         if let Ok(server) = self.server(server) {
-            server.hub.invalidate();
+            server.invalidate();
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{
     INITIALIZED, Mock, Reply, Seen, World, echo, events, json, legacy, modern, quick, result, status, within,
 };
-use doorward_model::{CapabilityKind, Secret};
+use doorward_model::{Audience, CapabilityKind, Secret};
 use doorward_upstream::{
     Call, Credential, Event, Listing, Protocol, ServerSpec, Settings, State, Transport, UpstreamError,
 };
@@ -429,8 +429,9 @@ async fn everything_offered_is_listed_once_until_it_changes() {
     .await;
     let mut world = World::http(&mock);
     let upstreams = world.upstreams.clone();
-    let (one, two) = tokio::join!(upstreams.catalog(&world.id), upstreams.catalog(&world.id));
-    let (one, two) = (one.expect("listed"), two.expect("listed"));
+    let (one, two) = tokio::join!(upstreams.catalog(&world.id, ""), upstreams.catalog(&world.id, ""));
+    let ((audience, one), (_, two)) = (one.expect("listed"), two.expect("listed"));
+    assert_eq!(audience, Audience::Everybody, "without sessions, it knows nobody");
     assert!(Arc::ptr_eq(&one, &two), "asked for once");
     let found: Vec<_> = one.definitions.iter().map(|it| format!("{:?} {}", it.kind, it.name)).collect();
     assert_eq!(found, ["Tool a-0", "Tool b", "Tool c", "Resource a:b"]);
@@ -438,7 +439,7 @@ async fn everything_offered_is_listed_once_until_it_changes() {
     assert_eq!((one.instructions.as_deref(), &*one.protocol_version), (Some("read me"), "2025-06-18"));
     assert_eq!(&one.server_info[..], br#"{"name":"m"}"#);
     assert_eq!(mock.count("tools/list"), 3);
-    assert!(Arc::ptr_eq(&one, &upstreams.catalog(&world.id).await.expect("kept")));
+    assert!(Arc::ptr_eq(&one, &upstreams.catalog(&world.id, "{}").await.expect("kept").1));
     assert_eq!(mock.count("prompts/list"), 0, "not declared");
 
     mock.wait("GET", 1).await;
@@ -447,7 +448,7 @@ async fn everything_offered_is_listed_once_until_it_changes() {
         .expect("open");
     let expected = Event::CatalogChanged(world.id.clone(), CapabilityKind::Tool);
     world.event(|event| *event == expected).await;
-    let new = upstreams.catalog(&world.id).await.expect("listed");
+    let (_, new) = upstreams.catalog(&world.id, "").await.expect("listed");
     assert_eq!(&*new.definitions[0].name, "a-1");
 }
 
@@ -455,7 +456,7 @@ async fn everything_offered_is_listed_once_until_it_changes() {
 async fn a_list_without_end_is_refused() {
     let round = Mock::modern(|seen| result(seen, r#"{"tools":[],"nextCursor":"again"}"#)).await;
     let world = World::http(&round);
-    let error = within(world.upstreams.catalog(&world.id)).await.expect_err("a circle");
+    let error = within(world.upstreams.catalog(&world.id, "")).await.expect_err("a circle");
     assert!(error.to_string().contains("same page"), "{error}");
 
     let endless =
@@ -463,7 +464,7 @@ async fn a_list_without_end_is_refused() {
     let listing = Listing { pages: 7, ..Settings::default().listing };
     let world =
         World::new(Transport::Http { url: endless.url.clone() }, Settings { listing, ..quick() }, |_| {});
-    let error = within(world.upstreams.catalog(&world.id)).await.expect_err("no end");
+    let error = within(world.upstreams.catalog(&world.id, "")).await.expect_err("no end");
     assert!(error.to_string().contains("too many pages"), "{error}");
     assert_eq!(endless.count("tools/list"), 7);
 }

@@ -125,7 +125,7 @@ async fn a_child_gets_its_arguments_and_little_of_the_environment() {
 #[tokio::test]
 async fn a_crash_fails_what_waits_at_once_and_the_child_comes_back() {
     let mut world = world(&[], |_| {});
-    let first = world.upstreams.catalog(&world.id).await.expect("listed");
+    let (_, first) = world.upstreams.catalog(&world.id, "").await.expect("listed");
     let before = world.status().pid.expect("running");
     let started = Instant::now();
     let (silent, crash) = tokio::join!(world.call(tool("silence")), world.call(tool("crash")));
@@ -143,7 +143,7 @@ async fn a_crash_fails_what_waits_at_once_and_the_child_comes_back() {
     let status = world.status();
     assert_eq!(status.restarts, 1);
     assert_ne!(status.pid, Some(before));
-    let again = world.upstreams.catalog(&world.id).await.expect("listed");
+    let (_, again) = world.upstreams.catalog(&world.id, "").await.expect("listed");
     assert_ne!(first.definitions[0].raw, again.definitions[0].raw, "the new child was asked anew");
     assert_eq!(world.echo().await.expect("answered"), r#"{"a": 1}"#);
 }

@@ -4,6 +4,8 @@
 //! They are mirrored exactly: one too many and a server asks what nobody can answer,
 //! one too few and its tools refuse to work.
 
+use std::sync::Arc;
+
 use doorward_model::json::{Value, push_string};
 
 /// The methods by which a server asks.
@@ -111,6 +113,12 @@ impl Abilities {
     #[must_use]
     pub fn without_extensions(self) -> Self {
         Self { extensions: String::new(), ..self }
+    }
+
+    /// What a server is told: as [`to_json`](Self::to_json), and nothing where there is nothing
+    /// to tell.
+    pub fn declared(&self) -> Arc<str> {
+        if self.is_empty() { Arc::default() } else { self.to_json().into() }
     }
 
     /// As JSON text, which both eras read alike. Equal abilities make equal texts.

@@ -79,6 +79,11 @@ impl Client {
         Self { capabilities, ..self }
     }
 
+    /// What it can be asked.
+    pub fn capabilities(&self) -> &Value {
+        &self.capabilities
+    }
+
     pub async fn legacy(address: SocketAddr, path: &str, key: &str, revision: &str) -> Self {
         Self::legacy_able(address, path, key, revision, json!({})).await
     }

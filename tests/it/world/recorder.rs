@@ -2,6 +2,7 @@
 
 mod news;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -64,6 +65,8 @@ struct State {
     gate: Semaphore,
     /// How many sessions were opened.
     sessions: AtomicUsize,
+    /// The numbers of those whose client can be asked for a form.
+    able: Mutex<BTreeSet<usize>>,
 }
 
 /// What every recorder offers unless told otherwise.
@@ -83,6 +86,7 @@ impl Recorder {
             news: News::default(),
             gate: Semaphore::new(0),
             sessions: AtomicUsize::new(0),
+            able: Mutex::default(),
         });
         let serving = Arc::clone(&state);
         tokio::spawn(async move {
@@ -183,7 +187,8 @@ impl Recorder {
         self.state.gate.add_permits(1);
     }
 
-    /// Offers one more tool. One named `hang` never answers.
+    /// Offers one more tool. One named `hang` never answers, one named `form_…` is there only
+    /// in sessions whose client can be asked for a form.
     pub fn offer(&self, tool: &str) {
         self.state.tools.lock().expect("not poisoned").push(tool.to_owned());
     }
@@ -284,6 +289,10 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         _ => reply(&state, &message, &authorization, told(&message, &parts.headers)),
     };
     if let Some(tools) = reply.pointer_mut("/result/tools").and_then(Value::as_array_mut) {
+        let number = session.and_then(|session| session.rsplit('-').next()?.parse().ok());
+        let able = state.able.lock().expect("not poisoned");
+        let is_able = number.is_some_and(|number| able.contains(&number));
+        tools.retain(|tool| is_able || !tool["name"].as_str().is_some_and(|name| name.starts_with("form_")));
         for tool in tools.iter_mut().filter(|tool| tool["name"] == "confess") {
             tool["description"] = json!(told(&message, &parts.headers));
         }
@@ -298,6 +307,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     headers.insert("content-type", "application/json".parse().expect("a header"));
     if message["method"] == "initialize" {
         let number = state.sessions.fetch_add(1, Ordering::SeqCst);
+        if message["params"]["capabilities"]["elicitation"].is_object() {
+            state.able.lock().expect("not poisoned").insert(number);
+        }
         headers.insert("mcp-session-id", format!("recorder-session-{number}").parse().expect("a header"));
     }
     Ok(response)

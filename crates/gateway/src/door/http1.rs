@@ -267,6 +267,7 @@ async fn listen(
         ip: Some(peer.ip()),
         origin: "mcp",
         client: session.opening.client.clone(),
+        declared: session.opening.abilities.declared(),
     });
     let left = headers.get(&LAST_EVENT).filter(|_| session.resumes());
     let stream = match left.map(|id| id.to_str().ok().and_then(Left::read)) {

@@ -65,7 +65,9 @@ fn find(asked: &Asked<'_>, tool: &str, server: Option<&str>) -> Option<(Surface,
     }
     let named: Vec<_> = view::servers(asked)
         .into_iter()
-        .filter(|server| asked.snapshot.offered(&server.id, CapabilityKind::Tool, tool).is_some())
+        .filter(|server| {
+            asked.snapshot.offered(&server.id, &asked.declared, CapabilityKind::Tool, tool).is_some()
+        })
         .collect();
     let shown = view::capabilities(asked, CapabilityKind::Tool);
     let allowed = named

@@ -89,13 +89,15 @@ pub(crate) async fn described(asked: &mut Asked<'_>) -> Option<Described> {
                 return None;
             }
             view::refresh(asked).await;
-            let catalog = asked.snapshot.registry.catalog(id);
-            let offer = asked.snapshot.offer(id).unwrap_or_default();
-            let visible = catalog.filter(|_| !view::servers(asked).is_empty());
+            let listing = asked.snapshot.registry.listing(id, &asked.declared);
+            let offer = asked.snapshot.offer(id, &asked.declared).unwrap_or_default();
+            let visible = listing.filter(|_| !view::servers(asked).is_empty());
             Some(Described {
                 capabilities: offer.to_json(asked.era()),
                 info,
-                instructions: visible.and_then(|catalog| catalog.instructions.as_deref()).map(str::to_owned),
+                instructions: visible
+                    .and_then(|listing| listing.catalog.instructions.as_deref())
+                    .map(str::to_owned),
             })
         }
     }

@@ -33,6 +33,8 @@ pub(crate) async fn initialize(mut asked: Box<Asked<'_>>) -> Reply {
         client_info: info.map(session::client_info).unwrap_or_default(),
         abilities: params.get("capabilities").map(session::abilities).unwrap_or_default(),
     };
+    // In this session, lists will be asked for with what it declares.
+    asked.declared = opening.abilities.declared();
     let Some(server) = discover::described(&mut asked).await else {
         return Reply::error(Some(id), &discover::no_such_server());
     };

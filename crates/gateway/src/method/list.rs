@@ -1,7 +1,10 @@
 //! `tools/list`, `resources/list`, `resources/templates/list`, `prompts/list`.
 
+use std::sync::Arc;
+
 use doorward_model::CapabilityKind;
 use doorward_model::json::{push_string, quoted};
+use doorward_registry::Server;
 use doorward_wire::error::INVALID_PARAMS;
 use doorward_wire::{Era, RpcError, level};
 
@@ -62,7 +65,8 @@ fn opened(asked: &Asked<'_>, cursor: &str) -> Option<Position> {
 /// The servers of the view that have never said what they offer: what the list lacks.
 fn missing(asked: &Asked<'_>) -> Vec<String> {
     let registry = &asked.snapshot.registry;
-    let silent = view::servers(asked).into_iter().filter(|server| registry.catalog(&server.id).is_none());
+    let is_silent = |server: &Arc<Server>| registry.listing(&server.id, &asked.declared).is_none();
+    let silent = view::servers(asked).into_iter().filter(is_silent);
     silent.map(|server| quoted(server.id.as_str())).collect()
 }
 

@@ -157,6 +157,7 @@ async fn subscribe_one(
     // The request written for the occasion has no metadata; the client's names both.
     inner.trace.clone_from(&asked.trace);
     inner.client.clone_from(&asked.client);
+    inner.declared = Arc::clone(&asked.declared);
     Box::pin(pipeline::subscribe(inner, AGREES_WITHIN, mailbox, standpoint)).await.ok()
 }
 

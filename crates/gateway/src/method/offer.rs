@@ -63,7 +63,10 @@ impl Offer {
     /// What the caller's servers have between them. One that has not answered yet may
     /// have anything, and so may those to come where there are none.
     pub(crate) fn of(asked: &Asked<'_>) -> Self {
-        let mut each = View::of(asked).servers().map(|server| asked.snapshot.offer(&server.id)).peekable();
+        let mut each = View::of(asked)
+            .servers()
+            .map(|server| asked.snapshot.offer(&server.id, &asked.declared))
+            .peekable();
         if each.peek().is_none() {
             return Self { subscribe: false, ..Self::ANYTHING };
         }
@@ -195,7 +198,10 @@ pub(crate) fn instructions(asked: &Asked<'_>) -> String {
     let registry = &asked.snapshot.registry;
     let servers = View::of(asked).servers();
     let each = servers.filter_map(|server| {
-        Some((server.id.as_str(), registry.catalog(&server.id)?.instructions.as_deref()?.trim()))
+        Some((
+            server.id.as_str(),
+            registry.listing(&server.id, &asked.declared)?.catalog.instructions.as_deref()?.trim(),
+        ))
     });
     merged(each)
 }

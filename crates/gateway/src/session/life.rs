@@ -115,8 +115,6 @@ impl Gateway {
     pub(super) fn clear_away(&self, session: &Session) {
         session.finish();
         session.news.end();
-        let abilities = &session.opening.abilities;
-        let capabilities = if abilities.is_empty() { String::new() } else { abilities.to_json() };
-        self.upstreams.end(&session.id, &capabilities);
+        self.upstreams.end(&session.id, &session.opening.abilities.declared());
     }
 }

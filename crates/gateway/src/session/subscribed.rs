@@ -109,6 +109,7 @@ impl Session {
                 ip: None,
                 origin: "mcp",
                 client: self.opening.client.clone(),
+                declared: self.opening.abilities.declared(),
             })
         });
         Arc::clone(standpoint)

@@ -58,12 +58,12 @@ pub(crate) async fn resolve(
     };
     // A caller who can be allowed nothing here must not make the gateway start or
     // ask the server: with no policy, nothing is touched at all.
-    if asked.snapshot.rulebook.policy.may_allow(asked.caller, &server.id)
-        && asked.snapshot.registry.catalog(&server.id).is_none()
+    if asked.snapshot.registry.listing(&server.id, &asked.declared).is_none()
+        && asked.snapshot.rulebook.policy.may_allow(asked.caller, &server.id)
     {
         // A server that cannot be reached is no reason to refuse here: the verdict
         // does not depend on it, and the call will fail by itself.
-        Box::pin(catalogs::ensure(asked.gateway, &server.id)).await;
+        Box::pin(catalogs::ensure(asked.gateway, &server.id, &asked.declared)).await;
         asked.snapshot = asked.gateway.snapshot();
     }
     let target = own_name(&asked, &server, &named);
@@ -74,7 +74,8 @@ pub(crate) async fn resolve(
             return Err(refused.named(named.kind, named.offered));
         }
     };
-    let capability = asked.snapshot.registry.named(&server.id, named.kind, &target).cloned();
+    let listing = asked.snapshot.registry.listing(&server.id, &asked.declared);
+    let capability = listing.and_then(|listing| listing.named(named.kind, &target)).cloned();
     if let Some(span) = &asked.span {
         span.placed(&server.id, capability.as_ref());
     }
@@ -250,7 +251,8 @@ impl<'a> Resolved<'a> {
         if !self.server.offers(self.kind, &self.target) {
             return false;
         }
-        let known = self.asked.snapshot.registry.catalog(&self.server.id).is_some();
+        let asked = &self.asked;
+        let known = asked.snapshot.registry.listing(&self.server.id, &asked.declared).is_some();
         match self.kind {
             CapabilityKind::Tool | CapabilityKind::Prompt => self.capability.is_some() || !known,
             CapabilityKind::Resource | CapabilityKind::ResourceTemplate => true,

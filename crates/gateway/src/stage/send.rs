@@ -79,7 +79,7 @@ pub(crate) struct Outgoing {
     members: Bytes,
     meta: String,
     client_info: String,
-    capabilities: String,
+    capabilities: Arc<str>,
     /// Arguments that the server wants to see in headers as well.
     headers: Vec<(String, String)>,
     /// How long what the call makes is to be found again.
@@ -90,7 +90,7 @@ impl Outgoing {
     fn new(resolved: &Resolved<'_>) -> Self {
         let Identity { meta, client_info, mut capabilities, .. } = identity(resolved.asked());
         if let Some(other) = tasks::capabilities(resolved) {
-            capabilities = other;
+            capabilities = other.into();
         }
         let keeps = tasks::keeps(resolved);
         Self {
@@ -155,17 +155,16 @@ impl Outgoing {
 pub(crate) struct Identity<'a> {
     pub meta: String,
     pub client_info: String,
-    pub capabilities: String,
+    pub capabilities: Arc<str>,
     pub affinity: &'a str,
 }
 
 /// Who calls, as servers may know it.
 pub(crate) fn identity<'a>(asked: &'a Asked<'_>) -> Identity<'a> {
-    let abilities = &asked.abilities;
     Identity {
         meta: meta(asked),
         client_info: client_info(asked),
-        capabilities: if abilities.is_empty() { String::new() } else { abilities.to_json() },
+        capabilities: Arc::clone(&asked.declared),
         affinity: affinity(asked),
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn begun(resolved: &Resolved<'_>, place: u64, text: &str) -> String {
         let form = if asked.era() == Era::Modern { Form::Extension } else { Form::Core };
         let task = Task {
             affinity: known.affinity.to_owned(),
-            capabilities: known.capabilities.clone(),
+            capabilities: known.capabilities.to_string(),
             place,
             ..Task::of(resolved, id.to_owned(), form)
         };

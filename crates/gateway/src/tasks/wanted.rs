@@ -58,7 +58,7 @@ fn asks_for_one(asked: &Asked<'_>) -> bool {
 }
 
 fn has_extension(asked: &Asked<'_>, server: &ServerId) -> bool {
-    asked.snapshot.offer(server).is_some_and(Offer::has_tasks)
+    asked.snapshot.offer(server, &asked.declared).is_some_and(Offer::has_tasks)
 }
 
 /// A tool's definition, JSON text, as it is listed: a client of 2025-11-25 may want tasks of
@@ -99,7 +99,8 @@ fn support(resolved: &Resolved<'_>) -> TaskSupport {
     if asked.era() == Era::Legacy || !is_call || support == TaskSupport::Forbidden {
         return TaskSupport::Forbidden;
     }
-    let has_tasks = asked.snapshot.offer(&resolved.server().id).is_some_and(Offer::has_core_tasks);
+    let has_tasks =
+        asked.snapshot.offer(&resolved.server().id, &asked.declared).is_some_and(Offer::has_core_tasks);
     if has_tasks { support } else { TaskSupport::Forbidden }
 }
 

@@ -227,6 +227,11 @@ impl Legacy {
         own.as_ref().and_then(|slot| slot.session.get()).is_some_and(Session::is_watched)
     }
 
+    /// Whether it gave no session id, so that one opening serves everybody.
+    pub(crate) fn is_stateless(&self) -> bool {
+        self.is_stateless.load(Ordering::Relaxed)
+    }
+
     /// How many sessions there are.
     pub(crate) fn session_count(&self) -> usize {
         self.lock().len()
@@ -235,7 +240,7 @@ impl Legacy {
     /// Whose session a call travels in: its caller's, opened with the capabilities that
     /// the call's client has.
     fn key<'c>(&self, call: &Call<'c>) -> Cow<'c, str> {
-        if self.is_stateless.load(Ordering::Relaxed) {
+        if self.is_stateless() {
             Cow::Borrowed(OWN)
         } else if call.capabilities.is_empty() {
             Cow::Borrowed(call.affinity)

@@ -1,0 +1,87 @@
+//! What one server offers, to whom: asked for when somebody wants to know, and kept until it
+//! may have changed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use doorward_model::{Audience, Catalog};
+
+use super::{Busy, Known, Server};
+use crate::error::UpstreamError;
+use crate::listing;
+use crate::lists::List;
+
+/// How often a list is asked for anew when it changes while being read.
+const LISTINGS: usize = 3;
+
+impl Server {
+    /// What the server offers to clients that declare these capabilities, and who else is
+    /// offered the same.
+    pub(crate) async fn catalog(
+        self: &Arc<Self>,
+        declared: &str,
+    ) -> Result<(Audience, Arc<Catalog>), UpstreamError> {
+        let known = match self.known() {
+            Some(known) => known,
+            None => Known::of(&*self.link().await?),
+        };
+        if !known.tells_clients_apart {
+            return Ok((Audience::Everybody, self.listed("").await?));
+        }
+        let catalog = if !known.is_one_session || *declared == *self.hub.capabilities {
+            self.listed(declared).await?
+        } else {
+            let twin = self.twins.of(self, declared, None)?;
+            // What changed for some may have changed for others, whose link has slept.
+            let changes = self.hub.changes();
+            if twin.followed.swap(changes, Ordering::AcqRel) != changes {
+                twin.hub.invalidate();
+            }
+            // On the heap, because a list of a list has no size.
+            Box::pin(async move { twin.listed(declared).await }).await?
+        };
+        Ok((Audience::Declaring(declared.into()), catalog))
+    }
+
+    /// What the server offers may have changed.
+    pub(crate) fn invalidate(&self) {
+        self.hub.invalidate();
+        self.twins.invalidate();
+    }
+
+    /// What the link offers with these capabilities: from memory, unless it may have changed.
+    async fn listed(self: &Arc<Self>, declared: &str) -> Result<Arc<Catalog>, UpstreamError> {
+        let list = self.lists.of(declared);
+        if let Some(catalog) = list.after(self.hub.changes()) {
+            return Ok(catalog);
+        }
+        let (server, learned, declared) = (Arc::clone(self), Arc::clone(&list), Box::<str>::from(declared));
+        let asking = list.asking.join(|| async move { server.list(&learned, &declared).await });
+        asking.await.unwrap_or_else(|| Err(self.unavailable()))
+    }
+
+    async fn list(self: &Arc<Self>, list: &List, declared: &str) -> Result<Arc<Catalog>, UpstreamError> {
+        let _busy = Busy::enter(self);
+        let mut rounds = 0;
+        loop {
+            let link = self.link().await?;
+            let changes = self.hub.changes_seen();
+            let limit = self.hub.settings.listing.time;
+            let listing = listing::list(&link, declared, self.spec.timeout);
+            let catalog = match tokio::time::timeout(limit, listing).await {
+                Ok(Ok(catalog)) => Arc::new(catalog),
+                Ok(Err(error)) => {
+                    self.note(&link, &error);
+                    return Err(error);
+                }
+                Err(_) => return Err(UpstreamError::Timeout { method: "tools/list".into(), limit }),
+            };
+            self.hub.succeeded();
+            list.learn(changes, &catalog);
+            rounds += 1;
+            if changes == self.hub.changes() || rounds == LISTINGS {
+                return Ok(catalog);
+            }
+        }
+    }
+}
