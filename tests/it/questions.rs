@@ -20,9 +20,13 @@ const ASKS: &str = "test_input_required_result_elicitation";
 
 /// A gateway in front of a server that asks in the way of its era.
 async fn world(eras: Eras) -> World {
+    before(&Arc::new(Everything::new(eras))).await
+}
+
+async fn before(server: &Arc<Everything>) -> World {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address: SocketAddr = listener.local_addr().expect("an address");
-    tokio::spawn(http::serve(listener, Arc::new(Everything::new(eras))));
+    tokio::spawn(http::serve(listener, Arc::clone(server)));
     let server = format!("  - {{id: every, url: \"http://{address}{}\", enabled: true}}\n", http::PATH);
     World::start(&[], &format!("servers:\n{server}{RULES}")).await
 }
@@ -275,6 +279,39 @@ async fn a_page_that_must_be_opened_first_is_a_question_in_the_newer_era() {
     let legacy = Client::legacy_able(world.address(), "/mcp/every", ALICE, "2025-11-25", pages).await;
     let error = legacy.call("needs_sign_in", json!({})).await.json()["error"].clone();
     assert_eq!((&error["code"], &error["data"]["elicitations"][0]["url"]), (&json!(-32042), &page()["url"]));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_takes_back_nobody_need_answer() {
+    let server = Arc::new(Everything::new(Eras::Legacy));
+    let world = before(&server).await;
+    let tool = format!("every__{ASKS}");
+    let taken_back = r#"No name: "taken back""#;
+
+    let legacy = Client::legacy_able(world.address(), "/mcp", ALICE, "2025-11-25", everything()).await;
+    let mut stream = open(&legacy, 7, &tool).await;
+    let question = stream.next().await;
+    assert_eq!(question["method"], "elicitation/create");
+    server.take_back();
+    let cancelled = stream.next().await;
+    assert_eq!(cancelled["method"], "notifications/cancelled", "{cancelled}");
+    assert_eq!(cancelled["params"]["requestId"], question["id"], "in the words of this session");
+    let answer = stream.next().await;
+    assert_eq!(answer["result"]["content"][0]["text"], taken_back, "{answer}");
+    // One that was under way already is nobody's.
+    let late = json!({"jsonrpc": "2.0", "id": question["id"], "result": name("Ana")});
+    assert_eq!(legacy.post(&late).await.status, 202);
+
+    let modern = world.modern("/mcp", ALICE).able(everything());
+    let (key, _, state) = asked(&modern.call(&tool, json!({})).await);
+    server.take_back();
+    let answer = again(&modern, &tool, &state, json!({key: name("Ana")})).await;
+    assert_eq!(answer.text(), taken_back, "what it learns of by coming back");
+
+    let (outcomes, questions) = evidence(&world);
+    assert_eq!(outcomes, ["success", "input_required", "success"]);
+    assert!(questions[0].contains("withdrawn"), "{questions:?}");
     world.stop().await;
 }
 

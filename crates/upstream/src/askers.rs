@@ -16,7 +16,7 @@ use doorward_wire::RpcError;
 use doorward_wire::error::METHOD_NOT_FOUND;
 use tokio::sync::{Notify, mpsc};
 
-use crate::question::Question;
+use crate::question::{Open, Question};
 
 /// How long a question is held back.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +31,8 @@ pub(crate) struct Askers {
     released: Notify,
     /// How many questions nobody has answered yet.
     open: AtomicUsize,
+    /// The questions that the server may take back.
+    pub(crate) questions: Open,
 }
 
 #[derive(Default)]
@@ -114,6 +116,19 @@ impl Askers {
             tokio::time::sleep(PATIENCE).await;
             askers.give_up(serial);
         });
+    }
+
+    /// The server takes a question back, whoever it was passed on to.
+    pub(crate) fn withdraw(&self, id: &str) {
+        self.questions.withdraw(id);
+        let mut state = self.lock();
+        let before = state.held.len();
+        state.held.retain(|(_, question)| !question.is_withdrawn());
+        let is_free = state.held.is_empty() && before > 0;
+        drop(state);
+        if is_free {
+            self.released.notify_waiters();
+        }
     }
 
     fn give_up(&self, serial: u64) {
@@ -222,7 +237,7 @@ mod tests {
     fn question_of(text: Bytes) -> (Question, Reply) {
         let document = parse(text).expect("valid");
         let Ok(Message::Request(request)) = Message::read(&document) else { panic!("a request") };
-        Question::read(&document, &request).expect("a question")
+        Question::read(&document, &request, &Open::default()).expect("a question")
     }
 
     #[tokio::test]

@@ -152,28 +152,30 @@ impl Duplex {
                     None => tracing::debug!(server = %self.hub.server, id, "an answer nobody waits for"),
                 }
             }
-            Some(Inbound::Request { request, reply }) => match Question::read(&document, &request) {
-                Some((question, reply)) => {
-                    let (outlet, askers) = (self.outlet.clone(), Arc::clone(&self.askers));
-                    // What a task asks says so, and is not taken for another's.
-                    let is_anybodys = question.task.is_none();
-                    if is_anybodys {
-                        askers.asked();
-                    }
-                    tokio::spawn(async move {
-                        let message = reply.message().await;
+            Some(Inbound::Request { request, reply }) => {
+                match Question::read(&document, &request, &self.askers.questions) {
+                    Some((question, reply)) => {
+                        let (outlet, askers) = (self.outlet.clone(), Arc::clone(&self.askers));
+                        // What a task asks says so, and is not taken for another's.
+                        let is_anybodys = question.task.is_none();
                         if is_anybodys {
-                            askers.answered();
+                            askers.asked();
                         }
-                        if let Some(message) = message {
-                            // A link that has gone takes no answers.
-                            let _ = outlet.send(message).await;
-                        }
-                    });
-                    self.askers.ask(question);
+                        tokio::spawn(async move {
+                            let message = reply.message().await;
+                            if is_anybodys {
+                                askers.answered();
+                            }
+                            if let Some(message) = message {
+                                // A link that has gone takes no answers.
+                                let _ = outlet.send(message).await;
+                            }
+                        });
+                        self.askers.ask(question);
+                    }
+                    None => self.send_quietly(reply),
                 }
-                None => self.send_quietly(reply),
-            },
+            }
             Some(Inbound::Progress { token, id: Some(id) }) => {
                 if let Some(all) = self.lock().as_ref()
                     && let Some(Waiting { notify: Some(notify), progress_token: Some(own), .. }) =
@@ -181,6 +183,12 @@ impl Duplex {
                 {
                     // One slow listener must not hold up everybody's answers.
                     let _ = notify.try_send(inbound::with_token(&document, token, own));
+                }
+            }
+            Some(Inbound::Cancelled(id)) => {
+                // Only servers without sessions have subscriptions, and only others ask.
+                if !inbound::number(id).is_some_and(|id| self.listens.end(id)) {
+                    self.askers.withdraw(id.raw());
                 }
             }
             Some(Inbound::Acknowledged { id, uris }) => {

@@ -33,6 +33,8 @@ pub(crate) enum Inbound<'a> {
     Log(Cow<'a, str>),
     /// A subscription stands, for these resources among others.
     Acknowledged { id: Option<u64>, uris: Vec<String> },
+    /// The server takes back what it asked, or ends a subscription, under this id.
+    Cancelled(Value<'a>),
     /// Any other notification.
     Notification,
 }
@@ -86,6 +88,10 @@ pub(crate) fn sort(document: &Document) -> Option<Inbound<'_>> {
                 let level = notification.params.and_then(|it| it.get("level")).and_then(Value::as_str);
                 Inbound::Log(level.unwrap_or_default())
             }
+            "notifications/cancelled" => {
+                let id = notification.params.and_then(|params| params.get("requestId"));
+                id.map_or(Inbound::Notification, Inbound::Cancelled)
+            }
             "notifications/tools/list_changed" => Inbound::Changed(CapabilityKind::Tool),
             "notifications/resources/list_changed" => Inbound::Changed(CapabilityKind::Resource),
             "notifications/prompts/list_changed" => Inbound::Changed(CapabilityKind::Prompt),
@@ -138,7 +144,8 @@ pub(crate) fn with_token(document: &Document, token: Value<'_>, own: &str) -> By
     Bytes::from(out)
 }
 
-fn number(value: Value<'_>) -> Option<u64> {
+/// A number, as all ids of ours are.
+pub(crate) fn number(value: Value<'_>) -> Option<u64> {
     value.as_i64().and_then(|number| u64::try_from(number).ok())
 }
 
@@ -161,6 +168,7 @@ mod tests {
             Some(Inbound::Changed(kind)) => format!("changed {kind:?}"),
             Some(Inbound::Updated(uri)) => format!("updated {uri}"),
             Some(Inbound::Log(level)) => format!("log {level}"),
+            Some(Inbound::Cancelled(id)) => format!("cancelled {}", id.raw()),
             Some(Inbound::Acknowledged { id, uris }) => format!("acknowledged {id:?} {uris:?}"),
             Some(Inbound::Notification) => "notification".to_owned(),
         }
@@ -188,6 +196,10 @@ mod tests {
             ),
             (r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info"}}"#, "log info"),
             (r#"{"jsonrpc":"2.0","method":"notifications/other"}"#, "notification"),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"s-1"}}"#,
+                r#"cancelled "s-1""#,
+            ),
             (
                 r#"{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["a:b"]},"_meta":{"io.modelcontextprotocol/subscriptionId":4}}}"#,
                 r#"acknowledged Some(4) ["a:b"]"#,

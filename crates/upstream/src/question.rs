@@ -1,13 +1,15 @@
 //! A request that a server makes while it works on a call: it wants something of
 //! whoever made the call.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
 use doorward_model::json::{Document, Value};
 use doorward_wire::abilities::{ELICIT, ROOTS, SAMPLE};
 use doorward_wire::message::Request;
 use doorward_wire::task::RELATED;
 use doorward_wire::{RpcError, reply};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::inbound;
 
@@ -27,12 +29,14 @@ pub struct Question {
     /// The task that it is asked for, as the server calls it.
     pub(crate) task: Option<String>,
     reply: Option<oneshot::Sender<Bytes>>,
+    withdrawn: watch::Receiver<bool>,
 }
 
 impl Question {
     /// The question in a server's request, and where the message that answers it comes
-    /// out; `None` when it is another kind of request.
-    pub(crate) fn read(document: &Document, request: &Request<'_>) -> Option<(Self, Reply)> {
+    /// out; `None` when it is another kind of request. `open` is where its server can take it
+    /// back.
+    pub(crate) fn read(document: &Document, request: &Request<'_>, open: &Open) -> Option<(Self, Reply)> {
         if !matches!(request.method.as_ref(), ELICIT | SAMPLE | ROOTS) {
             return None;
         }
@@ -43,6 +47,7 @@ impl Question {
             params: request.params.map(|params| document.slice(params)).unwrap_or_default(),
             task: request.params.and_then(|params| task(document, params)),
             reply: Some(sender),
+            withdrawn: open.enter(request.id.raw()),
         };
         Some((question, Reply(reply)))
     }
@@ -59,13 +64,27 @@ impl Question {
         self.send(message);
     }
 
+    /// Whether the server has taken it back: no answer is wanted any more, and none is sent.
+    pub fn is_withdrawn(&self) -> bool {
+        *self.withdrawn.borrow()
+    }
+
+    /// Waits until the server takes it back.
+    pub async fn withdrawn(&self) {
+        let mut withdrawn = self.withdrawn.clone();
+        if withdrawn.wait_for(|withdrawn| *withdrawn).await.is_err() {
+            // The link has ended; whoever waits for the call hears of that.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Leaves it without any answer, where another asks the same for the server.
     pub fn abandon(mut self) {
         self.reply = None;
     }
 
     fn send(&mut self, message: Bytes) {
-        if let Some(reply) = self.reply.take() {
+        if let Some(reply) = self.reply.take().filter(|_| !self.is_withdrawn()) {
             // A link that has gone takes no answers.
             let _ = reply.send(message);
         }
@@ -84,6 +103,33 @@ impl Drop for Question {
             reply::error(Some(&self.id), &error)
         };
         self.send(message);
+    }
+}
+
+/// The questions of one session that may still be answered, by the server's own ids.
+#[derive(Default)]
+pub(crate) struct Open {
+    all: Mutex<Vec<(Box<str>, watch::Sender<bool>)>>,
+}
+
+impl Open {
+    fn enter(&self, id: &str) -> watch::Receiver<bool> {
+        let (sender, receiver) = watch::channel(false);
+        let mut all = self.lock();
+        all.retain(|(_, question)| !question.is_closed());
+        all.push((id.into(), sender));
+        receiver
+    }
+
+    /// The server takes back what it asked under this id.
+    pub(crate) fn withdraw(&self, id: &str) {
+        for (_, question) in self.lock().iter().filter(|(known, _)| **known == *id) {
+            question.send_replace(true);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Box<str>, watch::Sender<bool>)>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,10 +158,31 @@ mod tests {
     use crate::inbound::parse;
 
     fn ask(method: &str) -> Option<(Question, Reply)> {
+        ask_in(&Open::default(), method)
+    }
+
+    fn ask_in(open: &Open, method: &str) -> Option<(Question, Reply)> {
         let text = format!(r#"{{"jsonrpc":"2.0","id":"q","method":"{method}","params":{{"a":1}}}}"#);
         let document = parse(Bytes::from(text)).expect("valid");
         let Ok(Message::Request(request)) = Message::read(&document) else { panic!("a request") };
-        Question::read(&document, &request)
+        Question::read(&document, &request, open)
+    }
+
+    #[tokio::test]
+    async fn what_a_server_takes_back_is_not_answered() {
+        let open = Open::default();
+        let (question, reply) = ask_in(&open, ELICIT).expect("a question");
+        open.withdraw("\"another\"");
+        assert!(!question.is_withdrawn());
+        open.withdraw("\"q\"");
+        question.withdrawn().await;
+        question.answer("{}");
+        assert_eq!(reply.message().await, None);
+        let (dropped, reply) = ask_in(&open, ELICIT).expect("a question");
+        assert_eq!(open.lock().len(), 1, "what is over is forgotten");
+        open.withdraw("\"q\"");
+        drop(dropped);
+        assert_eq!(reply.message().await, None);
     }
 
     #[tokio::test]

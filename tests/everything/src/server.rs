@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::change::{Change, Changes};
 use crate::revision::Eras;
@@ -15,6 +16,8 @@ pub struct Everything {
     pub(crate) changes: Changes,
     pub(crate) seal: Seal,
     pub(crate) tasks: Tasks,
+    /// Rung when all questions are taken back.
+    pub(crate) taking_back: Notify,
     tool_shown: AtomicBool,
     prompt_shown: AtomicBool,
     touches: AtomicU64,
@@ -28,10 +31,16 @@ impl Everything {
             changes: Changes::new(),
             seal: Seal::new(),
             tasks: Tasks::default(),
+            taking_back: Notify::new(),
             tool_shown: AtomicBool::new(false),
             prompt_shown: AtomicBool::new(false),
             touches: AtomicU64::new(0),
         }
+    }
+
+    /// Takes back what clients of the legacy era were asked and have not answered.
+    pub fn take_back(&self) {
+        self.taking_back.notify_waiters();
     }
 
     /// Makes a change and tells everybody who listens.

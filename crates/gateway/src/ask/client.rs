@@ -57,11 +57,30 @@ pub(crate) enum NoAnswer {
     Refused(RpcError),
 }
 
+/// What came of a question that its server took back, or whose call ended first.
+pub(crate) const WITHDRAWN: &str = "withdrawn";
+
 /// Passes a server's question on to the client, and its answer back.
 pub(super) async fn relay(resolved: &Resolved<'_>, question: Question) {
     let params = std::str::from_utf8(&question.params).unwrap_or_default();
-    let answer = put(resolved, &question.method, params).await;
+    let mut unanswered = Unanswered(Some((resolved, question.method.clone())));
+    let answer = tokio::select! {
+        answer = put(resolved, &question.method, params) => answer,
+        () = question.withdrawn() => return question.abandon(),
+    };
+    unanswered.0 = None;
     give(question, answer);
+}
+
+/// A question that is being put. Dropped, it was taken back, or the call is over.
+struct Unanswered<'a>(Option<(&'a Resolved<'a>, String)>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some((resolved, method)) = self.0.take() {
+            evidence::note(resolved, &method, WITHDRAWN);
+        }
+    }
 }
 
 /// Gives a server what its question was answered with.

@@ -11,6 +11,7 @@ use doorward_upstream::{Answer, Question, UpstreamError};
 use doorward_wire::abilities::Abilities;
 use doorward_wire::error::METHOD_NOT_FOUND;
 use doorward_wire::{RpcError, adapt};
+use futures_util::future::select_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
@@ -72,7 +73,7 @@ pub(super) type Given = Vec<(String, &'static str)>;
 /// Hands a client's answers to the server; what it left out stays open.
 pub(super) fn answer(open: Open, responses: Option<Value<'_>>) -> (Open, Given) {
     let (mut left, mut given) = (Vec::new(), Vec::new());
-    for (key, question) in open {
+    for (key, question) in open.into_iter().filter(|(_, question)| !question.is_withdrawn()) {
         match responses.and_then(|responses| responses.get(&key)).filter(|response| response.is_object()) {
             Some(response) => {
                 given.push((question.method.clone(), evidence::gist(response.raw())));
@@ -141,6 +142,10 @@ impl Course {
                     }
                     self.rest.set(sleep(self.limit));
                 }
+                () = any_withdrawn(&self.open), if !self.open.is_empty() => {
+                    self.open.retain(|(_, question)| !question.is_withdrawn());
+                    self.rest.set(sleep(self.limit));
+                }
                 () = &mut self.gathered, if !self.open.is_empty() => return Step::Asks,
                 () = &mut self.rest, if self.open.is_empty() => {
                     let (method, limit) = (self.flight.method.into(), self.limit);
@@ -181,6 +186,11 @@ impl Course {
     pub(super) fn into_parts(self) -> (Open, Flight) {
         (self.open, self.flight)
     }
+}
+
+/// Waits until the server takes one of these back.
+async fn any_withdrawn(open: &Open) {
+    select_all(open.iter().map(|(_, question)| Box::pin(question.withdrawn()))).await;
 }
 
 /// The question, unless the client never offered to answer it.

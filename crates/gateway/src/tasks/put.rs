@@ -26,6 +26,13 @@ pub(super) async fn put(
 /// Passes a server's question on to the client, and its answer back.
 pub(super) async fn relay(asked: &Asked<'_>, task: &Task, question: Question) {
     let params = std::str::from_utf8(&question.params).unwrap_or_default();
-    let answer = put(asked, task, &question.method, params).await;
+    let answer = tokio::select! {
+        answer = put(asked, task, &question.method, params) => answer,
+        () = question.withdrawn() => {
+            let what = client::WITHDRAWN;
+            evidence::note_of(asked, &task.call, &task.server, &task.tool, &question.method, what);
+            return question.abandon();
+        }
+    };
     client::give(question, answer);
 }

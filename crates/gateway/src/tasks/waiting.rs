@@ -89,7 +89,10 @@ impl Waiting {
 
     /// The questions that are open.
     pub(super) fn open(&self) -> Vec<Asking> {
-        self.lock().open.iter().map(|open| open.asking.clone()).collect()
+        let mut state = self.lock();
+        // What the server has taken back is nobody's to answer.
+        state.open.retain(|open| !open.question.is_withdrawn());
+        state.open.iter().map(|open| open.asking.clone()).collect()
     }
 
     /// Notes that a question was shown; whether it had not been.
@@ -105,9 +108,10 @@ impl Waiting {
         let Some(at) = state.open.iter().position(|open| open.asking.number == number) else { return false };
         let open = state.open.remove(at);
         drop(state);
+        let was_open = !open.question.is_withdrawn();
         open.question.answer(response);
         self.word.notify_one();
-        true
+        was_open
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -14,6 +14,7 @@ use doorward_wire::sse::{Decoder, Event};
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::mpsc;
 
+use crate::askers::Askers;
 use crate::error::{Cause, UpstreamError};
 use crate::http::remote::{Content, MAX_ERROR_BODY, Remote, content};
 use crate::inbound::{self, Inbound};
@@ -30,8 +31,9 @@ pub(crate) struct Exchange<'a> {
     pub(crate) logs: Logs,
     /// Where the server's questions go.
     pub(crate) questions: Option<&'a mpsc::Sender<Question>>,
-    /// The headers of the session, for answering the server's requests.
-    pub(crate) session: Option<&'a HeaderMap>,
+    /// The headers of the session, for answering the server's requests, and who is asked
+    /// in it.
+    pub(crate) session: Option<(&'a HeaderMap, &'a Askers)>,
 }
 
 /// What came of a request.
@@ -134,12 +136,12 @@ impl Exchange<'_> {
             Some(Inbound::Response { id: Some(id), .. }) if id == self.id => return Ok(Some(document)),
             Some(Inbound::Response { .. }) => return Err(self.broken("it answered another request")),
             Some(Inbound::Request { request, reply }) => {
-                let Some(session) = self.session.filter(|_| self.era == Era::Legacy) else {
+                let Some((session, askers)) = self.session.filter(|_| self.era == Era::Legacy) else {
                     return Err(self.broken(
                         "it sent a request on its response stream, which revision 2026-07-28 does not have",
                     ));
                 };
-                match self.questions.zip(Question::read(&document, &request)) {
+                match self.questions.zip(Question::read(&document, &request, &askers.questions)) {
                     Some((questions, (question, reply))) => {
                         reply_later(self.remote, session, reply);
                         // As in `Askers`: more than the call can take up is dropped.
@@ -152,6 +154,11 @@ impl Exchange<'_> {
                 if let (Some(notify), Some(own)) = (self.notify, self.progress_token) {
                     // Waiting for a slow listener here slows down only its own call.
                     let _ = notify.send(inbound::with_token(&document, token, own)).await;
+                }
+            }
+            Some(Inbound::Cancelled(id)) => {
+                if let Some((_, askers)) = self.session {
+                    askers.withdraw(id.raw());
                 }
             }
             Some(Inbound::Log(level)) if !self.logs.want(&level) => {}

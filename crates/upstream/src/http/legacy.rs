@@ -390,7 +390,7 @@ impl Legacy {
             progress_token: call.progress_token,
             logs: call.logs,
             questions: call.questions.as_ref(),
-            session: Some(&session.headers),
+            session: Some((&session.headers, &session.askers)),
         };
         let body = envelope::legacy(id, call);
         let response = self.remote.post(session.headers.clone(), body, Replay::Harmful).await?;

@@ -167,12 +167,17 @@ async fn read(
             match inbound::sort(&document) {
                 Some(Inbound::Request { request, reply }) => {
                     let Some((session, askers)) = session else { continue };
-                    match Question::read(&document, &request) {
+                    match Question::read(&document, &request, &askers.questions) {
                         Some((question, reply)) => {
                             reply_later(remote, session, reply);
                             askers.ask(question);
                         }
                         None => remote.send_quietly(Method::POST, session.clone(), reply).await,
+                    }
+                }
+                Some(Inbound::Cancelled(id)) => {
+                    if let Some((_, askers)) = session {
+                        askers.withdraw(id.raw());
                     }
                 }
                 Some(Inbound::Acknowledged { uris, .. }) => {

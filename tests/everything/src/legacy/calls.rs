@@ -90,7 +90,7 @@ async fn play(
         };
         match (part.play)(&scene) {
             Step::Ask(ask) => {
-                answers.extend(ask_client(session, out, &ask.questions, None).await?);
+                answers.extend(ask_client(server, session, out, &ask.questions, None).await?);
             }
             Step::Work(time) => match part.as_task {
                 Some(ttl) => {
@@ -125,6 +125,7 @@ async fn play(
 
 /// Asks the client all of it at once, for a call or, if there is one, for a task.
 pub async fn ask_client(
+    server: &Everything,
     session: &Session,
     out: &Out,
     questions: &[(&'static str, Question)],
@@ -136,12 +137,13 @@ pub async fn ask_client(
         return Err(Fault::missing_capability(missing));
     }
     let ask = async |(key, question): &(&'static str, Question)| {
-        Ok(((*key).to_owned(), ask_one(session, out, question, task).await?))
+        Ok(((*key).to_owned(), ask_one(server, session, out, question, task).await?))
     };
     Ok(try_join_all(questions.iter().map(ask)).await?.into_iter().collect())
 }
 
 async fn ask_one(
+    server: &Everything,
     session: &Session,
     out: &Out,
     question: &Question,
@@ -152,7 +154,7 @@ async fn ask_one(
     if let Some(task) = task {
         params["_meta"] = tasks::related(task);
     }
-    match session.ask(out, question.method, &params).await {
+    match session.ask(server, out, question.method, &params).await {
         Ok(answer) if answer.is_object() => Ok(answer),
         Ok(_) => Err(Fault::invalid("The answer is no object")),
         // The modern era has no words for a client that fails to answer a form.

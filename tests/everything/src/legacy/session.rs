@@ -107,12 +107,27 @@ impl Session {
     }
 
     /// Asks the client something, and waits for what it says.
-    pub async fn ask(&self, out: &Out, method: &str, params: &Value) -> Result<Value, Fault> {
+    pub async fn ask(
+        &self,
+        server: &Everything,
+        out: &Out,
+        method: &str,
+        params: &Value,
+    ) -> Result<Value, Fault> {
         let id = format!("s-{}", self.questions.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = oneshot::channel();
         lock(&self.asked).insert(id.clone(), sender);
+        let taken_back = server.taking_back.notified();
         out.say(rpc::request(&id, method, params));
-        receiver.await.unwrap_or_else(|_| Err(Fault::new(-32603, "The session ended")))
+        tokio::select! {
+            answer = receiver => answer.unwrap_or_else(|_| Err(Fault::new(-32603, "The session ended"))),
+            () = taken_back => {
+                // An answer that comes all the same is nobody's.
+                lock(&self.asked).remove(&id);
+                out.say(rpc::notification("notifications/cancelled", json!({ "requestId": id })));
+                Ok(json!({"action": "taken back"}))
+            }
+        }
     }
 
     /// Stops all that runs.

@@ -49,7 +49,7 @@ async fn result(server: &Arc<Everything>, session: &Session, task: &Task, out: &
         if now.status != Status::InputRequired {
             break;
         }
-        let answers = calls::ask_client(session, out, &now.open, Some(&task.id)).await?;
+        let answers = calls::ask_client(server, session, out, &now.open, Some(&task.id)).await?;
         task.answer(server, &answers);
     }
     let outcome = task.now().outcome.unwrap_or_else(|| Err(Fault::invalid("The task was cancelled")));
