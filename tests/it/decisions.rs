@@ -97,6 +97,30 @@ async fn hidden_out_of_reach_and_unknown_are_the_same_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_brings_along_does_not_tell_hidden_from_unknown() {
+    let rules = "policies:\n  - {id: all, name: All, roles: [staff], rules: [{server: open, action: allow}, {server: hidden, action: hide}]}\n";
+    let world = World::start(&["open", "hidden"], rules).await;
+    let alice = world.modern("/mcp", ALICE);
+    for more in [json!({"requestState": "made-up"}), json!({"inputResponses": 7})] {
+        let ask = async |tool: &str| {
+            let mut params = crate::world::call(tool, json!({}));
+            params.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            let answer = alice.request("tools/call", params).await;
+            (answer.status, String::from_utf8_lossy(&answer.body).replace(tool, "NAME"))
+        };
+        let unknown = ask("nobody__echo").await;
+        assert_eq!(ask("hidden__echo").await, unknown);
+        assert_eq!(ask("open__no_such_tool").await, unknown);
+        assert!(unknown.1.contains("Unknown tool: NAME"), "{}", unknown.1);
+        let open = ask("open__echo").await;
+        assert!(open.0 == 200 && !open.1.contains("Unknown") && open.1.contains("-32602"), "{}", open.1);
+    }
+    assert_eq!(world.received(), Vec::<String>::new());
+    assert!(world.records().iter().all(|record| record["status"] == "denied"));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_argument_limit_of_rego_holds_on_every_surface() {
     let rego = format!(
         "{STAFF_MAY_ALL}regoPolicies:\n  - name: refunds\n    mode: enforce\n    source: |\n      package refunds\n      deny contains \"refunds end at 100\" if {{\n        input.tool == \"create_refund\"\n        input.arguments.amount > 100\n      }}\n"

@@ -24,10 +24,7 @@ pub(crate) struct Permitted<'a> {
 pub(crate) fn authorize(resolved: Resolved<'_>) -> Result<Permitted<'_>, Box<Refused<'_>>> {
     let (ruling, input_digest) = decide(&resolved);
     match ruling.decision.verdict {
-        Verdict::Allow if resolved.exists() => match resolved
-            .lying_header()
-            .or_else(|| tasks::lacking(&resolved))
-        {
+        Verdict::Allow if resolved.exists() => match resolved.unfit().or_else(|| tasks::lacking(&resolved)) {
             None => Ok(Permitted { resolved, ruling, input_digest }),
             Some(error) => Err(resolved.into_refused(Refusal::Invalid(error)).ruled(ruling, input_digest)),
         },

@@ -32,6 +32,8 @@ pub(crate) struct Resolved<'a> {
     capability: Option<Arc<Capability>>,
     arguments: Option<Value<'a>>,
     round: Option<Round<'a>>,
+    /// What is wrong with what a call that is made again brings along.
+    misfit: Option<RpcError>,
 }
 
 /// What a request names, before anybody looked whether it exists.
@@ -67,12 +69,9 @@ pub(crate) async fn resolve(
         asked.snapshot = asked.gateway.snapshot();
     }
     let target = own_name(&asked, &server, &named);
-    let round = match round(&asked, operation, &server, &target, named.arguments) {
-        Ok(round) => round,
-        Err(error) => {
-            let refused = Refused::new(asked, operation, Refusal::Invalid(error));
-            return Err(refused.named(named.kind, named.offered));
-        }
+    let (round, misfit) = match round(&asked, operation, &server, &target, named.arguments) {
+        Ok(round) => (round, None),
+        Err(error) => (None, Some(error)),
     };
     let listing = asked.snapshot.registry.listing(&server.id, &asked.declared);
     let capability = listing.and_then(|listing| listing.named(named.kind, &target)).cloned();
@@ -89,6 +88,7 @@ pub(crate) async fn resolve(
         capability,
         arguments: named.arguments,
         round,
+        misfit,
     })
 }
 
@@ -259,9 +259,14 @@ impl<'a> Resolved<'a> {
         }
     }
 
-    /// What is wrong with the headers that repeat arguments, if anything is. Asked of
-    /// whoever may call the tool only: to all others it must not show that it exists.
-    pub(crate) fn lying_header(&self) -> Option<RpcError> {
+    /// What keeps this call from being made as it stands, if anything does. Asked of whoever
+    /// may call the tool only: to all others it must not show that it exists.
+    pub(crate) fn unfit(&self) -> Option<RpcError> {
+        self.misfit.clone().or_else(|| self.lying_header())
+    }
+
+    /// What is wrong with the headers that repeat arguments, if anything is.
+    fn lying_header(&self) -> Option<RpcError> {
         let headers = &self.capability.as_ref()?.headers;
         let asked = &self.asked;
         if headers.is_empty() || asked.era() == Era::Legacy {
