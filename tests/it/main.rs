@@ -14,6 +14,7 @@ mod decisions;
 mod doors;
 mod elsewhere;
 mod eras;
+mod exact_numbers;
 mod forward;
 mod full_disk;
 mod list_changed;

@@ -33,11 +33,10 @@ pub(crate) async fn answer(
         Err(error) => return Reply::error(None, &error),
     };
     let (received, started) = (gateway.clock.now(), gateway.clock.elapsed());
-    let limits = &gateway.settings.json;
     let mut replies = Vec::new();
     let mut work = Vec::new();
     for message in messages {
-        match receive::receive(message, arrival.clone(), limits, received, started) {
+        match receive::receive(message, arrival.clone(), gateway, received, started) {
             Ok(incoming) if incoming.revision == Revision::V2025_03_26 && incoming.session.is_some() => {
                 work.push(Arc::clone(gateway).answer(Arc::clone(caller), incoming, None, None));
             }

@@ -9,6 +9,7 @@ mod ask;
 mod batch;
 mod catalogs;
 pub mod door;
+mod exact;
 mod gateway;
 mod handle;
 mod mailbox;

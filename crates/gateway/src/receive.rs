@@ -2,7 +2,8 @@
 //!
 //! One strict parse, then the classification of the two protocols that share the
 //! URL. Everything behind this point works on the same [`Document`]; nothing is
-//! ever read from the bytes again.
+//! ever read from the bytes again. An integer that only some servers take is the one
+//! thing that is read twice, and only where there are such servers ([`exact`]).
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,15 +11,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_model::Timestamp;
-use doorward_model::json::{Document, Limits, Value};
-use doorward_wire::error::{
-    HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, UNSUPPORTED_VERSION,
-};
+use doorward_model::json::{Document, Value};
+use doorward_wire::error::{HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, UNSUPPORTED_VERSION};
 use doorward_wire::message::{Message, Request};
 use doorward_wire::meta::Meta;
 use doorward_wire::{Era, Revision, RpcError, header};
 use http::{HeaderMap, HeaderName};
 
+use crate::exact;
+use crate::gateway::Gateway;
 use crate::session::Session;
 use crate::surface::Surface;
 
@@ -121,6 +122,9 @@ pub struct Incoming {
     pub streams: bool,
     /// Whether it opens a stream that has no end of its own: `subscriptions/listen`.
     pub listens: bool,
+    /// What it is answered, unless it is a call of a server that takes integers beyond
+    /// ±(2^53−1): it holds one.
+    pub unless_exact: Option<Box<RpcError>>,
 }
 
 impl Incoming {
@@ -146,31 +150,48 @@ pub struct Unreadable {
 pub fn receive(
     body: Bytes,
     arrival: Arrival,
-    limits: &Limits,
+    gateway: &Gateway,
     received: Timestamp,
     started: Duration,
 ) -> Result<Incoming, Unreadable> {
-    let document = Document::parse(body, limits).map_err(|error| Unreadable {
-        id: None,
-        error: RpcError::bad_request(PARSE_ERROR, format!("Parse error: {error}")),
-    })?;
-    let (revision, session, streams, listens) = {
-        let message = Message::read(&document).map_err(|malformed| Unreadable {
-            id: malformed.id.map(|id| id.raw().to_owned()),
-            error: malformed.error,
-        })?;
-        let id = match &message {
-            Message::Request(request) => Some(request.id.raw()),
-            _ => None,
-        };
-        let (revision, session, streams) =
-            classify(&message, &arrival).map_err(|error| Unreadable { id: id.map(str::to_owned), error })?;
-        let modern = revision.era() == Era::Modern;
-        let listens = matches!(&message, Message::Request(request) if modern && request.method == LISTEN);
-        (revision, session, streams, listens)
+    let taken = || exact::is_taken_by_any(&gateway.snapshot());
+    let parsed = Document::parse_exact_if(body, &gateway.settings.json, taken);
+    let refused = |error| Unreadable { id: None, error };
+    let (document, beyond) = parsed.map_err(|error| refused(exact::refusal(&error)))?;
+    let read = read(&document, &arrival);
+    let unless_exact = match (&beyond, &read) {
+        (None, _) => None,
+        (Some(error), Ok((revision, ..)))
+            if exact::is_only_passed_on(&document, revision.era(), &arrival.surface) =>
+        {
+            Some(Box::new(exact::refusal(error)))
+        }
+        // Whatever else is wrong with it, it gets the answer that it gets everywhere.
+        (Some(error), _) => return Err(refused(exact::refusal(error))),
     };
+    let (revision, session, streams, listens) = read?;
     let streams = streams && arrival.can_stream;
-    Ok(Incoming { document, arrival, revision, session, received, started, streams, listens })
+    Ok(Incoming { document, arrival, revision, session, received, started, streams, listens, unless_exact })
+}
+
+/// The revision of a message, its session, whether notifications may precede its answer, and
+/// whether it opens a stream.
+type Read = (Revision, Option<Arc<Session>>, bool, bool);
+
+fn read(document: &Document, arrival: &Arrival) -> Result<Read, Unreadable> {
+    let message = Message::read(document).map_err(|malformed| Unreadable {
+        id: malformed.id.map(|id| id.raw().to_owned()),
+        error: malformed.error,
+    })?;
+    let id = match &message {
+        Message::Request(request) => Some(request.id.raw()),
+        _ => None,
+    };
+    let (revision, session, streams) =
+        classify(&message, arrival).map_err(|error| Unreadable { id: id.map(str::to_owned), error })?;
+    let modern = revision.era() == Era::Modern;
+    let listens = matches!(&message, Message::Request(request) if modern && request.method == LISTEN);
+    Ok((revision, session, streams, listens))
 }
 
 type Classified = (Revision, Option<Arc<Session>>, bool);

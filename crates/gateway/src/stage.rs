@@ -8,10 +8,12 @@ pub(crate) mod resolve;
 pub(crate) mod send;
 pub(crate) mod settle;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use doorward_model::{CapabilityKind, Decision, Operation};
 use doorward_policy::Ruling;
+use doorward_registry::Server;
 use doorward_wire::RpcError;
 
 use crate::pipeline::Asked;
@@ -21,6 +23,8 @@ use resolve::{Place, Resolved};
 pub(crate) enum Refusal {
     /// The request does not say what it wants.
     Invalid(RpcError),
+    /// It holds an integer beyond ±(2^53−1), which its server does not take.
+    Beyond(RpcError),
     /// To this caller, what it named does not exist.
     Unknown(Decision),
     /// A rule says no.
@@ -82,6 +86,12 @@ impl<'a> Refused<'a> {
         self.place.kind = Some(kind);
         self.place.target.clone_from(&offered);
         self.place.offered = offered;
+        self
+    }
+
+    /// Adds the server that it named.
+    pub(crate) fn of(mut self: Box<Self>, server: Arc<Server>) -> Box<Self> {
+        self.place.server = Some(server);
         self
     }
 

@@ -11,10 +11,12 @@
 //! or longer than the [`Limits`].
 
 mod canonical;
+mod indent;
 mod read;
 mod write;
 
 pub use canonical::canonical;
+pub use indent::indented;
 pub use read::{Limits, Numbers, ParseError, Problem};
 pub use write::{number_text, push_hex, push_ip, push_number, push_string, quoted};
 
@@ -69,6 +71,31 @@ impl Document {
         let text = read::text(bytes)?;
         let nodes = read::index(&text, limits)?;
         Ok(Self { text, nodes })
+    }
+
+    /// Reads one JSON value that may hold integers beyond ±(2^53−1) if `exact` says so,
+    /// which is asked only when there is one. With the value comes why [`parse`](Self::parse)
+    /// would have refused it.
+    ///
+    /// # Errors
+    /// Those of [`parse`](Self::parse), word for word.
+    pub fn parse_exact_if(
+        bytes: Bytes,
+        limits: &Limits,
+        exact: impl FnOnce() -> bool,
+    ) -> Result<(Self, Option<ParseError>), ParseError> {
+        let text = read::text(bytes)?;
+        let refused = match read::index(&text, limits) {
+            Ok(nodes) => return Ok((Self { text, nodes }, None)),
+            Err(refused) => refused,
+        };
+        if refused.problem != Problem::IntegerRange || !exact() {
+            return Err(refused);
+        }
+        match read::index(&text, &Limits { numbers: Numbers::Exact, ..*limits }) {
+            Ok(nodes) => Ok((Self { text, nodes }, Some(refused))),
+            Err(_) => Err(refused),
+        }
     }
 
     /// The outermost value.
@@ -153,6 +180,15 @@ impl<'a> Value<'a> {
     /// The number, if it is written as an integer that fits; `None` for anything else.
     pub fn as_i64(self) -> Option<i64> {
         if self.kind() == Kind::Number { self.raw().parse().ok() } else { None }
+    }
+
+    /// The integers beyond ±(2^53−1) in this value, as far as it is indexed; those of a
+    /// document that was read with [`Numbers::Safe`] are none.
+    pub fn unsafe_integers(self) -> impl Iterator<Item = Value<'a>> {
+        let document = self.document;
+        (self.at..self.node().next)
+            .map(move |at| Value { document, at })
+            .filter(|value| value.kind() == Kind::Number && read::is_unsafe_integer(value.raw()))
     }
 
     /// The member of an object with this key.
@@ -240,6 +276,64 @@ mod tests {
 
     fn parse(text: &str) -> Document {
         Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).expect(text)
+    }
+
+    #[test]
+    fn a_text_is_read_exactly_only_where_nothing_else_is_wrong_with_it() {
+        let beyond = Some(Problem::IntegerRange);
+        let cases = [
+            // text, what `parse` says, whether it is read all the same
+            (r#"{"a":9007199254740991}"#, None, true),
+            (r#"{"a":9007199254740992}"#, beyond.clone(), true),
+            (r#"{"a":[-12345678901234567890123]}"#, beyond.clone(), true),
+            (r#"{"a":9007199254740993,"a":1}"#, beyond.clone(), false),
+            (r#"{"a":9007199254740993,"b":1e400}"#, beyond.clone(), false),
+            (r#"{"a":9007199254740993}}"#, beyond, false),
+            (r#"{"a":1,"a":9007199254740993}"#, None, false),
+            ("nul", Some(Problem::Unexpected), false),
+        ];
+        for (text, expected, read) in cases {
+            let limits = Limits::default();
+            let strictly = Document::parse(Bytes::from(text), &limits);
+            let strict = strictly.as_ref().err().cloned();
+            if let Some(expected) = expected {
+                assert_eq!(strict.as_ref().map(|error| &error.problem), Some(&expected), "{text}");
+            }
+            let is_unsafe = strict.as_ref().is_some_and(|error| error.problem == Problem::IntegerRange);
+            let mut asked = false;
+            let exactly = Document::parse_exact_if(Bytes::from(text), &limits, || {
+                asked = true;
+                true
+            });
+            assert_eq!(asked, is_unsafe, "asked only where it matters: {text}");
+            match exactly {
+                Ok((document, refused)) => {
+                    assert!(read, "{text}");
+                    assert_eq!((document.root().raw(), refused), (text, strict.clone()));
+                }
+                Err(error) => {
+                    assert!(!read, "{text}");
+                    assert_eq!(Some(error), strict, "the words are those of a strict reading");
+                }
+            }
+            let never = Document::parse_exact_if(Bytes::from(text), &limits, || false);
+            assert_eq!(never.err(), strict, "{text}");
+        }
+    }
+
+    #[test]
+    fn integers_that_are_not_safe_are_found_where_they_stand() {
+        let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
+        let text = r#"{"a":[9007199254740991,9007199254740992,{"b":-9007199254740993}],"9007199254740993":"9007199254740993","c":9007199254740993.0,"d":1e30}"#;
+        let document = Document::parse(Bytes::from(text), &limits).expect("valid");
+        let found =
+            |value: Value<'_>| value.unsafe_integers().map(|it| it.raw().to_owned()).collect::<Vec<_>>();
+        let root = document.root();
+        assert_eq!(found(root), ["9007199254740992", "-9007199254740993"]);
+        assert_eq!(found(root.get("a").expect("present")), ["9007199254740992", "-9007199254740993"]);
+        assert_eq!(found(root.get("c").expect("present")), Vec::<String>::new());
+        let inner = root.get("a").and_then(|a| a.items().nth(1)).expect("present");
+        assert_eq!(found(inner), ["9007199254740992"], "a number is all there is to it");
     }
 
     #[test]

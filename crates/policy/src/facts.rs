@@ -38,6 +38,7 @@ impl<'a> Inquiry<'a> {
     pub(crate) fn known_arguments(&self) -> Option<Value<'a>> {
         match self.arguments {
             Arguments::Known(arguments) => arguments,
+            Arguments::Incomparable(arguments) => Some(arguments),
             Arguments::Listing => None,
         }
     }
@@ -82,6 +83,9 @@ impl Kind {
 pub enum Arguments<'a> {
     /// A call, with its `arguments` object if it has one.
     Known(Option<Value<'a>>),
+    /// A call whose arguments hold an integer beyond ±(2^53−1). Readers differ about its
+    /// value, so no policy may compare it: who would look at arguments refuses the call.
+    Incomparable(Value<'a>),
     /// The question is whether the capability stands in a list.
     Listing,
 }

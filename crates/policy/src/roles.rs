@@ -170,6 +170,13 @@ impl RoleRules {
         }
     }
 
+    /// The pointer of the rule that is asked first about a call, if it looks at arguments.
+    /// One without conditions decides by itself, whatever stands behind it.
+    pub(crate) fn looks_at_arguments<'s>(&'s self, inquiry: &Inquiry<'s>) -> Option<&'s str> {
+        let first = self.matching(inquiry).find(|rule| rule.action.is_some())?;
+        (!first.conditions.is_empty()).then_some(&first.pointer)
+    }
+
     /// Whether some rule of the caller's could allow something on this server.
     pub(crate) fn may_allow(&self, caller: &Caller, server: &ServerId) -> bool {
         self.rules.iter().any(|rule| {

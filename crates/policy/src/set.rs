@@ -6,10 +6,10 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use doorward_model::json::{Document, Limits, Numbers, canonical, push_hex};
-use doorward_model::{Caller, ServerId, Verdict};
+use doorward_model::{Caller, Decision, Layer, ServerId, Verdict};
 
 use crate::config::{Mode, Options, RegoSource, RolePolicy};
-use crate::facts::Inquiry;
+use crate::facts::{Arguments, Inquiry};
 use crate::problem::{PolicyError, Warning};
 use crate::rego::{self, Module, Needs, Statement};
 use crate::roles::{RoleRules, Said};
@@ -21,6 +21,10 @@ const EVALUATOR: &str = "regorus/0.14.1";
 
 /// How many compiled modules are kept for the next time.
 const MODULES_KEPT: usize = 256;
+
+/// The reason when a policy would compare what has no value that all readers share.
+const INCOMPARABLE: &str =
+    "the arguments hold an integer beyond ±(2^53−1), which no policy may compare, and a policy looks at them";
 
 /// Modules as they were compiled, for the next set that has the same. Compiling a module
 /// and trying it on generated inputs takes far longer than all else that a set needs.
@@ -101,9 +105,15 @@ impl PolicySet {
         &self.digest
     }
 
-    /// Decides one call. For [`Arguments::Listing`](crate::Arguments::Listing) this is
-    /// the decision on a call without arguments.
+    /// Decides one call. For [`Arguments::Listing`] this is the decision on a call without
+    /// arguments; for [`Arguments::Incomparable`] it is made without a look at them, or is
+    /// a refusal.
     pub fn decide(&self, inquiry: &Inquiry<'_>) -> Ruling {
+        if let Arguments::Incomparable(_) = inquiry.arguments
+            && let Some((layer, rule)) = self.looks_at_arguments(inquiry)
+        {
+            return self.unseen(inquiry, layer, rule);
+        }
         let roles = self.roles.decide(inquiry);
         let statements = self.statements(inquiry);
         let enforced = enforced(&statements);
@@ -131,7 +141,7 @@ impl PolicySet {
     /// Whether a capability stands in this caller's lists. What is not shown is
     /// allowed with no arguments; what a call would hide is not shown.
     pub fn lists(&self, inquiry: &Inquiry<'_>) -> Listing {
-        let inquiry = Inquiry { arguments: crate::Arguments::Listing, ..*inquiry };
+        let inquiry = Inquiry { arguments: Arguments::Listing, ..*inquiry };
         let outlook = self.roles.outlook(&inquiry);
         let statements = self.statements(&inquiry);
         let enforced = enforced(&statements);
@@ -162,6 +172,26 @@ impl PolicySet {
     /// `sha256:<hex>` over [`input_document`](Self::input_document).
     pub fn input_digest(&self, inquiry: &Inquiry<'_>) -> String {
         sha256(self.input_document(inquiry).as_bytes())
+    }
+
+    /// Who would look at the arguments of this call: the role rule that is asked first, if it
+    /// has conditions, or a Rego policy, in shadow or not. Which of the arguments it would look
+    /// at makes no difference: what is a path to one reader may be a name to the next.
+    fn looks_at_arguments(&self, inquiry: &Inquiry<'_>) -> Option<(Layer, String)> {
+        let rule = self.roles.looks_at_arguments(inquiry).map(|rule| (Layer::Rules, rule.to_owned()));
+        rule.or_else(|| {
+            self.modules.iter().find_map(|module| Some((Layer::Policy, module.looks_at_arguments()?)))
+        })
+    }
+
+    /// The refusal of a call at whose arguments somebody would have to look. Nobody hides
+    /// depending on them, so that who is to see nothing still does.
+    fn unseen(&self, inquiry: &Inquiry<'_>, layer: Layer, rule: String) -> Ruling {
+        let mut decision = self.lists(inquiry).decision;
+        if decision.verdict != Verdict::Hide {
+            decision = Decision { rule: Some(rule), ..Decision::deny(layer, INCOMPARABLE) };
+        }
+        Ruling { evaluator: self.evaluator(), ..Ruling::from(decision) }
     }
 
     fn statements(&self, inquiry: &Inquiry<'_>) -> Vec<(&Module, Statement)> {

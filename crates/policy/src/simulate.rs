@@ -70,13 +70,19 @@ pub fn simulate(set: &PolicySet, document: Value<'_>) -> Result<Ruling, InvalidI
         operation,
         server: &server,
         target: &target,
-        arguments: Arguments::Known(reader.member("arguments").object()?),
+        arguments: arguments(&reader)?,
         caller: &caller,
         definition: Some(&definition),
         session: Some(&session),
         context: &context,
         limits: &limits,
     }))
+}
+
+fn arguments<'a>(reader: &Reader<'a>) -> Result<Arguments<'a>, InvalidInput> {
+    let arguments = reader.member("arguments").object()?;
+    let incomparable = arguments.filter(|arguments| arguments.unsafe_integers().next().is_some());
+    Ok(incomparable.map_or(Arguments::Known(arguments), Arguments::Incomparable))
 }
 
 fn server(reader: &Reader<'_>) -> Result<ServerFacts, InvalidInput> {

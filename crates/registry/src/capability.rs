@@ -155,6 +155,7 @@ mod tests {
             transport: "http",
             enabled: true,
             disable: Vec::new(),
+            exact_numbers: false,
         });
         let raw = r#"{"_meta":{"ui":{"resourceUri":"ui://p"},"ui/resourceUri":"ui://p"}, "name":"t"}"#;
         let definition = Definition { kind: CapabilityKind::Tool, name: "t".into(), raw: raw.into() };

@@ -86,13 +86,23 @@ fn is_token(name: &str) -> bool {
 impl Mirrored {
     /// The argument as the header says it; `None` where there is none to say.
     pub fn value(&self, arguments: Option<Value<'_>>) -> Option<String> {
-        let found = self.path.iter().try_fold(arguments?, |value, member| value.get(member))?;
+        let found = self.find(arguments)?;
         match found.kind() {
             Kind::String => found.as_str().map(|text| text.into_owned()),
             Kind::Bool => found.as_bool().map(|value| value.to_string()),
             Kind::Number => integer(found.as_f64()?),
             _ => None,
         }
+    }
+
+    /// Whether the argument is an integer that no header may say: beyond ±(2^53−1).
+    pub fn is_unsayable(&self, arguments: Option<Value<'_>>) -> bool {
+        let found = self.find(arguments).filter(|found| found.kind() == Kind::Number);
+        found.is_some_and(|found| found.unsafe_integers().next().is_some())
+    }
+
+    fn find<'a>(&self, arguments: Option<Value<'a>>) -> Option<Value<'a>> {
+        self.path.iter().try_fold(arguments?, |value, member| value.get(member))
     }
 
     /// Whether a header's text, decoded, says the same as the argument's.
@@ -114,7 +124,7 @@ fn integer(number: f64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use doorward_model::json::{Document, Limits};
+    use doorward_model::json::{Document, Limits, Numbers};
 
     use super::*;
 
@@ -145,6 +155,26 @@ mod tests {
             let schema = document(schema);
             let found = mirrored(schema.root()).ok().map(|found| found.len());
             assert_eq!(found, expected, "{}", schema.root().raw());
+        }
+    }
+
+    #[test]
+    fn no_header_says_an_integer_that_is_not_safe() {
+        let mirrored = |member: &str| Mirrored { header: String::new(), path: vec![member.to_owned()] };
+        let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
+        let text = r#"{"safe":9007199254740991,"next":9007199254740992,"below":-9007199254740993,"text":"9007199254740993","in":{"n":9007199254740993}}"#;
+        let arguments = Document::parse(Bytes::from(text), &limits).expect("valid");
+        for (member, unsayable) in [
+            ("safe", false),
+            ("next", true),
+            ("below", true),
+            ("text", false),
+            ("in", false),
+            ("none", false),
+        ] {
+            let mirrored = mirrored(member);
+            assert_eq!(mirrored.is_unsayable(Some(arguments.root())), unsayable, "{member}");
+            assert!(!unsayable || mirrored.value(Some(arguments.root())).is_none(), "{member}");
         }
     }
 

@@ -243,6 +243,7 @@ mod tests {
             transport: "http",
             enabled: true,
             disable: vec!["delete_*".to_owned()],
+            exact_numbers: false,
         })
     }
 

@@ -17,6 +17,8 @@ pub struct Server {
     pub enabled: bool,
     /// Globs over capability names that nobody gets.
     pub disable: Vec<String>,
+    /// Whether it is sent integers beyond ±(2^53−1), which others are not.
+    pub exact_numbers: bool,
 }
 
 impl Server {

@@ -38,14 +38,24 @@ impl Pipe {
 
     /// Sends a message.
     pub async fn say(&mut self, message: &Value) {
-        self.input.write_all(format!("{message}\n").as_bytes()).await.expect("written");
+        self.say_text(&message.to_string()).await;
+    }
+
+    /// Sends a line as it is.
+    pub async fn say_text(&mut self, line: &str) {
+        self.input.write_all(format!("{line}\n").as_bytes()).await.expect("written");
     }
 
     /// The next message; fails after ten seconds.
     pub async fn next(&mut self) -> Value {
-        let line = tokio::time::timeout(Duration::from_secs(10), self.lines.next_line());
-        let line = line.await.expect("in time").expect("readable").expect("a message");
+        let line = self.next_text().await;
         serde_json::from_str(&line).expect("nothing but JSON on standard output")
+    }
+
+    /// The same as it came.
+    pub async fn next_text(&mut self) -> String {
+        let line = tokio::time::timeout(Duration::from_secs(10), self.lines.next_line());
+        line.await.expect("in time").expect("readable").expect("a message")
     }
 
     /// Sends a request of 2026-07-28, and returns what comes next.

@@ -72,6 +72,9 @@ struct State {
 /// What every recorder offers unless told otherwise.
 pub const TOOLS: [&str; 5] = ["echo", "get_issue", "delete_repository", "create_refund", "leak"];
 
+/// What a tool named `count` counts.
+pub const COUNTED: &str = "98765432109876543210987";
+
 impl Recorder {
     pub async fn start(name: &str, speaks: Speaks) -> Self {
         Self::start_on(TcpListener::bind("127.0.0.1:0").await.expect("a port"), name, speaks)
@@ -299,7 +302,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     }
     reply["jsonrpc"] = json!("2.0");
     reply["id"] = message["id"].clone();
-    let mut response = Response::new(Said::from(Bytes::from(reply.to_string())));
+    // A number that no reader of ours would keep stands in the text alone.
+    let text = reply.to_string().replace("\"COUNTED\"", COUNTED);
+    let mut response = Response::new(Said::from(Bytes::from(text)));
     if reply["error"].is_object() && modern != (state.speaks == Speaks::Modern) {
         *response.status_mut() = StatusCode::BAD_REQUEST;
     }
@@ -468,7 +473,11 @@ fn reply(state: &State, message: &Value, authorization: &str, told: String) -> V
                 Some("confess") => told,
                 _ => message["params"]["arguments"].to_string(),
             };
-            json!({"content": [{"type": "text", "text": text}], "isError": failed})
+            let mut result = json!({"content": [{"type": "text", "text": text}], "isError": failed});
+            if message["params"]["name"] == "count" {
+                result["structuredContent"] = json!({"count": "COUNTED"});
+            }
+            result
         }
         _ => return json!({"error": {"code": -32601, "message": "Method not found"}}),
     };

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use doorward_egress::{Client, Outgoing, Reach, Replay, Rules, Settings, Target};
 use doorward_model::Secret;
+use doorward_model::json::{indented, quoted};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::{Value, json};
 
@@ -48,7 +49,8 @@ pub(super) fn run(
     named: Option<&Path>,
     world: &mut Surroundings<'_>,
 ) -> anyhow::Result<Exit> {
-    let Ok(given @ Value::Object(_)) = serde_json::from_str::<Value>(&arguments.arguments) else {
+    let given = &arguments.arguments;
+    let Ok(Value::Object(_)) = serde_json::from_str::<Value>(given) else {
         writeln!(world.err, "the arguments are not a JSON object: {}", arguments.arguments)?;
         return Ok(Exit::Usage);
     };
@@ -61,7 +63,7 @@ pub(super) fn run(
     let scheme = if loaded.config.listen.tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{host}:{}/mcp/{}", loaded.config.listen.port, arguments.server);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = match runtime.block_on(send(&url, key.as_ref(), &arguments.tool, given)) {
+    let (answer, text) = match runtime.block_on(send(&url, key.as_ref(), &arguments.tool, given)) {
         Ok(answer) => answer,
         Err(error) => {
             writeln!(world.err, "no gateway answered at {url}: {error:#}; is `doorward serve` running?")?;
@@ -70,7 +72,7 @@ pub(super) fn run(
     };
     let failed = answer["error"].is_object() || answer["result"]["isError"] == true;
     if arguments.json {
-        writeln!(world.out, "{}", serde_json::to_string_pretty(&answer)?)?;
+        writeln!(world.out, "{}", indented(&text))?;
     } else if let Some(message) = answer["error"]["message"].as_str() {
         writeln!(world.err, "{message}")?;
     } else {
@@ -84,20 +86,26 @@ pub(super) fn run(
     Ok(if failed { Exit::No } else { Exit::Done })
 }
 
-async fn send(url: &str, key: Option<&Secret>, tool: &str, arguments: Value) -> anyhow::Result<Value> {
+/// The answer, read and as it came: reading a number may round it.
+async fn send(
+    url: &str,
+    key: Option<&Secret>,
+    tool: &str,
+    arguments: &str,
+) -> anyhow::Result<(Value, String)> {
     let target = Target::parse(url)?;
     let path = target.path().clone();
     let client = Client::new(Settings::default(), Arc::new(SystemClock::default()));
     let door = client.door(target, Rules { reach: Reach::Anywhere, allow_insecure_http: true })?;
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
-        "name": tool,
-        "arguments": arguments,
-        "_meta": {
-            "io.modelcontextprotocol/protocolVersion": REVISION,
-            "io.modelcontextprotocol/clientCapabilities": {},
-            "io.modelcontextprotocol/clientInfo": {"name": "doorward-cli", "version": env!("CARGO_PKG_VERSION")},
-        },
-    }});
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": REVISION,
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": {"name": "doorward-cli", "version": env!("CARGO_PKG_VERSION")},
+    });
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":{},"arguments":{arguments},"_meta":{meta}}}}}"#,
+        quoted(tool)
+    );
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
@@ -116,16 +124,17 @@ async fn send(url: &str, key: Option<&Secret>, tool: &str, arguments: Value) -> 
         method: Method::POST,
         path,
         headers,
-        body: Bytes::from(body.to_string()),
+        body: Bytes::from(body),
         replay: Replay::Harmful,
         answer_within: Some(Duration::from_secs(600)),
     };
     let response = door.send(outgoing).await?;
     let status = response.status;
     let body = response.body.collect(LARGEST).await?;
-    let answer: Value = serde_json::from_slice(&body).with_context(|| format!("HTTP {status}"))?;
+    let text = String::from_utf8(body.to_vec()).with_context(|| format!("HTTP {status}"))?;
+    let answer: Value = serde_json::from_str(&text).with_context(|| format!("HTTP {status}"))?;
     if !answer["result"].is_object() && !answer["error"].is_object() {
         bail!("HTTP {status} without a JSON-RPC answer");
     }
-    Ok(answer)
+    Ok((answer, text))
 }

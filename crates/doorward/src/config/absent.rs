@@ -52,9 +52,6 @@ pub(crate) fn of_servers(servers: &[Server], findings: &mut Findings) {
         let mut error = |key: &str, message: &str| {
             findings.error("not-supported", format!("servers[{index}].{key}"), message);
         };
-        if server.exact_numbers {
-            error("numbers", "`numbers: exact` is not supported yet: integers beyond ±(2^53−1) are refused");
-        }
         if server.review == Review::Strict {
             error("review", "`review: strict` is not supported yet: definitions are not reviewed");
         }

@@ -181,6 +181,7 @@ fn registered(server: &servers::Server) -> Arc<doorward_registry::Server> {
         transport: server.transport.as_str(),
         enabled: is_used(server),
         disable: server.disable.clone(),
+        exact_numbers: server.exact_numbers,
     })
 }
 

@@ -161,7 +161,7 @@ async fn post(
     if batch::is_one(&body) {
         return respond(batch::answer(&gateway, &caller, &arrival, body).await);
     }
-    let incoming = match receive::receive(body, arrival, &gateway.settings.json, received, started) {
+    let incoming = match receive::receive(body, arrival, &gateway, received, started) {
         Ok(incoming) => incoming,
         Err(unreadable) => {
             note(&gateway, "malformed", peer);

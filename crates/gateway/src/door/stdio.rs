@@ -114,8 +114,7 @@ impl Client {
             return self.say(batch::answer(gateway, caller, &arrival, line).await.body).await;
         }
         let (received, started) = (gateway.clock.now(), gateway.clock.elapsed());
-        let limits = &gateway.settings.json;
-        let incoming = match receive::receive(line, arrival, limits, received, started) {
+        let incoming = match receive::receive(line, arrival, gateway, received, started) {
             Ok(incoming) => incoming,
             Err(unreadable) => {
                 return self.say(Reply::error(unreadable.id.as_deref(), &unreadable.error).body).await;

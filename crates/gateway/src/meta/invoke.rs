@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use doorward_model::json::{Document, Value, push_string};
+use doorward_model::json::{Document, ParseError, Value, indented, push_string};
 use doorward_model::{CapabilityKind, Operation, ServerId};
 use doorward_wire::message::Message;
 use serde_json::json;
 
 use super::{Failure, pretty, text};
+use crate::exact;
 use crate::gateway::Gateway;
 use crate::pipeline::{self, Asked};
 use crate::receive::{Arrival, Incoming};
@@ -21,21 +22,30 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
         return Err(Failure::Input("`tool` is required".to_owned()));
     };
     let given = text(arguments, "args").unwrap_or("{}".into());
-    let args = Document::parse(Bytes::from(given.into_owned()), &asked.gateway.settings.json)
-        .map_err(|error| Failure::Input(format!("`args` is not a JSON object: {error}")))?;
+    let taken = || exact::is_taken_by_any(&asked.snapshot);
+    let parsed =
+        Document::parse_exact_if(Bytes::from(given.into_owned()), &asked.gateway.settings.json, taken);
+    let unreadable = |error: &ParseError| Failure::Input(format!("`args` is not a JSON object: {error}"));
+    let (args, beyond) = parsed.map_err(|error| unreadable(&error))?;
     if !args.root().is_object() {
-        return Err(Failure::Input("`args` is not a JSON object".to_owned()));
+        let plain = || Failure::Input("`args` is not a JSON object".to_owned());
+        return Err(beyond.as_ref().map_or_else(plain, unreadable));
     }
     view::refresh(&mut asked).await;
     let Some((surface, name, ambiguous)) = find(&asked, &tool, text(arguments, "serverId").as_deref()) else {
-        return Ok(pretty(
-            &json!({ "error": format!("Tool \"{tool}\" not found in any registered server") }),
-        ));
+        return match beyond {
+            Some(error) => Err(unreadable(&error)),
+            None => {
+                Ok(pretty(&json!({ "error": format!("Tool \"{tool}\" not found in any registered server") })))
+            }
+        };
     };
-    let settled = run(&asked, surface, &name, args.root()).await?;
+    let settled = run(&asked, surface, &name, args.root(), beyond.as_ref()).await?;
     let mut answer = match settled {
+        // Never read: its numbers stay as the server wrote them.
         Settled::Result(result) => {
-            json!({ "result": serde_json::from_str::<serde_json::Value>(&result).unwrap_or_default() })
+            let ambiguous = if ambiguous { r#""ambiguous":true,"# } else { "" };
+            return Ok(indented(&format!(r#"{{{ambiguous}"result":{result}}}"#)));
         }
         Settled::Denied { decision, record } => {
             json!({ "denied": true, "error": decision.reasons.first(), "record": record })
@@ -44,6 +54,7 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
         Settled::Unknown(_) => {
             json!({ "error": format!("Tool \"{tool}\" not found in any registered server") })
         }
+        Settled::Beyond(error) => return Err(beyond.as_ref().map_or(Failure::Protocol(error), unreadable)),
         Settled::Failed(error) => json!({ "error": error.message }),
     };
     if ambiguous {
@@ -82,15 +93,22 @@ fn find(asked: &Asked<'_>, tool: &str, server: Option<&str>) -> Option<(Surface,
 }
 
 /// Walks the pipeline with a request written for the occasion.
-async fn run(asked: &Asked<'_>, surface: Surface, name: &str, args: Value<'_>) -> Result<Settled, Failure> {
+async fn run(
+    asked: &Asked<'_>,
+    surface: Surface,
+    name: &str,
+    args: Value<'_>,
+    beyond: Option<&ParseError>,
+) -> Result<Settled, Failure> {
     let mut body = String::from(r#"{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{"name":"#);
     push_string(&mut body, name);
     body.push_str(r#","arguments":"#);
     body.push_str(args.raw());
     body.push_str("}}");
     let unreadable = |text: String| Failure::Input(format!("`args` cannot be used: {text}"));
-    let document = Document::parse(Bytes::from(body), &asked.gateway.settings.json)
-        .map_err(|error| unreadable(error.to_string()))?;
+    let parsed =
+        Document::parse_exact_if(Bytes::from(body), &asked.gateway.settings.json, || beyond.is_some());
+    let (document, _) = parsed.map_err(|error| unreadable(error.to_string()))?;
     let incoming = Incoming {
         document,
         arrival: Arrival { surface, origin: "meta", ..asked.incoming.arrival.clone() },
@@ -100,6 +118,7 @@ async fn run(asked: &Asked<'_>, surface: Surface, name: &str, args: Value<'_>) -
         started: asked.incoming.started,
         streams: false,
         listens: false,
+        unless_exact: beyond.map(|error| Box::new(exact::refusal(error))),
     };
     Box::pin(walk(asked.gateway, asked, &incoming)).await.map_err(unreadable)
 }

@@ -151,6 +151,7 @@ async fn subscribe_one(
         started: asked.incoming.started,
         streams: false,
         listens: false,
+        unless_exact: None,
     };
     let Ok(Message::Request(request)) = Message::read(&incoming.document) else { return None };
     let mut inner = Asked::new(asked.gateway, asked.caller, &incoming, request, None).ok()?;

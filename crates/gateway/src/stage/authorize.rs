@@ -5,6 +5,7 @@
 //! no network, no database. That is what lets an auditor reach the same verdict a
 //! year later. When nobody has anything to say, the answer is no.
 
+use doorward_model::json::Value;
 use doorward_model::{Decision, Layer, Verdict};
 use doorward_policy::{Arguments, Inquiry, Ruling};
 
@@ -70,7 +71,7 @@ fn decide(resolved: &Resolved<'_>) -> (Ruling, String) {
         operation: resolved.operation(),
         server,
         target: resolved.target(),
-        arguments: Arguments::Known(resolved.arguments()),
+        arguments: arguments(resolved),
         caller: asked.caller,
         definition: resolved.capability().and_then(|capability| snapshot.definition_facts(capability)),
         session: None,
@@ -79,6 +80,16 @@ fn decide(resolved: &Resolved<'_>) -> (Ruling, String) {
     };
     let policy = &snapshot.rulebook.policy;
     (policy.decide(&inquiry), policy.input_digest(&inquiry))
+}
+
+/// The arguments, as far as policies may look at them.
+fn arguments<'a>(resolved: &Resolved<'a>) -> Arguments<'a> {
+    let arguments = resolved.arguments();
+    let holds_beyond = |arguments: &Value<'_>| arguments.unsafe_integers().next().is_some();
+    match arguments.filter(|_| resolved.asked().incoming.unless_exact.is_some()).filter(holds_beyond) {
+        Some(arguments) => Arguments::Incomparable(arguments),
+        None => Arguments::Known(arguments),
+    }
 }
 
 impl<'a> Permitted<'a> {

@@ -13,6 +13,7 @@ use doorward_wire::{Era, RpcError, error};
 
 use crate::ask::state::{self, Round};
 use crate::catalogs;
+use crate::exact;
 use crate::pipeline::Asked;
 use crate::receive::Parameter;
 use crate::stage::{Refusal, Refused};
@@ -50,7 +51,10 @@ pub(crate) async fn resolve(
 ) -> Result<Resolved<'_>, Box<Refused<'_>>> {
     let named = match named(&asked, operation) {
         Ok(named) => named,
-        Err(error) => return Err(Refused::new(asked, operation, Refusal::Invalid(error))),
+        Err(error) => {
+            let beyond = asked.incoming.unless_exact.as_deref().cloned().map(Refusal::Beyond);
+            return Err(Refused::new(asked, operation, beyond.unwrap_or(Refusal::Invalid(error))));
+        }
     };
     let Some(server) = server_of(&asked, &named) else {
         let decision = Decision::hide(Layer::Scope, "no such server in the caller's reach");
@@ -58,6 +62,12 @@ pub(crate) async fn resolve(
             Refused::new(asked, operation, Refusal::Unknown(decision)).named(named.kind, named.offered)
         );
     };
+    if let Some(error) = asked.incoming.unless_exact.as_deref().cloned()
+        && !exact::is_taken_by(&server)
+    {
+        let refused = Refused::new(asked, operation, Refusal::Beyond(error));
+        return Err(refused.named(named.kind, named.offered).of(server));
+    }
     // A caller who can be allowed nothing here must not make the gateway start or
     // ask the server: with no policy, nothing is touched at all.
     if asked.snapshot.registry.listing(&server.id, &asked.declared).is_none()
@@ -269,7 +279,19 @@ impl<'a> Resolved<'a> {
     fn lying_header(&self) -> Option<RpcError> {
         let headers = &self.capability.as_ref()?.headers;
         let asked = &self.asked;
-        if headers.is_empty() || asked.era() == Era::Legacy {
+        if headers.is_empty() {
+            return None;
+        }
+        // Whether the caller says them in headers or not, the server is to get them there.
+        if let Some(unsayable) = headers.iter().find(|mirrored| mirrored.is_unsayable(self.arguments)) {
+            let path = unsayable.path.join(".");
+            let message = format!(
+                "arguments.{path} is an integer beyond ±(2^53−1), which header {} cannot say",
+                unsayable.header
+            );
+            return Some(RpcError::answer(error::INVALID_PARAMS, message));
+        }
+        if asked.era() == Era::Legacy {
             return None;
         }
         headers.iter().find_map(|mirrored| {

@@ -36,6 +36,8 @@ pub(crate) enum Settled {
     Failed(RpcError),
     /// What the caller named does not exist for it.
     Unknown(RpcError),
+    /// It is answered as if nothing but its integers had been looked at.
+    Beyond(RpcError),
     /// A rule said no.
     Denied {
         /// The decision.
@@ -333,7 +335,7 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
     let gateway = refused.asked.gateway;
     let duration = gateway.clock.elapsed().saturating_sub(refused.asked.incoming.started);
     let (decision, outcome) = match &refused.refusal {
-        Refusal::Invalid(error) => {
+        Refusal::Invalid(error) | Refusal::Beyond(error) => {
             (Decision::deny(doorward_model::Layer::Exposure, error.message.clone()), Outcome::Denied)
         }
         Refusal::Unknown(decision) | Refusal::Denied(decision) => (decision.clone(), Outcome::Denied),
@@ -361,7 +363,12 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
     let record = refused.asked.call.to_string();
     match refused.refusal {
         Refusal::Invalid(error) => Settled::Failed(error),
-        Refusal::Unknown(_) => Settled::Unknown(unknown(&refused)),
+        Refusal::Beyond(error) => Settled::Beyond(error),
+        // That there is such a server shows no more than that there is such a tool.
+        Refusal::Unknown(_) => match &refused.asked.incoming.unless_exact {
+            Some(error) => Settled::Beyond(error.as_ref().clone()),
+            None => Settled::Unknown(unknown(&refused)),
+        },
         Refusal::Limited { retry_after, .. } => Settled::Limited { decision, record, retry_after },
         Refusal::Denied(_) => Settled::Denied { decision, record },
         Refusal::Unrecorded(error) => Settled::Failed(unrecorded(&refused.asked, &error)),
@@ -403,6 +410,7 @@ impl Settled {
         match self {
             Self::Result(result) => Reply::result(id, &result),
             Self::Failed(error) | Self::Unknown(error) => Reply::error(Some(id), &error),
+            Self::Beyond(error) => Reply::error(None, &error),
             Self::Denied { decision, record } => denied(id, era, operation, &decision, &record),
             Self::Limited { decision, record, retry_after } => {
                 let error = RpcError {

@@ -51,7 +51,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::json::{Document, Limits};
+    use crate::json::{Document, Limits, Numbers};
 
     #[test]
     fn equal_values_have_equal_bytes() {
@@ -67,5 +67,22 @@ mod tests {
             let document = Document::parse(Bytes::from(text), &Limits::default()).expect("valid");
             assert_eq!(canonical(document.root()), expected);
         }
+    }
+
+    #[test]
+    fn different_integers_never_have_one_spelling() {
+        let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
+        let spelled = |text: String| {
+            let document = Document::parse(Bytes::from(text), &limits).expect("valid");
+            canonical(document.root())
+        };
+        let around = |middle: u128| (middle - 40..middle + 40).flat_map(|n| [n.to_string(), format!("-{n}")]);
+        let integers: Vec<_> = [1 << 53, 1 << 63, 1 << 64, 12_345_678_901_234_567_890_123]
+            .into_iter()
+            .flat_map(around)
+            .chain(["0".to_owned()])
+            .collect();
+        let spellings: Vec<_> = integers.iter().cloned().map(spelled).collect();
+        assert_eq!(spellings, integers);
     }
 }

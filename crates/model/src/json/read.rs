@@ -443,11 +443,8 @@ impl Reader<'_> {
         if self.bytes[whole] == b'0' && self.at - whole > 1 {
             return self.fail(Problem::Number);
         }
-        let integer = self.bytes[whole..self.at].iter();
         let mut is_integer = true;
-        // Digits are summed with saturation: whatever saturates is out of range anyway.
-        let magnitude =
-            integer.fold(0_u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+        let magnitude = magnitude(&self.bytes[whole..self.at]);
         if self.bytes.get(self.at) == Some(&b'.') {
             is_integer = false;
             self.at += 1;
@@ -472,6 +469,19 @@ impl Reader<'_> {
         }
         self.leaf(Kind::Number, start, false)
     }
+}
+
+/// What digits amount to. Summed with saturation: whatever saturates is out of range anyway.
+fn magnitude(digits: &[u8]) -> u64 {
+    digits
+        .iter()
+        .fold(0_u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit.wrapping_sub(b'0'))))
+}
+
+/// Whether a number, as it was read, is an integer that not every reader keeps exact.
+pub(super) fn is_unsafe_integer(raw: &str) -> bool {
+    let digits = raw.strip_prefix('-').unwrap_or(raw).as_bytes();
+    digits.iter().all(u8::is_ascii_digit) && magnitude(digits) > MAX_SAFE_INTEGER
 }
 
 /// Resolves the escapes of a string whose escapes were already checked.
@@ -651,6 +661,11 @@ mod tests {
         })
     }
 
+    /// Where every value lies.
+    fn index_of(read: Result<Document, ParseError>) -> Result<String, ParseError> {
+        read.map(|document| format!("{:?}", document.nodes))
+    }
+
     fn same(ours: crate::json::Value<'_>, theirs: &serde_json::Value) -> bool {
         match theirs {
             serde_json::Value::Null => ours.is_null(),
@@ -675,6 +690,29 @@ mod tests {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.expect("serialises");
             let document = Document::parse(Bytes::from(text), &Limits::default()).expect("valid");
             prop_assert!(same(document.root(), &value));
+        }
+
+        #[test]
+        fn where_exact_numbers_are_taken_everything_else_is_read_as_ever(value in any_json(), at in 0_usize..200, byte: u8) {
+            let mut bytes = serde_json::to_vec(&value).expect("serialises");
+            let at = at % (2 * bytes.len());
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+            let limits = Limits::default();
+            let strict = index_of(Document::parse(Bytes::from(bytes.clone()), &limits));
+            let mut asked = false;
+            let exact = || {
+                asked = true;
+                true
+            };
+            let exact = Document::parse_exact_if(Bytes::from(bytes), &limits, exact);
+            let is_beyond = matches!(&strict, Err(error) if error.problem == Problem::IntegerRange);
+            prop_assert_eq!(asked, is_beyond);
+            if !is_beyond {
+                prop_assert!(exact.as_ref().is_ok_and(|(_, refused)| refused.is_none()) || exact.is_err());
+                prop_assert_eq!(index_of(exact.map(|(document, _)| document)), strict);
+            }
         }
 
         #[test]

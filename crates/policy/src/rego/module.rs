@@ -27,6 +27,8 @@ pub(crate) struct Module {
     pub(crate) needs: Needs,
     /// `allow` or `approve` may differ with the arguments.
     pub(crate) arguments_may_allow: bool,
+    /// The first of its rules that sees the arguments.
+    sees_arguments: Option<Entry>,
 }
 
 impl Module {
@@ -87,13 +89,14 @@ impl Module {
                 }
             },
         };
-        let on_arguments =
-            |entry: Entry| entries.contains(&entry) && sees(&inputs_of(&entry), &["arguments"]);
+        let sees_arguments = |entry: &Entry| sees(&inputs_of(entry), &["arguments"]);
+        let on_arguments = |entry: Entry| entries.contains(&entry) && sees_arguments(&entry);
         let module = Self {
             name: source.name.clone(),
             mode: source.mode,
             digest: sha256(source.source.as_bytes()),
             arguments_may_allow: on_arguments(Entry::Allow) || on_arguments(Entry::Approve),
+            sees_arguments: entries.iter().copied().find(sees_arguments),
             needs: Needs::of(&inputs),
             entries,
             machine,
@@ -109,6 +112,11 @@ impl Module {
     /// Whether it runs on the register machine.
     pub(crate) fn is_fast(&self) -> bool {
         self.machine.is_registers()
+    }
+
+    /// The pointer to its first rule that looks at arguments, if one does.
+    pub(crate) fn looks_at_arguments(&self) -> Option<String> {
+        self.sees_arguments.map(|entry| self.pointer(entry))
     }
 
     /// The stable pointer to one of its rules.

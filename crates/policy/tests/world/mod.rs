@@ -96,12 +96,14 @@ impl World {
     }
 
     pub fn ask<T>(&self, question: impl FnOnce(&Inquiry<'_>) -> T) -> T {
+        let arguments = self.arguments.as_ref().map(Document::root);
+        let incomparable = arguments.filter(|arguments| arguments.unsafe_integers().next().is_some());
         let context = Context { time: self.time, ip: self.ip, origin: &self.origin, client: &self.client };
         question(&Inquiry {
             operation: self.operation,
             server: &self.server,
             target: &self.target,
-            arguments: Arguments::Known(self.arguments.as_ref().map(Document::root)),
+            arguments: incomparable.map_or(Arguments::Known(arguments), Arguments::Incomparable),
             caller: &self.caller,
             definition: self.definition.as_ref(),
             session: self.session.as_ref(),

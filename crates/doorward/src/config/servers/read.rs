@@ -31,7 +31,8 @@ enum NumbersKind {
     /// Refuse integers that JavaScript would round.
     #[default]
     Safe,
-    /// Pass them on as written.
+    /// Pass them on as written. No policy may compare them: whichever would look at
+    /// arguments refuses the call.
     Exact,
 }
 
