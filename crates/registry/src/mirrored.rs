@@ -107,8 +107,13 @@ impl Mirrored {
 
     /// Whether a header's text, decoded, says the same as the argument's.
     pub fn agrees(said: &str, argument: &str) -> bool {
-        let number = |text: &str| text.parse::<f64>().ok().and_then(integer);
-        said == argument || (integer_text(argument) && number(said).as_deref() == Some(argument))
+        // Digits behind the point that are not zero may be lost in a double.
+        let whole = match said.split_once('.') {
+            Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|c| c == b'0') => whole,
+            _ => said,
+        };
+        let number = || integer_text(whole).then(|| whole.parse().ok().and_then(integer)).flatten();
+        said == argument || (integer_text(argument) && number().as_deref() == Some(argument))
     }
 }
 
@@ -199,5 +204,8 @@ mod tests {
         }
         assert!(Mirrored::agrees("42.0", "42") && Mirrored::agrees("a", "a"));
         assert!(!Mirrored::agrees("43", "42") && !Mirrored::agrees("A", "a") && !Mirrored::agrees("", "42"));
+        for lie in ["9007199254740991.4", "9007199254740991.", "9007199254740992", "9007199254740991e0"] {
+            assert!(!Mirrored::agrees(lie, "9007199254740991"), "{lie}");
+        }
     }
 }
