@@ -222,7 +222,7 @@ fn build(file: GatewayFile, dialect: Dialect, context: &mut Context<'_>) -> Conf
     let auth = auth::build(file.auth, listen.is_loopback(), context);
     let policies = policies::build(file.policies, context);
     let rego_policies = rego::build(file.rego_policies, context);
-    let limits = limits::build(file.limits, file.rate_limit, dialect, context);
+    let limits = limits::build(file.limits, file.rate_limit, &servers, dialect, context);
     let audit = audit::build(file.audit, &data_dir, dialect, context);
     let metering = metering::build(file.metering, context);
     reach::check(&servers, &auth, &policies, &rego_policies, &mut context.findings);

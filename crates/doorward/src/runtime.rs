@@ -16,8 +16,8 @@ use anyhow::Context as _;
 use doorward_gateway::door::{self, Listener};
 use doorward_gateway::{Gateway, Parts, Settings};
 use doorward_ledger::{EventRecord, Ledger};
-use doorward_model::{Clock, Random, Seal, Shared};
-use doorward_store::{Memory, Redis};
+use doorward_model::{Clock, Counts, Random, Seal, Shared};
+use doorward_store::{Memory, Redis, Tally};
 use doorward_upstream::Upstreams;
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
@@ -142,6 +142,7 @@ pub struct Assembled {
     builder: Arc<Mutex<Builder>>,
     follower: JoinHandle<()>,
     telemetry: Option<Telemetry>,
+    tally: Option<Arc<Tally>>,
     surroundings: Surroundings,
 }
 
@@ -161,7 +162,13 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
     let telemetry = telemetry::start(&surroundings)?;
     let ledger = open_ledger(&loaded.config, &surroundings)?;
     let seal = Arc::new(doorward_vault::open(&loaded.config.audit.key_dir, &*surroundings.random)?);
-    let shared = share(&loaded.config, Arc::clone(&seal) as Arc<dyn Seal>, &surroundings)?;
+    let Stores { shared, counts, tally } =
+        stores(&loaded.config, Arc::clone(&seal) as Arc<dyn Seal>, &surroundings)?;
+    if let Some(tally) = &tally
+        && !loaded.config.limits.quotas.is_empty()
+    {
+        tally.check().map_err(|error| anyhow::anyhow!("quotas cannot be counted: {error}"))?;
+    }
     let settings = doorward_upstream::Settings {
         environment: doorward_upstream::inherited(surroundings.environment.iter().cloned()),
         shared: shared.reach().has_others().then(|| Arc::clone(&shared)),
@@ -180,29 +187,35 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
         random: Arc::clone(&surroundings.random),
         seal,
         shared,
+        counts,
         spans: telemetry.as_ref().map(Telemetry::spans),
     });
     let follower = tokio::spawn(Arc::clone(&gateway).follow(events));
     builder.put_in_force(&loaded.digest);
     let builder = Arc::new(Mutex::new(builder));
-    Ok(Assembled { gateway, loaded, builder, follower, telemetry, surroundings })
+    Ok(Assembled { gateway, loaded, builder, follower, telemetry, tally, surroundings })
 }
 
-/// What replicas share, or the memory of the only one.
-fn share(
-    config: &Config,
-    seal: Arc<dyn Seal>,
-    surroundings: &Surroundings,
-) -> anyhow::Result<Arc<dyn Shared>> {
-    match &config.shared {
+/// Where everything is kept that replicas share.
+struct Stores {
+    shared: Arc<dyn Shared>,
+    counts: Arc<dyn Counts>,
+    /// The latter, where it is a file that is to be closed.
+    tally: Option<Arc<Tally>>,
+}
+
+/// What replicas share, or the memory and the disk of the only one.
+fn stores(config: &Config, seal: Arc<dyn Seal>, surroundings: &Surroundings) -> anyhow::Result<Stores> {
+    if let Some(url) = &config.shared {
         // The error of a URL may repeat it, password and all.
-        Some(url) => {
-            Redis::new(url.expose(), seal).map(|redis| Arc::new(redis) as Arc<dyn Shared>).map_err(|_| {
-                anyhow::anyhow!("`shared` is no URL of Redis: redis://[user:password@]host:port[/db]")
-            })
-        }
-        None => Ok(Arc::new(Memory::new(Arc::clone(&surroundings.clock)))),
+        let redis = Redis::new(url.expose(), seal).map(Arc::new).map_err(|_| {
+            anyhow::anyhow!("`shared` is no URL of Redis: redis://[user:password@]host:port[/db]")
+        })?;
+        return Ok(Stores { shared: Arc::clone(&redis) as Arc<dyn Shared>, counts: redis, tally: None });
     }
+    let shared = Arc::new(Memory::new(Arc::clone(&surroundings.clock)));
+    let tally = Arc::new(Tally::new(config.data_dir.join("quotas.db"))?);
+    Ok(Stores { shared, counts: Arc::clone(&tally) as Arc<dyn Counts>, tally: Some(tally) })
 }
 
 impl Assembled {
@@ -221,9 +234,16 @@ impl Assembled {
         self.gateway.upstreams().shutdown().await;
         self.follower.abort();
         event(self.gateway.ledger(), &self.surroundings, "stopped", "shut down in order", None);
-        let ledger = self.gateway.ledger().clone();
+        let (ledger, tally) = (self.gateway.ledger().clone(), self.tally);
         // Closing joins threads and syncs; not a thing to do on a worker.
-        let closed = tokio::task::spawn_blocking(move || ledger.close()).await;
+        let closed = tokio::task::spawn_blocking(move || {
+            // While the lock of the log still keeps others from the same folder.
+            if let Some(tally) = tally {
+                tally.close();
+            }
+            ledger.close();
+        })
+        .await;
         if closed.is_err() {
             tracing::error!(target: "doorward::ledger", "the log could not be closed in order");
         }

@@ -13,7 +13,9 @@
 //!
 //! A client may come back to another replica than the one where its call is suspended
 //! ([`elsewhere`]). Each repetition by a client is a call of its own: identified, decided, limited and
-//! recorded like any other.
+//! recorded like any other. Only quotas count what is sent to a server: a suspended call that
+//! goes on was counted when it was, and a round that ended with a modern server's question is
+//! given back.
 
 pub(crate) mod client;
 mod course;
@@ -80,6 +82,8 @@ pub(crate) enum Sent {
     /// The client is to answer questions and make the call again: an
     /// `InputRequiredResult`, JSON text. With it, what the server said, if it said that.
     Asks(String, Option<Answer>),
+    /// The same, while the server's call waits for the answers.
+    Suspended(String),
     /// The client could not, or would not, answer what the call cannot do without.
     Unanswered(RpcError),
     /// The suspended call that the client wanted to go on with is gone.

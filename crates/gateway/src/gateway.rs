@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use doorward_ledger::Ledger;
 use doorward_model::json::Limits;
 use doorward_model::json::push_hex;
-use doorward_model::{Caller, Clock, Random, Seal, ServerId, Shared};
+use doorward_model::{Caller, Clock, Counts, Random, Seal, ServerId, Shared};
 use doorward_upstream::Upstreams;
 use doorward_wire::message::Message;
 use tokio::sync::mpsc;
@@ -91,6 +91,8 @@ pub struct Parts {
     pub seal: Arc<dyn Seal>,
     /// What all replicas know.
     pub shared: Arc<dyn Shared>,
+    /// What quotas have counted.
+    pub counts: Arc<dyn Counts>,
     /// Who collects spans, if anybody does.
     pub spans: Option<Arc<dyn Spans>>,
 }
@@ -108,6 +110,7 @@ pub struct Gateway {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) seal: Arc<dyn Seal>,
     pub(crate) shared: Arc<dyn Shared>,
+    pub(crate) counts: Arc<dyn Counts>,
     /// Whether there may be other replicas.
     pub(crate) has_others: bool,
     /// What the others know this one by.
@@ -156,6 +159,7 @@ impl Gateway {
             replica: replica.into(),
             stale: Mutex::default(),
             shared: parts.shared,
+            counts: parts.counts,
             news,
             suspended: Suspended::default(),
             awaited: Awaited::default(),

@@ -6,7 +6,7 @@
 //! | identify | a caller | unknown keys and tokens (401) |
 //! | resolve | [`Resolved`] | what is out of reach |
 //! | authorize | [`Permitted`] | denied, hidden |
-//! | admit | [`Admitted`] | over a limit |
+//! | admit | [`Admitted`] | over a rate limit or a quota |
 //! | commit | [`Ready`] | the record cannot be written |
 //! | send | [`Answered`] | |
 //! | settle | the reply | never: it records whatever happened |
@@ -177,7 +177,11 @@ async fn decide(mut asked: Box<Asked<'_>>, operation: Operation) -> Result<Ready
         Ok(resolved) => authorize::authorize(resolved),
         Err(refused) => Err(refused),
     };
-    match permitted.and_then(admit::admit) {
+    let admitted = match permitted {
+        Ok(permitted) => admit::admit(permitted).await,
+        Err(refused) => Err(refused),
+    };
+    match admitted {
         Ok(admitted) => commit::commit(admitted).await,
         Err(refused) => Err(refused),
     }

@@ -5,7 +5,7 @@ use doorward_model::{Decision, Operation, Outcome, Verdict};
 use doorward_policy::Ruling;
 
 use crate::pipeline::Asked;
-use crate::stage::Refused;
+use crate::stage::{Refusal, Refused};
 use crate::stage::authorize::Permitted;
 
 /// An outcome about which nothing more is known.
@@ -23,9 +23,10 @@ pub(crate) fn outcome(outcome: Outcome) -> OutcomeRecord<'static> {
     }
 }
 
-/// The record of an allowed call, handed to `write`.
+/// The record of an allowed call, handed to `write`; `used` says how many of each quota are.
 pub(crate) fn decision(
     permitted: &Permitted<'_>,
+    used: &[(String, u64)],
     write: impl FnOnce(&DecisionRecord<'_>) -> Result<Ticket, LedgerError>,
 ) -> Result<Ticket, LedgerError> {
     let resolved = permitted.resolved();
@@ -38,6 +39,7 @@ pub(crate) fn decision(
     record.input_digest = permitted.input_digest();
     record.evaluator = ruling.evaluator;
     record.shadow = &shadow;
+    record.limits = used;
     write(&record)
 }
 
@@ -58,6 +60,9 @@ pub(crate) fn refusal(
     record.evaluator = refused.ruling.as_ref().map_or("", |ruling| ruling.evaluator);
     record.shadow = &shadow;
     record.terminal = Some((outcome, duration_us, None));
+    if let Refusal::Exhausted { used, .. } = &refused.refusal {
+        record.limits = used;
+    }
     write(&record)
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use doorward_identity::Authenticator;
-use doorward_limit::Limiter;
+use doorward_limit::{Limiter, Quotas};
 use doorward_model::{Caller, CapabilityKind, ServerId};
 use doorward_policy::{DefinitionFacts, PolicySet, ServerFacts};
 use doorward_registry::{Capability, Catalogs, Problem, Registry, Server};
@@ -26,6 +26,8 @@ pub struct Rulebook {
     /// Rate limits. Shared by successive rulebooks whose limits are equal, so that
     /// a reload does not refill anybody's bucket.
     pub limiter: Arc<Limiter>,
+    /// Quotas. What they have counted is kept elsewhere and outlives every rulebook.
+    pub quotas: Arc<Quotas>,
 }
 
 /// The world as one call sees it.

@@ -3,6 +3,7 @@
 pub(crate) mod admit;
 pub(crate) mod authorize;
 pub(crate) mod commit;
+mod counted;
 pub(crate) mod identify;
 pub(crate) mod resolve;
 pub(crate) mod send;
@@ -11,7 +12,7 @@ pub(crate) mod settle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_model::{CapabilityKind, Decision, Operation};
+use doorward_model::{CapabilityKind, Decision, Operation, Timestamp};
 use doorward_policy::Ruling;
 use doorward_registry::Server;
 use doorward_wire::RpcError;
@@ -35,6 +36,15 @@ pub(crate) enum Refusal {
         decision: Decision,
         /// When there is room again.
         retry_after: Duration,
+    },
+    /// A quota is used up.
+    Exhausted {
+        /// Names the quota.
+        decision: Decision,
+        /// When it is renewed.
+        resets_at: Timestamp,
+        /// How many of each quota that speaks of the call are used.
+        used: Vec<(String, u64)>,
     },
     /// The log cannot be written, so nothing may happen.
     Unrecorded(doorward_ledger::LedgerError),

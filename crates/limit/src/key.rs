@@ -1,6 +1,6 @@
 //! Who shares a bucket.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -57,6 +57,25 @@ impl FromStr for KeyTemplate {
     }
 }
 
+impl fmt::Display for KeyTemplate {
+    /// As it is configured.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, part) in self.0.iter().enumerate() {
+            let word = match part {
+                Part::Grant => "grant",
+                Part::Person => "person",
+                Part::Agent => "agent",
+                Part::Consumer => "consumer",
+                Part::Server => "server",
+                Part::Tool => "tool",
+                Part::Ip => "ip",
+            };
+            write!(f, "{}{word}", if at == 0 { "" } else { ":" })?;
+        }
+        Ok(())
+    }
+}
+
 impl KeyTemplate {
     /// The bucket of a call. Every part is led by a letter and its length, so that no
     /// two calls share a bucket by an accident of spelling.
@@ -110,7 +129,8 @@ mod tests {
     #[test]
     fn only_known_parts_make_a_key() {
         for text in ["grant:server", "ip", "person:agent:consumer:tool"] {
-            assert!(text.parse::<KeyTemplate>().is_ok(), "{text}");
+            let key = text.parse::<KeyTemplate>().map(|key| key.to_string());
+            assert_eq!(key.as_deref(), Ok(text));
         }
         for text in ["", "grant:", "grants", "Grant", "grant server"] {
             assert!(text.parse::<KeyTemplate>().is_err(), "{text:?}");

@@ -6,6 +6,7 @@
 pub mod caller;
 pub mod catalog;
 pub mod clock;
+pub mod counts;
 pub mod decision;
 pub mod glob;
 pub mod id;
@@ -20,6 +21,7 @@ pub mod time;
 pub use caller::{Agent, Caller, ClientLabel, Grant, GrantKind, Person};
 pub use catalog::{Audience, Catalog, Definition};
 pub use clock::{Clock, Random};
+pub use counts::{Counted, Counter, Counting, Counts, Uncounted};
 pub use decision::{Decision, Layer, Verdict};
 pub use id::{CallId, InvalidServerId, ServerId};
 pub use operation::{CapabilityKind, Operation};

@@ -1,9 +1,12 @@
 //! Redis, for several replicas: version 7 or newer, or what speaks like it.
 //!
 //! Whatever is written there is sealed, bound to where it stands: whoever can read the
-//! store learns how much there is and when, and who can write to it can only take away.
+//! store learns how much there is and when, and who can write to it can only take away. Only
+//! counts are plain numbers ([`counts`]).
 //! One connection carries commands, another what is told. The second also finds out whether
 //! Redis is there at all; while it is not, commands fail at once and nobody waits for them.
+
+mod counts;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -54,6 +57,8 @@ struct Inner {
     client: Client,
     commands: ConnectionManager,
     append: Script,
+    take: Script,
+    give_back: Script,
     seal: Arc<dyn Seal>,
     ears: RwLock<Vec<Ear>>,
     /// Why it cannot be reached.
@@ -75,6 +80,8 @@ impl Redis {
             commands: ConnectionManager::new_lazy_with_config(client.clone(), config)?,
             client,
             append: Script::new(APPEND),
+            take: Script::new(counts::TAKE),
+            give_back: Script::new(counts::GIVE_BACK),
             seal,
             ears: RwLock::default(),
             lost: Mutex::new(Some("not connected yet".to_owned())),

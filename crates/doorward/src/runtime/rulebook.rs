@@ -8,7 +8,7 @@ use anyhow::bail;
 use doorward_gateway::Rulebook;
 use doorward_gateway::door::{Front, Guard, Peers};
 use doorward_identity::Authenticator;
-use doorward_limit::{Limiter, Per, RateLimit};
+use doorward_limit::{Limiter, Per, Quota, Quotas, RateLimit, Window};
 use doorward_policy::{Compiled, Options, PolicySet, RegoSource};
 use doorward_upstream::{Credential, Protocol, ServerSpec, Transport};
 
@@ -18,7 +18,7 @@ use super::Surroundings;
 use super::fetch::Fetcher;
 use super::fixed::Fixed;
 use super::trial;
-use crate::config::limits::{Limits, Period};
+use crate::config::limits::{Calendar, Limits, Period};
 use crate::config::listen::Listen;
 use crate::config::policies::{Action, Operator, RolePolicy};
 use crate::config::rego::{Mode, RegoPolicy};
@@ -72,6 +72,7 @@ impl Builder {
             servers: config.servers.iter().map(registered).collect(),
             policy: Arc::new(self.policy(config)?),
             limiter: self.limiter(&config.limits)?,
+            quotas: Arc::new(Quotas::new(quotas(&config.limits)?)),
         })
     }
 
@@ -107,10 +108,10 @@ impl Builder {
         }
     }
 
-    /// The limiter of the last rulebook, if nothing about limits has changed: a
+    /// The limiter of the last rulebook, if nothing about rate limits has changed: a
     /// reload must not refill anybody's bucket.
     fn limiter(&mut self, limits: &Limits) -> anyhow::Result<Arc<Limiter>> {
-        let told = format!("{limits:?}");
+        let told = format!("{:?} {:?}", limits.default, limits.rates);
         if let Some((before, limiter)) = &self.limiter
             && *before == told
         {
@@ -163,6 +164,25 @@ fn rates(limits: &Limits) -> anyhow::Result<Vec<RateLimit>> {
         });
     }
     Ok(rates)
+}
+
+fn quotas(limits: &Limits) -> anyhow::Result<Vec<Quota>> {
+    let quota = |quota: &crate::config::limits::Quota| {
+        Ok(Quota {
+            name: quota.name.clone(),
+            key: quota.key.parse()?,
+            server: quota.server.clone(),
+            tool: quota.tool.clone(),
+            max: quota.max,
+            per: match quota.per {
+                Calendar::Minute => Window::Minute,
+                Calendar::Hour => Window::Hour,
+                Calendar::Day => Window::Day,
+                Calendar::Month => Window::Month,
+            },
+        })
+    };
+    limits.quotas.iter().map(quota).collect()
 }
 
 fn registered(server: &servers::Server) -> Arc<doorward_registry::Server> {

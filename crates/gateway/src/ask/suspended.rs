@@ -204,7 +204,7 @@ pub(super) fn put(resolved: &Resolved<'_>, name: &str, requests: &str) -> Result
     result.push_str(r#","requestState":"#);
     push_string(&mut result, &state);
     result.push('}');
-    Ok(Sent::Asks(result, None))
+    Ok(Sent::Suspended(result))
 }
 
 /// Passes a notification of the call on. After a suspension, progress belongs to the

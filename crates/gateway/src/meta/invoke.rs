@@ -50,6 +50,10 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
         Settled::Denied { decision, record } => {
             json!({ "denied": true, "error": decision.reasons.first(), "record": record })
         }
+        Settled::Limited { decision, record, resets_at: Some(at), .. } => {
+            let error = decision.reasons.first();
+            json!({ "quotaExceeded": true, "error": error, "resetsAt": at.to_string(), "record": record })
+        }
         Settled::Limited { .. } => json!({ "rateLimited": true, "error": "Rate limit exceeded" }),
         Settled::Unknown(_) => {
             json!({ "error": format!("Tool \"{tool}\" not found in any registered server") })

@@ -1,6 +1,7 @@
 //! Stage 7 of 8: the decision is recorded, before anything leaves the gateway.
 
 use doorward_ledger::{Ledger, LedgerError, Ticket};
+use doorward_limit::Reservation;
 use doorward_model::Outcome;
 
 use crate::record;
@@ -12,6 +13,7 @@ use crate::stage::{Refusal, Refused};
 pub(crate) struct Ready<'a> {
     permitted: Permitted<'a>,
     entry: Entry,
+    reservation: Option<Reservation>,
 }
 
 /// The open end of a call in the log. Whoever drops it without settling it leaves
@@ -54,15 +56,16 @@ pub(crate) async fn commit(admitted: Admitted<'_>) -> Result<Ready<'_>, Box<Refu
     if let Some(span) = &asked.span {
         span.decided(&admitted.permitted().ruling().decision);
     }
-    let written = record::decision(admitted.permitted(), |record| ledger.decide(record));
-    let permitted = admitted.into_permitted();
+    let written = record::decision(admitted.permitted(), admitted.used(), |record| ledger.decide(record));
+    // Dropped with every error below, so that what is not sent is not counted.
+    let (permitted, reservation) = admitted.into_parts();
     let ticket = match written {
         Ok(ticket) => ticket,
         Err(error) => return Err(permitted.into_refused(Refusal::Unrecorded(error))),
     };
     let entry = Entry { ledger, ticket: Some(ticket) };
     match entry.written().await {
-        Ok(()) => Ok(Ready { permitted, entry }),
+        Ok(()) => Ok(Ready { permitted, entry, reservation }),
         Err(error) => Err(permitted.into_refused(Refusal::Unrecorded(error))),
     }
 }
@@ -74,5 +77,10 @@ impl<'a> Ready<'a> {
 
     pub(crate) fn entry(&mut self) -> &mut Entry {
         &mut self.entry
+    }
+
+    /// What quotas counted of it.
+    pub(crate) fn reservation(&mut self) -> &mut Option<Reservation> {
+        &mut self.reservation
     }
 }

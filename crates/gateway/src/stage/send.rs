@@ -31,7 +31,8 @@ pub(crate) struct Answered<'a> {
 }
 
 /// Relays the call to its server and waits.
-pub(crate) async fn send(ready: Ready<'_>) -> Answered<'_> {
+pub(crate) async fn send(mut ready: Ready<'_>) -> Answered<'_> {
+    leaves(&mut ready);
     let resolved = ready.permitted().resolved();
     let span = resolved.asked().span.as_ref();
     if let Some(span) = span {
@@ -46,11 +47,12 @@ pub(crate) async fn send(ready: Ready<'_>) -> Answered<'_> {
 
 /// Subscribes at the server, for the stream of this mailbox.
 pub(crate) async fn subscribe<'a>(
-    ready: Ready<'a>,
+    mut ready: Ready<'a>,
     patience: Duration,
     mailbox: &Arc<Mailbox>,
     standpoint: &Arc<Standpoint>,
 ) -> (Answered<'a>, Option<Held>) {
+    leaves(&mut ready);
     let resolved = ready.permitted().resolved();
     let gateway = resolved.asked().gateway;
     let (server, uri) = (&resolved.server().id, resolved.target());
@@ -68,6 +70,13 @@ pub(crate) async fn subscribe<'a>(
         }
     };
     (Answered { ready, sent }, held)
+}
+
+/// From here on nobody knows what the call has done, until somebody does.
+fn leaves(ready: &mut Ready<'_>) {
+    if let Some(reservation) = ready.reservation() {
+        reservation.sent();
+    }
 }
 
 async fn relay(resolved: &Resolved<'_>) -> Result<Sent, UpstreamError> {

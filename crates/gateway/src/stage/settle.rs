@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use doorward_ledger::{Ledger, LedgerError, OutcomeRecord, Ticket};
 use doorward_model::json::{Value, push_string, quoted};
-use doorward_model::{CapabilityKind, Decision, Operation, Outcome, Verdict};
+use doorward_model::{CapabilityKind, Decision, Operation, Outcome, Timestamp, Verdict};
 use doorward_upstream::{Answer, Scrubber};
 use doorward_wire::adapt::{self, Completeness};
 use doorward_wire::{Era, RpcError, error, level};
@@ -18,13 +18,13 @@ use crate::rename;
 use crate::reply::Reply;
 use crate::stage::resolve::Resolved;
 use crate::stage::send::Answered;
-use crate::stage::{Refusal, Refused};
+use crate::stage::{Refusal, Refused, counted};
 use crate::tasks::{self, Sought};
 
 /// JSON-RPC code of a refusal where no tool result can carry it. Outside the range
 /// that JSON-RPC and MCP reserve.
 const POLICY_DENIED: i32 = -31_403;
-/// JSON-RPC code of a call over a rate limit.
+/// JSON-RPC code of a call over a rate limit or a quota.
 pub(crate) const RATE_LIMITED: i32 = -31_429;
 
 /// How a call ended, before it is put into an envelope.
@@ -45,7 +45,7 @@ pub(crate) enum Settled {
         /// The id of its record.
         record: String,
     },
-    /// Over a rate limit.
+    /// Over a rate limit or a quota.
     Limited {
         /// The decision.
         decision: Decision,
@@ -53,12 +53,19 @@ pub(crate) enum Settled {
         record: String,
         /// When there is room again.
         retry_after: Duration,
+        /// The same as a time, for a quota.
+        resets_at: Option<Timestamp>,
     },
 }
 
 /// Records the outcome and takes the answer apart.
 pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let (mut ready, sent) = answered.into_parts();
+    if let Some(reservation) = ready.reservation().take()
+        && counted::did_nothing(&sent)
+    {
+        reservation.give_back().await;
+    }
     let ticket = ready.entry().take();
     let resolved = ready.permitted().resolved();
     let asked = resolved.asked();
@@ -78,6 +85,7 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
         }
         Ok(Sent::Subscribed) => (None, subscribed()),
         Ok(Sent::Asks(result, answer)) => (answer, asks(result)),
+        Ok(Sent::Suspended(result)) => (None, asks(result)),
         Ok(Sent::Unanswered(error)) => (None, unanswered(error, asked, resolved.operation())),
         Ok(Sent::Gone) => (None, gone(EXPIRED, asked, resolved.operation())),
         Ok(Sent::Elsewhere) => (None, gone(ELSEWHERE, asked, resolved.operation())),
@@ -340,6 +348,7 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
         }
         Refusal::Unknown(decision) | Refusal::Denied(decision) => (decision.clone(), Outcome::Denied),
         Refusal::Limited { decision, .. } => (decision.clone(), Outcome::RateLimited),
+        Refusal::Exhausted { decision, .. } => (decision.clone(), Outcome::QuotaExceeded),
         Refusal::Unrecorded(error) => return Settled::Failed(unrecorded(&refused.asked, error)),
     };
     if let Some(span) = &refused.asked.span {
@@ -369,7 +378,14 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
             Some(error) => Settled::Beyond(error.as_ref().clone()),
             None => Settled::Unknown(unknown(&refused)),
         },
-        Refusal::Limited { retry_after, .. } => Settled::Limited { decision, record, retry_after },
+        Refusal::Limited { retry_after, .. } => {
+            Settled::Limited { decision, record, retry_after, resets_at: None }
+        }
+        Refusal::Exhausted { resets_at, .. } => {
+            let left = resets_at.as_micros().saturating_sub(gateway.clock.now().as_micros());
+            let retry_after = Duration::from_micros(left);
+            Settled::Limited { decision, record, retry_after, resets_at: Some(resets_at) }
+        }
         Refusal::Denied(_) => Settled::Denied { decision, record },
         Refusal::Unrecorded(error) => Settled::Failed(unrecorded(&refused.asked, &error)),
     }
@@ -412,11 +428,11 @@ impl Settled {
             Self::Failed(error) | Self::Unknown(error) => Reply::error(Some(id), &error),
             Self::Beyond(error) => Reply::error(None, &error),
             Self::Denied { decision, record } => denied(id, era, operation, &decision, &record),
-            Self::Limited { decision, record, retry_after } => {
+            Self::Limited { decision, record, retry_after, resets_at } => {
                 let error = RpcError {
                     code: RATE_LIMITED,
                     message: decision.reasons.first().cloned().unwrap_or_default(),
-                    data: Some(decision_json(&decision, &record)),
+                    data: Some(decision_json(&decision, &record, resets_at)),
                     status: 429,
                 };
                 Reply { retry_after: Some(retry_after), ..Reply::error(Some(id), &error) }
@@ -428,7 +444,7 @@ impl Settled {
 fn denied(id: &str, era: Era, operation: Operation, decision: &Decision, record: &str) -> Reply {
     let reason = decision.reasons.first().map_or("denied", String::as_str);
     let text = format!("[POLICY DENIED] {reason}");
-    let data = decision_json(decision, record);
+    let data = decision_json(decision, record, None);
     if operation != Operation::ToolsCall {
         return Reply::error(Some(id), &RpcError::answer(POLICY_DENIED, text).with_data(data));
     }
@@ -444,7 +460,7 @@ fn error_result(text: &str, era: Era, more: &str) -> String {
 }
 
 /// What a refused caller may know of the decision.
-fn decision_json(decision: &Decision, record: &str) -> String {
+fn decision_json(decision: &Decision, record: &str, resets_at: Option<Timestamp>) -> String {
     let mut out = format!(r#"{{"verdict":"{}","reasons":["#, decision.verdict);
     for (at, reason) in decision.reasons.iter().enumerate() {
         if at > 0 {
@@ -459,6 +475,10 @@ fn decision_json(decision: &Decision, record: &str) -> String {
     }
     out.push_str(r#","record":"#);
     push_string(&mut out, record);
+    if let Some(at) = resets_at {
+        out.push_str(r#","resets_at":"#);
+        push_string(&mut out, &at.to_string());
+    }
     out.push('}');
     out
 }
