@@ -23,6 +23,8 @@ mod partial;
 mod program;
 mod property;
 mod questions;
+mod quotas;
+mod quotas_kept;
 mod records;
 mod reload;
 mod replicas;

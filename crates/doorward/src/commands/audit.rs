@@ -71,7 +71,8 @@ pub struct Selection {
     /// allow, deny, hide or approval_required
     #[arg(long)]
     verdict: Vec<String>,
-    /// success, tool_error, upstream_error, timeout, cancelled, denied, rate_limited, unknown, pending
+    /// success, tool_error, upstream_error, timeout, cancelled, denied, rate_limited, quota_exceeded, unknown,
+    /// pending
     #[arg(long)]
     outcome: Vec<String>,
     /// What guardrails did
