@@ -88,7 +88,8 @@ async fn the_sixth_refund_of_a_day_is_denied_until_midnight_and_the_record_says_
     for _ in 0..5 {
         assert_eq!(alice.call("stripe__create_refund", json!({"amount": 1})).await.summary(), "200 ok");
     }
-    let text = "quota `refunds-a-day` exceeded: 5 per day are used up; it resets at 2024-03-01T00:00:00.000000Z";
+    let text =
+        "quota `refunds-a-day` exceeded: 5 per day are used up; it resets at 2024-03-01T00:00:00.000000Z";
     let mut denied = Vec::new();
     for _ in 0..3 {
         denied.push(alice.call("stripe__create_refund", json!({"amount": 1})).await);
@@ -243,6 +244,29 @@ async fn what_a_server_may_have_done_counts_and_what_it_turned_down_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_ends_counted_if_its_server_dies_of_it_and_uncounted_if_it_never_starts() {
+    let dies = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/dies.py");
+    let servers = format!(
+        "servers:\n  - {{id: frail, command: python3, args: [{dies}], enabled: true}}\n  \
+           - {{id: stuck, command: sleep, args: ['1000'], startTimeout: 100, enabled: true}}\n"
+    );
+    let rest = limits(&["name: q, kind: quota, key: 'person:server', max: 1, per: month"]);
+    let world = World::start(&[], &format!("{servers}{rest}")).await;
+    let frail = world.modern("/mcp/frail", ALICE);
+    assert_eq!(frail.call("die", json!({})).await.text(), "server `frail` exited before it answered");
+    assert_eq!(until_exceeded(&frail, "die").await, 0);
+    let stuck = world.modern("/mcp/stuck", ALICE);
+    for _ in 0..3 {
+        let answer = stuck.call("echo", json!({})).await;
+        assert_eq!(answer.json()["result"]["isError"], true, "{answer:?}");
+    }
+    let outcomes: Vec<_> = world.records().iter().map(|record| record["outcome"].clone()).collect();
+    assert_eq!(outcomes[..2], ["upstream_error", "quota_exceeded"]);
+    assert!(outcomes.contains(&json!("timeout")), "{outcomes:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_client_leaves_stays_counted() {
     let rest = limits(&["name: waits, kind: quota, key: person, tool: wait, max: 1, per: month"]);
     let world = World::start(&["github"], &rest).await;
@@ -281,10 +305,10 @@ async fn fifty_at_once_get_ten_through() {
 async fn answer_question(client: &Client, tool: &str, asked: &Answer) -> Answer {
     let result = &asked.json()["result"];
     assert_eq!(result["resultType"], "input_required", "{result}");
-    let (key, _) = result["inputRequests"].as_object().and_then(|asks| asks.iter().next()).expect("a question");
+    let (key, _) =
+        result["inputRequests"].as_object().and_then(|asks| asks.iter().next()).expect("a question");
     let responses = json!({key: {"action": "accept", "content": {"name": "Ana"}}});
-    let params =
-        json!({"name": tool, "arguments": {}, "inputResponses": responses, "requestState": result["requestState"]});
+    let params = json!({"name": tool, "arguments": {}, "inputResponses": responses, "requestState": result["requestState"]});
     client.request("tools/call", params).await
 }
 

@@ -1,5 +1,9 @@
 //! What quotas have counted outlives the process, and is the same for all replicas.
 
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::program::Program;
@@ -118,8 +122,10 @@ async fn two_replicas_have_one_quota_between_them_and_none_without_what_they_sha
     assert_eq!(clients[1].call("leak", json!({})).await.status, 200, "no quota speaks of this one");
     assert_eq!(replicas.recorders[0].calls().len(), 11);
     redis.run().await;
-    eventually("it comes back by itself", async || clients[1].call("echo", json!({})).await.summary() == "200 ok")
-        .await;
+    eventually("it comes back by itself", async || {
+        clients[1].call("echo", json!({})).await.summary() == "200 ok"
+    })
+    .await;
     replicas.stop().await;
 }
 
@@ -142,4 +148,47 @@ async fn what_reached_no_server_is_given_back_to_all_replicas() {
     assert_eq!(until_exceeded(&client(1), "echo").await, 2);
     assert_eq!(recorder.calls().len(), 3);
     replicas.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_recorded_is_given_back() {
+    let redis = Redis::start().await;
+    let recorder = Recorder::start("github", Speaks::Modern).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("created");
+    let config = folder.path().join("gateway.yaml");
+    let rest = format!("rateLimit: {{enabled: false}}\n{}{}", echoes(1_000), redis.section());
+    std::fs::write(&config, configuration(folder.path(), std::slice::from_ref(&recorder), &rest))
+        .expect("written");
+    // A disk of its own, which only the gateway sees.
+    let script = "mount -t tmpfs -o size=4m tmpfs \"$0\" && exec \"$@\"";
+    let rights = if rustix::process::getuid().is_root() { "--mount" } else { "-Umr" };
+    let under = ["unshare", rights, "sh", "-c", script].map(OsStr::new);
+    let under = [&under[..], &[data.as_os_str()]].concat();
+    let gateway = Program::start_under(&under, &config, &folder.path().join("log"), &[]).await;
+    let seen = Path::new("/proc").join(gateway.pid().to_string()).join("root");
+    let filler = seen.join(data.strip_prefix("/").expect("an absolute path")).join("filler");
+    let alice = Client::modern(gateway.address, "/mcp/github", ALICE);
+    eventually("Redis is reached", async || alice.call("echo", json!({})).await.summary() == "200 ok").await;
+    let mut file = std::fs::File::create(&filler).expect("created");
+    while file.write_all(&[0; 4_096]).is_ok() {}
+    // What still fits into the last page of the log is recorded, and counts.
+    eventually("the disk is full", async || {
+        alice.call("echo", json!({"mark": "x".repeat(500)})).await.status == 503
+    })
+    .await;
+    for _ in 0..10 {
+        assert_eq!(alice.call("echo", json!({"mark": "x".repeat(500)})).await.status, 503);
+    }
+    let keys = redis.lines("KEYS doorward:quota:*").await;
+    let key = keys.iter().find(|line| line.starts_with("doorward:quota:")).expect("a counter");
+    let received = recorder.calls().len().to_string();
+    eventually("what was not sent is given back", async || {
+        redis.lines(&format!("GET {key}")).await[1] == received
+    })
+    .await;
+    drop(file);
+    std::fs::remove_file(&filler).expect("removed");
+    gateway.stop().await;
 }

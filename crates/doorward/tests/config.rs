@@ -156,6 +156,8 @@ fn everything_odd_is_found_where_it_stands() {
             &["E9 duplicate-id limits[1].name"],
         ),
         ("limits: [{name: a, kind: quotas, max: 5, per: day}]", &["E9 limit limits[0].kind"]),
+        ("limits: [{name: a, max: 5, server: flies}]", &["W9 unknown-server limits[0].server"]),
+        ("limits: [{name: a, kind: quota, max: 5, per: day, server: 'f*'}]", &[]),
         ("limits: [{name: a, max: 5, per: hour}]", &["E9 limit limits[0].per"]),
         ("limits: [{name: a, max: 5, key: 'grant:servr'}]", &["E9 limit limits[0].key"]),
         ("limits: [{name: a, max: 0}]", &["E9 limit limits[0].max"]),

@@ -5,8 +5,8 @@ use doorward_model::{Decision, Operation, Outcome, Verdict};
 use doorward_policy::Ruling;
 
 use crate::pipeline::Asked;
-use crate::stage::{Refusal, Refused};
 use crate::stage::authorize::Permitted;
+use crate::stage::{Refusal, Refused};
 
 /// An outcome about which nothing more is known.
 pub(crate) fn outcome(outcome: Outcome) -> OutcomeRecord<'static> {

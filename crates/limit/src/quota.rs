@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use doorward_model::{Counter, Counts, Timestamp, Uncounted, glob};
+use doorward_model::{Counter, Counts, Departure, Timestamp, Uncounted, glob};
 
 use crate::key::{KeyTemplate, Subject};
 use crate::window::Window;
@@ -69,16 +69,17 @@ pub enum Unreserved {
 
 /// A call that is counted.
 ///
-/// Until it is [sent](Self::sent), dropping this gives the units back. From then on they stay
-/// taken whatever becomes of the call, unless somebody who knows that nothing was done
-/// [gives them back](Self::give_back). So no path can forget to say which.
+/// Dropping this gives the units back if the call has not [left](Self::departure), which calls
+/// it off. If it has, they stay taken whatever becomes of it, unless somebody who knows that
+/// nothing was done [gives them back](Self::give_back). So no path can forget to say which.
 #[derive(Debug)]
-#[must_use = "what is dropped before it is sent was not counted"]
+#[must_use = "what is dropped before it leaves was not counted"]
 pub struct Reservation {
     counters: Vec<Counter>,
     used: Vec<(String, u64)>,
     counts: Arc<dyn Counts>,
-    is_sent: bool,
+    departure: Arc<Departure>,
+    is_over: bool,
 }
 
 impl Quotas {
@@ -133,7 +134,7 @@ impl Claim {
         let names = quotas.iter().map(|quota| quota.name.clone());
         let used: Vec<_> = names.zip(counted.used).collect();
         if counted.fits {
-            return Ok(Reservation { counters, used, counts, is_sent: false });
+            return Ok(Reservation { counters, used, counts, departure: Arc::default(), is_over: false });
         }
         let full = used.iter().zip(&counters).zip(&quotas);
         let full = full.filter(|(((_, used), counter), _)| *used >= u64::from(counter.most));
@@ -161,21 +162,21 @@ impl Reservation {
         &self.used
     }
 
-    /// The call leaves now; whatever it does from here on, it may have done.
-    pub fn sent(&mut self) {
-        self.is_sent = true;
+    /// When the call leaves; whatever it does from then on, it may have done.
+    pub fn departure(&self) -> &Arc<Departure> {
+        &self.departure
     }
 
     /// The call is known to have done nothing. Goes on even if nobody waits for the end.
     pub async fn give_back(mut self) {
-        self.is_sent = true;
+        self.is_over = true;
         self.counts.give_back(&self.counters).await;
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if !self.is_sent {
+        if !self.is_over && self.departure.call_off() {
             drop(self.counts.give_back(&self.counters));
         }
     }

@@ -95,8 +95,8 @@ impl World {
     async fn call(&self, caller: &Caller, tool: &str, now: &str) -> String {
         match self.reserve(caller, tool, now).await {
             None => "free".to_owned(),
-            Some(Ok(mut reservation)) => {
-                reservation.sent();
+            Some(Ok(reservation)) => {
+                assert!(reservation.departure().leave());
                 "ok".to_owned()
             }
             Some(Err(unreserved)) => unreserved.to_string(),
@@ -194,9 +194,9 @@ async fn all_quotas_count_a_call_or_none_and_the_last_to_be_renewed_is_named() {
     assert_eq!(world.call(&ana, "t", NOON).await, "ok");
     assert_eq!(world.call(&ana, "t", NOON).await, "ok");
     assert!(world.call(&ana, "t", NOON).await.contains("`day`"));
-    let Some(Ok(mut reservation)) = world.reserve(&bob, "t", NOON).await else { panic!("there is one left") };
+    let Some(Ok(reservation)) = world.reserve(&bob, "t", NOON).await else { panic!("there is one left") };
     assert_eq!(reservation.used(), [("day".to_owned(), 1), ("month".to_owned(), 3)]);
-    reservation.sent();
+    assert!(reservation.departure().leave());
     drop(reservation);
     assert!(world.call(&bob, "t", NOON).await.contains("`month`"));
     let Some(Err(Unreserved::Exceeded { name, resets_at, used, .. })) = world.reserve(&ana, "t", NOON).await
@@ -209,18 +209,21 @@ async fn all_quotas_count_a_call_or_none_and_the_last_to_be_renewed_is_named() {
 }
 
 #[tokio::test]
-async fn a_reservation_is_kept_once_it_is_sent_and_given_back_before() {
+async fn a_reservation_is_kept_once_the_call_has_left_and_given_back_before() {
     let world = World::new(vec![quota("q", "person", 5, Window::Day)]);
     let ana = caller("k", Some("ana"));
     let reserve = async || world.reserve(&ana, "t", NOON).await.expect("it speaks").expect("it fits");
-    drop(reserve().await);
-    assert_eq!(world.slate.sum(), 0, "dropped before it was sent");
-    let mut sent = reserve().await;
-    sent.sent();
+    let unsent = reserve().await;
+    let departure = Arc::clone(unsent.departure());
+    drop(unsent);
+    assert_eq!(world.slate.sum(), 0, "dropped before it left");
+    assert!(!departure.leave(), "and now it must not");
+    let sent = reserve().await;
+    assert!(sent.departure().leave());
     drop(sent);
-    assert_eq!(world.slate.sum(), 1, "dropped after it was sent");
-    let mut undone = reserve().await;
-    undone.sent();
+    assert_eq!(world.slate.sum(), 1, "dropped after it left");
+    let undone = reserve().await;
+    assert!(undone.departure().leave());
     undone.give_back().await;
     assert_eq!(world.slate.sum(), 1, "known to have done nothing: given back, once");
 }

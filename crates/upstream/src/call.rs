@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorward_model::Departure;
 use doorward_model::json::Document;
 use doorward_wire::log::Logs;
 use tokio::sync::mpsc;
@@ -56,8 +57,18 @@ pub struct Call<'a> {
     /// What the call makes is to be found again for so long: the session, or the child, that it
     /// is made in does not end of idleness.
     pub keeps: Option<Duration>,
+    /// Told when the request begins to leave, after everything that comes before it: starting
+    /// the server, opening a session. It can call that off until then.
+    pub departure: Option<&'a Departure>,
     /// `Mcp-Param-*` headers: full names with their plain values (2026-07-28).
     pub extra_headers: &'a [(String, String)],
+}
+
+impl Call<'_> {
+    /// The request leaves now. If not, it must not any more.
+    pub(crate) fn leaves(&self) -> bool {
+        self.departure.is_none_or(Departure::leave)
+    }
 }
 
 /// The further members of `params` of a call that is made again (2026-07-28,

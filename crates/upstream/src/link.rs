@@ -49,6 +49,10 @@ pub(crate) enum Kind {
 impl Link {
     /// Makes a call. Dropping the future withdraws it, in the way of the era.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<(Document, Option<u16>), UpstreamError> {
+        // A legacy server over HTTP gets a session first, and then the same question.
+        if !matches!(self.kind, Kind::Legacy(_)) && !call.leaves() {
+            return Err(UpstreamError::Unavailable { server: self.hub.server.clone() });
+        }
         match &self.kind {
             Kind::Modern(link) => link.call(call).await.map(|(document, status)| (document, Some(status))),
             // The larger states on the heap: every call has room for the largest of these.

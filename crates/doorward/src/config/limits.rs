@@ -166,11 +166,7 @@ pub(crate) fn build(
         if is_taken {
             context
                 .findings
-                .error(
-                    "duplicate-id",
-                    format!("{path}.name"),
-                    format!("two limits have the name `{name}`"),
-                )
+                .error("duplicate-id", format!("{path}.name"), format!("two limits have the name `{name}`"))
                 .remedy("rename one of them");
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_model::json::{Value, push_string};
-use doorward_model::{CapabilityKind, Operation};
+use doorward_model::{CapabilityKind, Departure, Operation};
 use doorward_registry::Mirrored;
 use doorward_upstream::{Call, Round, UpstreamError};
 use doorward_wire::Era;
@@ -32,13 +32,13 @@ pub(crate) struct Answered<'a> {
 
 /// Relays the call to its server and waits.
 pub(crate) async fn send(mut ready: Ready<'_>) -> Answered<'_> {
-    leaves(&mut ready);
+    let departure = departure(&mut ready);
     let resolved = ready.permitted().resolved();
     let span = resolved.asked().span.as_ref();
     if let Some(span) = span {
         span.sent();
     }
-    let sent = relay(resolved).await;
+    let sent = relay(resolved, departure).await;
     if let Some(span) = span {
         span.answered();
     }
@@ -52,7 +52,11 @@ pub(crate) async fn subscribe<'a>(
     mailbox: &Arc<Mailbox>,
     standpoint: &Arc<Standpoint>,
 ) -> (Answered<'a>, Option<Held>) {
-    leaves(&mut ready);
+    // What subscribes for all is told by none of them when it does.
+    if departure(&mut ready).is_some_and(|departure| !departure.leave()) {
+        let server = ready.permitted().resolved().server().id.clone();
+        return (Answered { ready, sent: Err(UpstreamError::Unavailable { server }) }, None);
+    }
     let resolved = ready.permitted().resolved();
     let gateway = resolved.asked().gateway;
     let (server, uri) = (&resolved.server().id, resolved.target());
@@ -72,15 +76,13 @@ pub(crate) async fn subscribe<'a>(
     (Answered { ready, sent }, held)
 }
 
-/// From here on nobody knows what the call has done, until somebody does.
-fn leaves(ready: &mut Ready<'_>) {
-    if let Some(reservation) = ready.reservation() {
-        reservation.sent();
-    }
+/// Who wants to know when the call leaves, if quotas count it.
+fn departure(ready: &mut Ready<'_>) -> Option<Arc<Departure>> {
+    ready.reservation().as_ref().map(|reservation| Arc::clone(reservation.departure()))
 }
 
-async fn relay(resolved: &Resolved<'_>) -> Result<Sent, UpstreamError> {
-    ask::relay(resolved, Outgoing::new(resolved)).await
+async fn relay(resolved: &Resolved<'_>, departure: Option<Arc<Departure>>) -> Result<Sent, UpstreamError> {
+    ask::relay(resolved, Outgoing { departure, ..Outgoing::new(resolved) }).await
 }
 
 /// What is written anew for the server, whatever becomes of the call.
@@ -93,6 +95,7 @@ pub(crate) struct Outgoing {
     headers: Vec<(String, String)>,
     /// How long what the call makes is to be found again.
     keeps: Option<Duration>,
+    departure: Option<Arc<Departure>>,
 }
 
 impl Outgoing {
@@ -109,6 +112,7 @@ impl Outgoing {
             capabilities,
             headers: headers(resolved),
             keeps,
+            departure: None,
         }
     }
 
@@ -132,6 +136,7 @@ impl Outgoing {
             task: None,
             place: None,
             keeps: self.keeps,
+            departure: self.departure.as_deref(),
             round: resolved.round().map(|round| Round {
                 responses: round.responses.map_or("", Value::raw),
                 state: match &round.resume {
@@ -205,6 +210,7 @@ impl Owned {
             progress_token: self.progress_token.as_deref(),
             extra_headers: &self.outgoing.headers,
             keeps: self.outgoing.keeps,
+            departure: self.outgoing.departure.as_deref(),
             round: self
                 .responses
                 .as_deref()

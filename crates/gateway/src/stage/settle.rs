@@ -62,7 +62,7 @@ pub(crate) enum Settled {
 pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let (mut ready, sent) = answered.into_parts();
     if let Some(reservation) = ready.reservation().take()
-        && counted::did_nothing(&sent)
+        && counted::did_nothing(&sent, reservation.departure())
     {
         reservation.give_back().await;
     }

@@ -94,7 +94,10 @@ impl Inner {
         within(self.invoke(&give_back)).await
     }
 
-    async fn invoke<T: ::redis::FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisError> {
+    async fn invoke<T: ::redis::FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, RedisError> {
         script.invoke_async(&mut self.commands.clone()).await
     }
 }

@@ -120,6 +120,9 @@ impl Legacy {
             let key = self.key(call);
             let slot = self.slot(&key)?;
             let session = slot.session.get_or_try_init(|| Box::pin(self.open_session(call))).await?;
+            if !call.leaves() {
+                return Err(UpstreamError::Unavailable { server: self.remote.hub.server.clone() });
+            }
             match self.within(&slot, session, call).await? {
                 Within::Answered(document, status) => {
                     self.tell_of_use(&slot);
