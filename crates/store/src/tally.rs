@@ -3,7 +3,8 @@
 //! One thread has the database. It takes whatever has been asked for meanwhile as one
 //! transaction, and answers when that is on disk: so the calls of one moment share one sync,
 //! and what was answered survives a kill and a power cut. What cannot be written was not
-//! counted, and whoever asked is told so.
+//! counted, and whoever asked is told so. Counters are known by digests of their names, which
+//! may hold whatever a caller has sent, at any length.
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -14,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use doorward_model::counts::Counting;
 use doorward_model::{Counted, Counter, Counts, Timestamp, Uncounted};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
@@ -28,7 +30,7 @@ const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS counters(
-    name TEXT PRIMARY KEY, used INTEGER NOT NULL, ends INTEGER NOT NULL
+    name BLOB PRIMARY KEY, used INTEGER NOT NULL, ends INTEGER NOT NULL
 ) WITHOUT ROWID;
 ";
 
@@ -224,7 +226,7 @@ fn take(transaction: &Transaction<'_>, counters: &[Counter]) -> rusqlite::Result
     let mut look = transaction.prepare_cached("SELECT used FROM counters WHERE name = ?1")?;
     let mut used = Vec::with_capacity(counters.len());
     for counter in counters {
-        let there = look.query_row(params![counter.name], |row| row.get::<_, u64>(0)).optional()?;
+        let there = look.query_row(params![key(counter)], |row| row.get::<_, u64>(0)).optional()?;
         used.push(there.unwrap_or(0));
     }
     let fits = used.iter().zip(counters).all(|(used, counter)| *used < u64::from(counter.most));
@@ -234,7 +236,7 @@ fn take(transaction: &Transaction<'_>, counters: &[Counter]) -> rusqlite::Result
              ON CONFLICT(name) DO UPDATE SET used = used + 1",
         )?;
         for (counter, used) in counters.iter().zip(&mut used) {
-            count.execute(params![counter.name, counter.ends.as_micros()])?;
+            count.execute(params![key(counter), counter.ends.as_micros()])?;
             *used += 1;
         }
     }
@@ -244,10 +246,19 @@ fn take(transaction: &Transaction<'_>, counters: &[Counter]) -> rusqlite::Result
 fn give_back(transaction: &Transaction<'_>, counters: &[Counter]) -> rusqlite::Result<()> {
     let mut back =
         transaction.prepare_cached("UPDATE counters SET used = used - 1 WHERE name = ?1 AND used > 0")?;
+    // What is at zero is as good as not there, and callers can make any number of names.
+    let mut forget = transaction.prepare_cached("DELETE FROM counters WHERE name = ?1 AND used = 0")?;
     for counter in counters {
-        back.execute(params![counter.name])?;
+        back.execute(params![key(counter)])?;
+        forget.execute(params![key(counter)])?;
     }
     Ok(())
+}
+
+fn key(counter: &Counter) -> [u8; 32] {
+    let mut key = [0; 32];
+    key.copy_from_slice(digest(&SHA256, counter.name.as_bytes()).as_ref());
+    key
 }
 
 fn micros(time: Duration) -> u64 {
@@ -266,10 +277,11 @@ mod tests {
         Timestamp::parse(text).expect(text)
     }
 
-    fn names(path: &Path) -> Vec<(String, u64)> {
+    /// How far all counters are.
+    fn kept(path: &Path) -> Vec<u64> {
         let database = Connection::open(path).expect("a database");
-        let mut rows = database.prepare("SELECT name, used FROM counters ORDER BY name").expect("a table");
-        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+        let mut rows = database.prepare("SELECT used FROM counters ORDER BY used").expect("a table");
+        let rows = rows.query_map([], |row| row.get(0)).expect("rows");
         rows.collect::<Result<_, _>>().expect("rows")
     }
 
@@ -324,14 +336,18 @@ mod tests {
         let old = [counter("old", 10, "2026-11-22")];
         tally.take(&old, at("2026-11-21T10:00:00Z")).await.expect("counted");
         tally.give_back(&old).await;
+        assert_eq!(kept(&path), Vec::<u64>::new(), "what is at zero is not kept");
         tally.give_back(&old).await;
+        tally.take(&old, at("2026-11-21T10:00:00Z")).await.expect("counted");
         let new = [counter("new", 10, "2026-11-24")];
-        tally.take(&new, at("2026-11-22T10:00:00Z")).await.expect("counted");
-        assert_eq!(names(&path), [("new".to_owned(), 1), ("old".to_owned(), 0)]);
-        tally.take(&new, at("2026-11-23T10:00:00Z")).await.expect("counted");
-        assert_eq!(names(&path), [("new".to_owned(), 2)]);
+        for _ in 0..2 {
+            tally.take(&new, at("2026-11-22T23:00:00Z")).await.expect("counted");
+        }
+        assert_eq!(kept(&path), [1, 2], "a clock may be put back");
+        tally.take(&new, at("2026-11-23T00:00:01Z")).await.expect("counted");
+        assert_eq!(kept(&path), [3]);
         tally.give_back(&old).await;
-        assert_eq!(names(&path), [("new".to_owned(), 2)], "and does not come back");
+        assert_eq!(kept(&path), [3], "and does not come back");
     }
 
     #[tokio::test]

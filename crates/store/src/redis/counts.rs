@@ -34,10 +34,11 @@ end
 table.insert(used, 1, fits)
 return used";
 
-/// Moves every counter one back that is still there.
+/// Moves every counter one back that is still there. What is at zero is as good as not there.
 pub(super) const GIVE_BACK: &str = r"
 for _, key in ipairs(KEYS) do
-  if tonumber(redis.call('GET', key) or '0') > 0 then redis.call('DECR', key) end
+  local used = tonumber(redis.call('GET', key) or '0')
+  if used == 1 then redis.call('DEL', key) elseif used > 1 then redis.call('DECR', key) end
 end";
 
 impl Counts for Redis {
