@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use doorward::config::audit::Capture;
+use doorward::config::limits::{Calendar, Quota};
 use doorward::config::servers::{Credential, Transport};
 use doorward::config::{Config, Lint, Loaded};
 use doorward_identity::{Authenticator, Presented};
@@ -431,7 +432,9 @@ servers:
   - {id: child, command: c, env: {A: 'x$${y}'}, credential: {kind: env, env: {B: '${TOKEN}'}}, cwd: w, maxMemory: 1000, enabled: true}
 policies: [{id: p, roles: [r], rules: [{server: '', tool: t, action: allow, conditions: [{param: a, operator: not_in, value: [1, '1', '${X}']}]}]}]
 regoPolicies: [{name: g, file: rules.rego, data: data.yaml, mode: shadow}]
-limits: [{name: l, key: 'person:tool', server: 'a*', max: 5, per: second, burst: 9}]
+limits:
+  - {name: l, key: 'person:tool', server: 'a*', max: 5, per: second, burst: 9}
+  - {name: q, kind: quota, key: person, server: '', tool: 'create_*', max: 7, per: month}
 audit: {durability: strict, anchors: [a.txt], dir: log}
 ";
     let loaded = load(text).expect("valid");
@@ -460,6 +463,15 @@ audit: {durability: strict, anchors: [a.txt], dir: log}
     assert_eq!(loaded.files, [base.join("rules.rego"), base.join("data.yaml")]);
     assert_eq!(config.limits.default, None, "nobody asked for one");
     assert_eq!((config.limits.rates[0].max, config.limits.rates[0].burst), (5, 9));
+    let quota = Quota {
+        name: "q".to_owned(),
+        key: "person".to_owned(),
+        server: None,
+        tool: Some("create_*".to_owned()),
+        max: 7,
+        per: Calendar::Month,
+    };
+    assert_eq!(config.limits.quotas, [quota]);
     assert_eq!(config.audit.dir, base.join("log"));
     assert_eq!(config.audit.capture, Capture::Preview);
 }
