@@ -22,7 +22,7 @@ mod window;
 pub use flood::Flood;
 pub use key::{InvalidKey, KeyTemplate, Subject, network};
 pub use limiter::{Exceeded, Limiter};
-pub use quota::{Claim, Quota, Quotas, Reservation, Unreserved};
+pub use quota::{Claim, GivenBack, Quota, Quotas, Reservation, Unreserved};
 pub use rate::{Per, RateLimit};
 pub use regulars::Regulars;
 pub use window::Window;

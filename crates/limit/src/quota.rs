@@ -4,6 +4,7 @@
 //! configuration: a counter is known by the quota's name, key and period and by whose it is.
 //! A call that several quotas speak of is counted by all of them or by none.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use doorward_model::{Counter, Counts, Departure, Timestamp, Uncounted, glob};
@@ -82,6 +83,9 @@ pub struct Reservation {
     is_over: bool,
 }
 
+/// When units have been given back.
+pub type GivenBack = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Quotas {
     /// These quotas; what they have counted is not part of them.
     pub fn new(quotas: Vec<Quota>) -> Self {
@@ -118,18 +122,21 @@ impl Quota {
 }
 
 impl Claim {
+    /// The first of the quotas, for messages.
+    pub fn name(&self) -> &str {
+        self.quotas.first().map_or("", |quota| &quota.name)
+    }
+
     /// Counts the call. Not to be given up half way: what is then counted stays so.
     ///
     /// # Errors
     /// [`Unreserved`] when a quota is used up or cannot be counted; no quota counted the call.
     pub async fn reserve(self, counts: Arc<dyn Counts>) -> Result<Reservation, Unreserved> {
+        let first = self.name().to_owned();
         let Self { quotas, counters, now } = self;
         let counted = match counts.take(&counters, now).await {
             Ok(counted) => counted,
-            Err(cause) => {
-                let name = quotas.first().map(|quota| quota.name.clone()).unwrap_or_default();
-                return Err(Unreserved::Uncounted { name, cause });
-            }
+            Err(cause) => return Err(Unreserved::Uncounted { name: first, cause }),
         };
         let names = quotas.iter().map(|quota| quota.name.clone());
         let used: Vec<_> = names.zip(counted.used).collect();
@@ -149,8 +156,7 @@ impl Claim {
             },
             None => {
                 let cause = Uncounted { what: "its count makes no sense", cause: format!("{counters:?}") };
-                let name = quotas.first().map(|quota| quota.name.clone()).unwrap_or_default();
-                Unreserved::Uncounted { name, cause }
+                Unreserved::Uncounted { name: first, cause }
             }
         })
     }
@@ -167,10 +173,11 @@ impl Reservation {
         &self.departure
     }
 
-    /// The call is known to have done nothing. Goes on even if nobody waits for the end.
-    pub async fn give_back(mut self) {
+    /// The call is known to have done nothing. Begins at once, and goes on even if nobody
+    /// waits for the end.
+    pub fn give_back(mut self) -> GivenBack {
         self.is_over = true;
-        self.counts.give_back(&self.counters).await;
+        self.counts.give_back(&self.counters)
     }
 }
 

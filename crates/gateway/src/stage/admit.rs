@@ -54,10 +54,11 @@ fn limited(permitted: Permitted<'_>, exceeded: Exceeded) -> Box<Refused<'_>> {
 async fn reserve(permitted: Permitted<'_>, claim: Claim) -> Result<Admitted<'_>, Box<Refused<'_>>> {
     // In a task of its own: if the client leaves now, the task still learns what was counted,
     // and gives it back.
+    let name = claim.name().to_owned();
     let counts = Arc::clone(&permitted.resolved().asked().gateway.counts);
     let reserved = tokio::spawn(claim.reserve(counts)).await.unwrap_or_else(|error| {
         let cause = Uncounted { what: "the gateway stops", cause: error.to_string() };
-        Err(Unreserved::Uncounted { name: String::new(), cause })
+        Err(Unreserved::Uncounted { name, cause })
     });
     let unreserved = match reserved {
         Ok(reservation) => return Ok(Admitted { permitted, reservation: Some(reservation) }),

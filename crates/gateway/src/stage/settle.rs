@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_ledger::{Ledger, LedgerError, OutcomeRecord, Ticket};
+use doorward_limit::Reservation;
 use doorward_model::json::{Value, push_string, quoted};
 use doorward_model::{CapabilityKind, Decision, Operation, Outcome, Timestamp, Verdict};
 use doorward_upstream::{Answer, Scrubber};
@@ -61,11 +62,10 @@ pub(crate) enum Settled {
 /// Records the outcome and takes the answer apart.
 pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let (mut ready, sent) = answered.into_parts();
-    if let Some(reservation) = ready.reservation().take()
-        && counted::did_nothing(&sent, reservation.departure())
-    {
-        reservation.give_back().await;
-    }
+    let reservation = ready.reservation().take();
+    let undone = reservation.filter(|reservation| counted::did_nothing(&sent, reservation.departure()));
+    // Waited for at the end: a caller that leaves meanwhile must not spoil the record.
+    let given_back = undone.map(Reservation::give_back);
     let ticket = ready.entry().take();
     let resolved = ready.permitted().resolved();
     let asked = resolved.asked();
@@ -115,7 +115,11 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     outcome.bytes_in = asked.incoming.document.bytes().len() as u64;
     // The call has happened; an answer that cannot be recorded any more is still
     // withheld, because the caller would take it for a recorded one.
-    match (Closing { ledger: &gateway.ledger, ticket: Some(ticket), outcome }).close().await {
+    let closed = (Closing { ledger: &gateway.ledger, ticket: Some(ticket), outcome }).close().await;
+    if let Some(given_back) = given_back {
+        given_back.await;
+    }
+    match closed {
         Ok(()) => ended.settled,
         Err(error) => Settled::Failed(unrecorded(asked, &error)),
     }
