@@ -2,8 +2,8 @@
 //!
 //! | stage | yields | refuses |
 //! |---|---|---|
-//! | receive | `Incoming` | malformed, too large, wrong version, header ≠ body |
 //! | identify | a caller | unknown keys and tokens (401) |
+//! | receive | `Incoming` | malformed, too large, wrong version, header ≠ body |
 //! | resolve | [`Resolved`] | what is out of reach |
 //! | authorize | [`Permitted`] | denied, hidden |
 //! | admit | [`Admitted`] | over a rate limit or a quota |

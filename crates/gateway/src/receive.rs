@@ -1,4 +1,4 @@
-//! Stage 1 of 8: from bytes to a message whose era is known.
+//! Stage 2 of 8: from bytes to a message whose era is known.
 //!
 //! One strict parse, then the classification of the two protocols that share the
 //! URL. Everything behind this point works on the same [`Document`]; nothing is

@@ -49,25 +49,6 @@ impl Outcome {
             Self::Unknown => "unknown",
         }
     }
-
-    /// All outcomes, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
-        Self::Success,
-        Self::ToolError,
-        Self::UpstreamError,
-        Self::Timeout,
-        Self::Cancelled,
-        Self::Denied,
-        Self::RateLimited,
-        Self::QuotaExceeded,
-        Self::Pending,
-        Self::Unknown,
-    ];
-
-    /// The outcome with this word.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text)
-    }
 }
 
 impl fmt::Display for Outcome {

@@ -1,4 +1,4 @@
-//! Stage 6 of 8: is there allowance left?
+//! Stage 5 of 8: is there allowance left?
 //!
 //! Asked last of all questions, so that only a call that everything else allowed
 //! uses any of it; and of quotas only when the rate limits have room, so that a call

@@ -1,4 +1,4 @@
-//! Stage 7 of 8: the decision is recorded, before anything leaves the gateway.
+//! Stage 6 of 8: the decision is recorded, before anything leaves the gateway.
 
 use doorward_ledger::{Ledger, LedgerError, Ticket};
 use doorward_limit::Reservation;

@@ -1,4 +1,4 @@
-//! Stage 2 of 8: who is calling?
+//! Stage 1 of 8: who is calling?
 //!
 //! Asked as soon as the headers are read, before a byte of the body: a stranger
 //! cannot make the gateway parse anything.

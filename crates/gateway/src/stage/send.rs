@@ -1,4 +1,4 @@
-//! Stage 8 of 8: who answers?
+//! Stage 7 of 8: who answers?
 //!
 //! What goes out is cut from the bytes that were judged: the members of `params`
 //! as they came, with the name replaced by the server's own and `_meta` written anew.
