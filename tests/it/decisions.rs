@@ -201,3 +201,27 @@ async fn a_call_over_the_rate_limit_is_refused_with_the_time_to_wait() {
     assert_eq!(said(&world.records())[2], "alice echo rate-limited");
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_the_longest_of_ids_is_called_by_the_names_it_is_listed_with() {
+    let longest = "a-".repeat(31) + "z";
+    for id in [&longest[..55], &longest[..57], &longest] {
+        let world = World::start(&[id.trim_end_matches('-')], STAFF_MAY_ALL).await;
+        let tools = world.modern("/mcp", ALICE).tools().await;
+        world.stop().await;
+        // Whoever knows the names from before need not ask for them again.
+        let world = World::start(&[id.trim_end_matches('-')], STAFF_MAY_ALL).await;
+        let client = world.modern("/mcp", ALICE);
+        for tool in &tools {
+            assert!(tool.len() <= 64, "{tool}");
+            let answer = client.call(tool, json!({})).await;
+            assert!(answer.json()["result"]["content"].is_array(), "{tool}: {}", answer.text());
+        }
+        assert_eq!(world.recorders[0].calls().len(), 5);
+        assert_eq!(
+            client.call(&format!("{}_aaaaaa", &tools[0][..57]), json!({})).await.json()["error"]["code"],
+            -32602
+        );
+        world.stop().await;
+    }
+}

@@ -64,6 +64,13 @@ pub fn original_uri(offered: &str) -> Option<(ServerId, String)> {
     Some((ServerId::try_from(server).ok()?, format!("{prefix}{uri}")))
 }
 
+/// Whether an offered tool or prompt name may be one of this server's, of whose id it holds
+/// no more than the beginning. Which server's it is shows when the server has been asked.
+pub fn may_be_shortened_of(server: &ServerId, offered: &str) -> bool {
+    let beginning = server.as_str().get(..MAX_NAME - HASH_CHARS - 1);
+    offered.len() == MAX_NAME && beginning.is_some_and(|beginning| offered.starts_with(beginning))
+}
+
 /// The server part of an offered tool or prompt name.
 pub fn server_of(offered: &str) -> Option<ServerId> {
     let (server, _) = offered.split_once(SEPARATOR)?;
@@ -97,6 +104,13 @@ mod tests {
         assert_eq!(server_of("github__a__b"), Some(github));
         assert_eq!(server_of("nothing"), None);
         assert_eq!(server_of("__x"), None);
+        for length in [54, 55, 56, 57, 63] {
+            let server = id(&"s".repeat(length));
+            let offered = exposed_name(&server, "echoes");
+            let leads_back = server_of(&offered).as_ref() == Some(&server);
+            assert_eq!(leads_back, length < 57, "{offered}");
+            assert_eq!(may_be_shortened_of(&server, &offered), length >= 57, "{offered}");
+        }
     }
 
     #[test]

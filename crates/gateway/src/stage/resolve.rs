@@ -186,9 +186,17 @@ fn server_of(asked: &Asked<'_>, named: &Named<'_>) -> Option<Arc<Server>> {
     let registry = &asked.snapshot.registry;
     let server = match (&asked.incoming.arrival.surface, named.kind) {
         (Surface::Server(id), _) => registry.server(id.as_str())?,
-        (_, CapabilityKind::Tool | CapabilityKind::Prompt) => {
-            registry.server(name::server_of(&named.offered)?.as_str())?
-        }
+        (_, CapabilityKind::Tool | CapabilityKind::Prompt) => match name::server_of(&named.offered) {
+            Some(id) => registry.server(id.as_str())?,
+            // Only ids that are nearly as long as a name may be leave no room for it all.
+            None => match registry.exposed(named.kind, &named.offered) {
+                Some(capability) => &capability.server,
+                None => {
+                    let mut servers = registry.servers().iter();
+                    servers.find(|server| name::may_be_shortened_of(&server.id, &named.offered))?
+                }
+            },
+        },
         (_, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) => {
             registry.server(name::original_uri(&named.offered)?.0.as_str())?
         }
@@ -207,7 +215,11 @@ fn own_name(asked: &Asked<'_>, server: &Server, named: &Named<'_>) -> String {
             // which serves while the server has not been asked yet.
             match asked.snapshot.registry.exposed(named.kind, &named.offered) {
                 Some(capability) => capability.name.to_string(),
-                None => named.offered[server.id.as_str().len() + name::SEPARATOR.len()..].to_owned(),
+                None => {
+                    let own = named.offered.strip_prefix(server.id.as_str());
+                    let own = own.and_then(|own| own.strip_prefix(name::SEPARATOR));
+                    own.unwrap_or(&named.offered).to_owned()
+                }
             }
         }
         CapabilityKind::Resource | CapabilityKind::ResourceTemplate => {
