@@ -15,6 +15,7 @@ mod doors;
 mod elsewhere;
 mod eras;
 mod exact_numbers;
+mod faults;
 mod forward;
 mod full_disk;
 mod list_changed;

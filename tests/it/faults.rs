@@ -1,0 +1,6 @@
+//! What happens when something goes wrong, to the calls concerned and to all others.
+
+mod broken;
+mod herd;
+mod load;
+mod starved;
