@@ -1,4 +1,4 @@
-//! The chores of the project: `cargo xtask demo · test · check · bless · bench · streams`.
+//! The chores of the project: `cargo xtask demo · test · check · bless · bench · streams · fuzz`.
 
 #![allow(clippy::disallowed_methods, reason = "chores run programs and wait; the bans are for the product")]
 
@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod demo;
 mod ecosystem;
+mod fuzz;
 mod shell;
 mod streams;
 mod test;
@@ -33,6 +34,8 @@ enum Chore {
     Bench(bench::Bench),
     /// Measure what open listen streams cost
     Streams(streams::Streams),
+    /// Let random bytes loose on everything that reads bytes from outside
+    Fuzz(fuzz::Fuzz),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -43,5 +46,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Bless => check::bless(),
         Chore::Bench(bench) => bench.run(),
         Chore::Streams(streams) => streams.run(),
+        Chore::Fuzz(fuzz) => fuzz.run(),
     }
 }
