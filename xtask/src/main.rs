@@ -1,4 +1,4 @@
-//! The chores of the project: `cargo xtask demo · test · check · bless · bench · streams · fuzz`.
+//! The chores of the project: `cargo xtask demo · test · check · bless · bench · streams · soak · fuzz`.
 
 #![allow(clippy::disallowed_methods, reason = "chores run programs and wait; the bans are for the product")]
 
@@ -8,6 +8,7 @@ mod demo;
 mod ecosystem;
 mod fuzz;
 mod shell;
+mod soak;
 mod streams;
 mod test;
 
@@ -34,6 +35,8 @@ enum Chore {
     Bench(bench::Bench),
     /// Measure what open listen streams cost
     Streams(streams::Streams),
+    /// Keep a gateway under load for a long time; nothing may be lost, and nothing may grow
+    Soak(soak::Soak),
     /// Let random bytes loose on everything that reads bytes from outside
     Fuzz(fuzz::Fuzz),
 }
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Bless => check::bless(),
         Chore::Bench(bench) => bench.run(),
         Chore::Streams(streams) => streams.run(),
+        Chore::Soak(soak) => soak.run(),
         Chore::Fuzz(fuzz) => fuzz.run(),
     }
 }
