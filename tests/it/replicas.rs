@@ -191,10 +191,7 @@ async fn a_session_that_ended_at_one_replica_has_ended_at_the_other() {
     let mut news = there.events(Method::GET, &Value::Null).await;
     assert_eq!(here.delete().await, 204);
     assert_eq!(here.request("ping", json!({})).await.status, 404);
-    eventually("the other replica hears of it", async || {
-        there.request("ping", json!({})).await.status == 404
-    })
-    .await;
+    assert_eq!(there.request("ping", json!({})).await.status, 404, "the other replica has heard of it");
     // It may have had news before; what counts is that it ends.
     news.rest().await;
     eventually("the server is told, once", async || github.ended() == [sessions[0].clone()]).await;

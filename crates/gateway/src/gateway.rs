@@ -24,7 +24,7 @@ use crate::receive::Incoming;
 use crate::reply::Reply;
 use crate::session::news::{self, News};
 use crate::session::replicas::{self, Tidings};
-use crate::session::{SessionLimits, Sessions};
+use crate::session::{Farewells, SessionLimits, Sessions};
 use crate::snapshot::{Rulebook, Snapshot};
 use crate::span::Spans;
 use crate::streams::{StreamLimits, Streams};
@@ -120,6 +120,7 @@ pub struct Gateway {
     pub(crate) news: mpsc::UnboundedSender<News>,
     pub(crate) suspended: Suspended,
     pub(crate) awaited: Awaited,
+    pub(crate) farewells: Farewells,
     pub(crate) sessions: Sessions,
     pub(crate) streams: Arc<Streams>,
     pub(crate) subscriptions: Arc<Subscriptions>,
@@ -163,6 +164,7 @@ impl Gateway {
             news,
             suspended: Suspended::default(),
             awaited: Awaited::default(),
+            farewells: Farewells::default(),
             spans: parts.spans,
         });
         tokio::spawn(news::deliver(Arc::downgrade(&gateway), to_deliver));

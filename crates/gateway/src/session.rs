@@ -2,6 +2,7 @@
 //! capped, and ended by silence, because most clients never say goodbye.
 
 mod ended;
+mod farewell;
 mod life;
 pub(crate) mod news;
 pub(crate) mod replicas;
@@ -25,6 +26,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::ask::Questions;
 use crate::surface::Surface;
 
+pub(crate) use farewell::Farewells;
 use subscribed::Subscribed;
 pub(crate) use table::Sessions;
 pub(crate) use ticket::{abilities, client_info};

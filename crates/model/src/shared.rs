@@ -34,8 +34,8 @@ pub trait Shared: Send + Sync + fmt::Debug + 'static {
     /// What a log holds from this place on, in order.
     fn read<'a>(&'a self, log: &'a str, from: u64) -> Later<'a, Vec<(u64, Bytes)>>;
 
-    /// Tells all other replicas, and this one too.
-    fn tell(&self, message: Bytes) -> Later<'_, ()>;
+    /// Tells all other replicas, and this one too; yields how many listen, this one included.
+    fn tell(&self, message: Bytes) -> Later<'_, usize>;
 
     /// From now on, `ear` hears what is told.
     fn hear(&self, ear: Ear);

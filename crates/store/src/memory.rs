@@ -150,11 +150,11 @@ impl Shared for Memory {
         now(entries.into_iter().flatten().filter(|(place, _)| *place >= from).cloned().collect())
     }
 
-    fn tell(&self, message: Bytes) -> Later<'_, ()> {
+    fn tell(&self, message: Bytes) -> Later<'_, usize> {
         for ear in self.ears.read().unwrap_or_else(PoisonError::into_inner).iter() {
             ear(message.clone());
         }
-        now(())
+        now(1)
     }
 
     fn hear(&self, ear: Ear) {

@@ -289,7 +289,7 @@ impl Shared for Redis {
         })
     }
 
-    fn tell(&self, message: Bytes) -> Later<'_, ()> {
+    fn tell(&self, message: Bytes) -> Later<'_, usize> {
         Box::pin(async move {
             self.inner.there()?;
             let sealed = self.inner.sealed(OURS, &message)?;

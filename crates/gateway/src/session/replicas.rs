@@ -32,6 +32,8 @@ pub(crate) enum Tidings<'a> {
     Said,
     /// It has ended.
     Ended,
+    /// Its end was heard of.
+    Farewell,
     /// Its request of this id, as written, is cancelled.
     Cancelled(&'a str),
     /// Its client answered the question with this id, as written.
@@ -61,6 +63,7 @@ impl<'a> Tidings<'a> {
         let (mark, about, rest): (_, &str, &[u8]) = match self {
             Self::Said => ('s', "", b""),
             Self::Ended => ('e', "", b""),
+            Self::Farewell => ('f', "", b""),
             Self::Cancelled(id) => ('c', id, b""),
             Self::Answered(id, answer) => ('a', id, answer),
             Self::Level(level) => ('l', level, b""),
@@ -87,6 +90,7 @@ impl<'a> Tidings<'a> {
         let tidings = match mark {
             "s" => Self::Said,
             "e" => Self::Ended,
+            "f" => Self::Farewell,
             "c" => Self::Cancelled(about),
             "a" => Self::Answered(about, told.slice_ref(parts.next()?)),
             "l" => Self::Level(about),
@@ -147,7 +151,7 @@ impl Gateway {
         if !self.has_others {
             return Ok(());
         }
-        self.shared.tell(tidings.write(&self.replica, session)).await
+        self.shared.tell(tidings.write(&self.replica, session)).await.map(drop)
     }
 
     /// The same, where there is nothing to be done if they cannot be reached.
@@ -181,16 +185,20 @@ impl Gateway {
                 }
                 return;
             }
+            Tidings::Ended => {
+                if let Some(session) = self.sessions.get(session)
+                    && self.sessions.close(&session)
+                {
+                    self.clear_away(&session);
+                }
+                return self.let_others_know(session, Tidings::Farewell);
+            }
+            Tidings::Farewell => return self.farewells.heard(session),
             _ => {}
         }
         let Some(session) = self.sessions.get(session) else { return };
         match tidings {
             Tidings::Said => session.wake.notify_waiters(),
-            Tidings::Ended => {
-                if self.sessions.close(&session) {
-                    self.clear_away(&session);
-                }
-            }
             Tidings::Cancelled(id) => drop(session.cancel(id)),
             Tidings::Answered(id, answer) => {
                 if let Ok(answer) = Document::parse(answer, &self.settings.json) {
@@ -204,7 +212,13 @@ impl Gateway {
             }
             Tidings::Read(stream) => session.taken_over(stream),
             Tidings::Unwatched(uri) => session.news.unsubscribe(uri),
-            Tidings::Brought | Tidings::Worded | Tidings::Dropped | Tidings::Looked | Tidings::Lists => {}
+            Tidings::Ended
+            | Tidings::Farewell
+            | Tidings::Brought
+            | Tidings::Worded
+            | Tidings::Dropped
+            | Tidings::Looked
+            | Tidings::Lists => {}
         }
     }
 
@@ -234,7 +248,8 @@ impl Gateway {
         Ok(true)
     }
 
-    /// Takes away what is kept of a session, and says so.
+    /// Takes away what is kept of a session, and says so; the other replicas have heard of it
+    /// then.
     pub(super) async fn write_off(&self, session: &Session) {
         if !self.has_others {
             return;
@@ -243,7 +258,10 @@ impl Gateway {
         let ended = async {
             self.shared.set(&end_mark(id), Some(Bytes::from_static(b"1")), keep).await?;
             self.shared.set(&place(id), None, keep).await?;
-            self.tell_others(id, Tidings::Ended).await
+            let farewell = self.farewells.begin(id);
+            let listeners = self.shared.tell(Tidings::Ended.write(&self.replica, id)).await?;
+            farewell.heard_by(listeners.saturating_sub(1)).await;
+            Ok::<_, Unshared>(())
         };
         if let Err(error) = ended.await {
             tracing::warn!(target: "doorward::session", %error, session = %id, "its end is known to this replica only");
@@ -325,6 +343,7 @@ mod tests {
         let all = [
             Tidings::Said,
             Tidings::Ended,
+            Tidings::Farewell,
             Tidings::Cancelled("\"7\""),
             Tidings::Answered("\"q-a-1\"", answer),
             Tidings::Level("debug"),
