@@ -76,6 +76,7 @@ impl Soak {
             }
             ensure!(gateway.0.try_wait()?.is_none(), "the gateway has ended; see target/soak/gateway.log");
         }
+        fs::write(place.folder.join("samples.tsv"), Sample::table(&samples))?;
         let mut report = String::new();
         load.0.stdout.take().context("piped")?.read_to_string(&mut report)?;
         let report: Value =
@@ -235,6 +236,14 @@ impl Sample {
         let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
         let files = fs::read_dir(process.join("fd"))?.count();
         Ok(Self { seconds: at.as_secs_f64(), mib: kib / 1024.0, files: files as f64 })
+    }
+
+    fn table(samples: &[Self]) -> String {
+        let mut out = String::from("seconds\tMiB\tdescriptors\n");
+        for sample in samples {
+            out += &format!("{:.1}\t{:.2}\t{:.0}\n", sample.seconds, sample.mib, sample.files);
+        }
+        out
     }
 
     /// By how much it grows in ten minutes: least squares.

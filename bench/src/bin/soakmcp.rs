@@ -26,7 +26,7 @@ const WORKERS: u64 = 16;
 /// Of so many calls, one goes to the shaky server.
 const SHAKY_EVERY: u64 = 5;
 /// How long a session rests before the next one opens in its place.
-const PAUSE: Duration = Duration::from_secs(4);
+const PAUSE: Duration = Duration::from_secs(20);
 /// What takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 

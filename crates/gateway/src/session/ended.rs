@@ -12,14 +12,14 @@ const MOST: usize = 50_000;
 /// Sessions that have ended, by when they were opened.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
-    named: BTreeSet<(u64, Box<str>)>,
+    named: BTreeSet<(u64, u128)>,
     /// What was opened by then has ended, or is known otherwise.
     before: u64,
 }
 
 impl Ended {
     pub(super) fn note(&mut self, opened: Timestamp, id: &str) {
-        self.named.insert((opened.as_micros(), id.into()));
+        self.named.insert((opened.as_micros(), number(id)));
         if self.named.len() > MOST
             && let Some((opened, _)) = self.named.pop_first()
         {
@@ -29,15 +29,20 @@ impl Ended {
 
     pub(super) fn has(&self, opened: Timestamp, id: &str) -> bool {
         let opened = opened.as_micros();
-        opened <= self.before || self.named.contains(&(opened, id.into()))
+        opened <= self.before || self.named.contains(&(opened, number(id)))
     }
 
     /// Forgets those whose tickets are too old to open.
     pub(super) fn sweep(&mut self, now: Timestamp, longest: Duration) {
         let longest = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
         let oldest = now.as_micros().saturating_sub(longest);
-        self.named = self.named.split_off(&(oldest, "".into()));
+        self.named = self.named.split_off(&(oldest, 0));
     }
+}
+
+/// An id is 32 hex digits, and takes less room as a number.
+fn number(id: &str) -> u128 {
+    u128::from_str_radix(id, 16).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -49,14 +54,14 @@ mod tests {
         let at = |second: usize| Timestamp::from_micros(second as u64);
         let mut ended = Ended::default();
         for second in 1..=MOST {
-            ended.note(at(second), "x");
+            ended.note(at(second), "a");
         }
-        assert!(ended.has(at(1), "x") && !ended.has(at(1), "y"));
-        ended.note(at(MOST + 1), "x");
-        assert!(ended.has(at(1), "x") && ended.has(at(1), "y"), "older than all that is known");
-        assert!(!ended.has(at(2), "y") && ended.has(at(MOST + 1), "x"));
+        assert!(ended.has(at(1), "a") && !ended.has(at(1), "b"));
+        ended.note(at(MOST + 1), "a");
+        assert!(ended.has(at(1), "a") && ended.has(at(1), "b"), "older than all that is known");
+        assert!(!ended.has(at(2), "b") && ended.has(at(MOST + 1), "a"));
         assert_eq!(ended.named.len(), MOST);
         ended.sweep(at(1_000_010), Duration::from_secs(1));
-        assert!(!ended.named.contains(&(9, "x".into())) && ended.named.contains(&(10, "x".into())));
+        assert!(!ended.named.contains(&(9, 10)) && ended.named.contains(&(10, 10)));
     }
 }
