@@ -69,22 +69,26 @@ pub fn python(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
 
 /// Sees to it that `redis-server` is there, which is a package of the system.
 pub fn redis() -> anyhow::Result<()> {
-    if output("redis-server", &["--version"]).is_some() {
+    of_system("redis-server", "Redis 7 or newer", || output("redis-server", &["--version"]).is_some())
+}
+
+/// Sees to it that libfaketime is there, which shows a program another time.
+pub fn faketime() -> anyhow::Result<()> {
+    of_system("faketime", "libfaketime", || output("faketime", &["--version"]).is_some())
+}
+
+/// Installs a package of the system where there is apt, unless what it brings is there.
+fn of_system(package: &str, what: &str, is_there: impl Fn() -> bool) -> anyhow::Result<()> {
+    if is_there() {
         return Ok(());
     }
     if output("apt-get", &["--version"]).is_none() {
-        bail!("redis-server was not found: install Redis 7 or newer, then run this again");
+        bail!("{package} was not found: install {what}, then run this again");
     }
-    println!("  installing redis-server");
+    println!("  installing {package}");
     run(Command::new("apt-get").args(["update", "--quiet"]))?;
-    run(Command::new("apt-get").args([
-        "install",
-        "--yes",
-        "--quiet",
-        "--no-install-recommends",
-        "redis-server",
-    ]))
-    .context("redis-server could not be installed: install Redis 7 or newer, then run this again")
+    run(Command::new("apt-get").args(["install", "--yes", "--quiet", "--no-install-recommends", package]))
+        .with_context(|| format!("{package} could not be installed: install {what}, then run this again"))
 }
 
 /// Runs `work` in a fresh folder, unless a stamp says that it was done before.

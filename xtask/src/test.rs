@@ -31,6 +31,7 @@ impl Test {
         ecosystem::python("python-sdk-1", ecosystem::PYTHON_CLIENT_1)?;
         ecosystem::python("python-sdk-2", ecosystem::PYTHON_CLIENT_2)?;
         ecosystem::redis()?;
+        ecosystem::faketime()?;
         if !self.only_tests {
             check::check()?;
         }
