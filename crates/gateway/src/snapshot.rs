@@ -1,11 +1,10 @@
 //! One consistent world: everything a decision depends on, swapped whole.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use doorward_identity::Authenticator;
 use doorward_limit::{Limiter, Quotas};
-use doorward_model::{Caller, CapabilityKind, ServerId};
+use doorward_model::{Caller, CapabilityKind, Map, ServerId};
 use doorward_policy::{DefinitionFacts, PolicySet, ServerFacts};
 use doorward_registry::{Capability, Catalogs, Problem, Registry, Server};
 
@@ -36,9 +35,9 @@ pub struct Snapshot {
     pub rulebook: Rulebook,
     /// What there is to call.
     pub registry: Registry,
-    facts: HashMap<ServerId, Arc<ServerFacts>>,
+    facts: Map<ServerId, Arc<ServerFacts>>,
     /// Of each server, those to its audiences, in the registry's order.
-    offers: HashMap<ServerId, Vec<Offer>>,
+    offers: Map<ServerId, Vec<Offer>>,
     /// Facts of the capability with this position in the registry.
     definitions: Vec<DefinitionFacts>,
 }

@@ -4,10 +4,9 @@
 //! that was verified a moment ago; so nothing compares secrets byte by byte, and the
 //! usual call costs one SHA-256 and one lookup.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use doorward_model::{Agent, Caller, Clock, Grant, GrantKind, Timestamp};
+use doorward_model::{Agent, Caller, Clock, Grant, GrantKind, Map, Timestamp};
 
 use crate::cache::Verified;
 use crate::claims;
@@ -31,7 +30,7 @@ pub struct Presented<'a> {
 pub struct Authenticator {
     clock: Arc<dyn Clock>,
     anonymous: Option<Arc<Caller>>,
-    keys: HashMap<[u8; 32], Key>,
+    keys: Map<[u8; 32], Key>,
     jwt: Option<Jwt>,
 }
 
@@ -179,8 +178,8 @@ impl Jwt {
     }
 }
 
-fn known(settings: Vec<KeySettings>) -> Result<HashMap<[u8; 32], Key>, SettingsError> {
-    let mut keys: HashMap<[u8; 32], Key> = HashMap::with_capacity(settings.len());
+fn known(settings: Vec<KeySettings>) -> Result<Map<[u8; 32], Key>, SettingsError> {
+    let mut keys: Map<[u8; 32], Key> = Map::with_capacity_and_hasher(settings.len(), Default::default());
     let mut ids = std::collections::HashSet::with_capacity(settings.len());
     for key in settings {
         if !ids.insert(key.id.clone()) {

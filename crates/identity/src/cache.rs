@@ -4,11 +4,10 @@
 //! verified is remembered by its digest for at most a minute, and never beyond its
 //! own end; so a key that its issuer withdraws stops working within that minute.
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use doorward_model::{Caller, Timestamp};
+use doorward_model::{Caller, Map, Timestamp};
 
 /// How long a verified token is believed without verifying it again.
 const BELIEVED: Duration = Duration::from_secs(60);
@@ -18,7 +17,7 @@ const CAPACITY: usize = 10_000;
 
 #[derive(Default)]
 pub(crate) struct Verified {
-    tokens: RwLock<HashMap<[u8; 32], Entry>>,
+    tokens: RwLock<Map<[u8; 32], Entry>>,
 }
 
 struct Entry {

@@ -1,10 +1,9 @@
 //! The picture of all servers and capabilities at one moment.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use doorward_model::{Audience, CapabilityKind, Catalog, Definition, ServerId};
+use doorward_model::{Audience, CapabilityKind, Catalog, Definition, Map, ServerId};
 
 use crate::capability::{Capability, Unusable};
 use crate::catalogs::Catalogs;
@@ -16,8 +15,8 @@ pub struct Registry {
     servers: Vec<Arc<Server>>,
     catalogs: Catalogs,
     all: Vec<Arc<Capability>>,
-    listings: HashMap<ServerId, Vec<Listing>>,
-    by_exposed: HashMap<CapabilityKind, HashMap<Arc<str>, Arc<Capability>>>,
+    listings: Map<ServerId, Vec<Listing>>,
+    by_exposed: Map<CapabilityKind, Map<Arc<str>, Arc<Capability>>>,
 }
 
 /// What one server offers to one audience.
@@ -28,7 +27,7 @@ pub struct Listing {
     pub catalog: Arc<Catalog>,
     /// What can be offered on of it, in the server's own order.
     pub offered: Vec<Arc<Capability>>,
-    by_name: HashMap<CapabilityKind, HashMap<Arc<str>, Arc<Capability>>>,
+    by_name: Map<CapabilityKind, Map<Arc<str>, Arc<Capability>>>,
 }
 
 /// Something a server offered that cannot be offered on.
@@ -77,7 +76,7 @@ impl Registry {
         let mut problems = Vec::new();
         for server in &registry.servers {
             let mut listings = Vec::new();
-            let mut read = Definitions { server, all: &mut registry.all, known: HashMap::new() };
+            let mut read = Definitions { server, all: &mut registry.all, known: Map::default() };
             for (audience, catalog) in catalogs.of(&server.id) {
                 let (listing, mut found) = Listing::read(audience, catalog, &mut read);
                 // Most of what one audience is offered, others are as well.
@@ -175,7 +174,7 @@ impl Listing {
     ) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let mut offered: Vec<Arc<Capability>> = Vec::new();
-        let mut by_name: HashMap<_, HashMap<_, _>> = HashMap::new();
+        let mut by_name: Map<_, Map<_, _>> = Map::default();
         let mut contested = Vec::new();
         for definition in &catalog.definitions {
             let (server, name) = (definitions.server.id.clone(), definition.name.to_string());
@@ -212,7 +211,7 @@ impl Listing {
 struct Definitions<'a> {
     server: &'a Arc<Server>,
     all: &'a mut Vec<Arc<Capability>>,
-    known: HashMap<(CapabilityKind, Bytes), Arc<Capability>>,
+    known: Map<(CapabilityKind, Bytes), Arc<Capability>>,
 }
 
 impl Definitions<'_> {

@@ -1,13 +1,12 @@
 //! All servers of one gateway.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use doorward_egress::Client;
 use doorward_model::json::Numbers;
-use doorward_model::{Audience, Catalog, Clock, Random, ServerId};
+use doorward_model::{Audience, Catalog, Clock, Map, Random, ServerId};
 use doorward_wire::Era;
 use tokio::sync::mpsc;
 
@@ -30,7 +29,7 @@ pub struct Upstreams {
 }
 
 struct Inner {
-    servers: ArcSwap<HashMap<ServerId, Arc<Server>>>,
+    servers: ArcSwap<Map<ServerId, Arc<Server>>>,
     /// Held while the set of servers is changed.
     changing: Mutex<()>,
     settings: Arc<Settings>,
@@ -82,7 +81,7 @@ impl Upstreams {
         let inner = &self.inner;
         let _changing = inner.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = inner.servers.load_full();
-        let mut after = HashMap::with_capacity(specs.len());
+        let mut after = Map::with_capacity_and_hasher(specs.len(), Default::default());
         for spec in specs {
             let server = match before.get(&spec.id).filter(|server| server.spec == spec) {
                 Some(server) => Arc::clone(server),

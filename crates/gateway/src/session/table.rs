@@ -1,10 +1,9 @@
 //! The sessions that this process knows, and those it knows to have ended.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use doorward_model::{Caller, Timestamp};
+use doorward_model::{Caller, Map, Timestamp};
 
 use super::ended::Ended;
 use super::{Session, SessionLimits, principal, ticket};
@@ -18,7 +17,7 @@ pub(crate) struct Sessions {
 
 #[derive(Default)]
 struct Known {
-    open: HashMap<Box<str>, Arc<Session>>,
+    open: Map<Box<str>, Arc<Session>>,
     ended: Ended,
     /// Ended while the other replicas could not be told.
     to_write_off: Vec<Box<str>>,
