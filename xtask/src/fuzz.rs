@@ -18,7 +18,7 @@ pub struct Fuzz {
     targets: Vec<String>,
     /// Seconds for each
     #[arg(long, default_value_t = 30)]
-    pub seconds: u32,
+    seconds: u32,
 }
 
 impl Fuzz {

@@ -29,19 +29,24 @@ const TELLING: u64 = 300;
 pub struct Soak {
     /// How long
     #[arg(long, default_value_t = 600)]
-    pub seconds: u64,
+    seconds: u64,
     /// Calls a second
     #[arg(long, default_value_t = 2_000)]
-    pub rate: u64,
+    rate: u64,
     /// Sessions that come and go
     #[arg(long, default_value_t = 200)]
-    pub sessions: u64,
+    sessions: u64,
     /// Build profile of Doorward: dist (what we ship), release or ci
     #[arg(long, default_value = "dist")]
-    pub profile: String,
+    profile: String,
 }
 
 impl Soak {
+    /// Long enough to lose something, and not to grow.
+    pub fn short() -> Self {
+        Self { seconds: 30, rate: 300, sessions: 100, profile: "ci".to_owned() }
+    }
+
     pub fn run(self) -> anyhow::Result<()> {
         let packages = ["--package", "doorward", "--package", "doorward-bench"];
         run(cargo().args(["build", "--profile", &self.profile]).args(packages))?;

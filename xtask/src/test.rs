@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::fuzz::Fuzz;
 use crate::shell::{cargo, output, run};
+use crate::soak::Soak;
 use crate::{check, ecosystem};
 
 /// Seconds that each fuzz target gets here; `cargo xtask fuzz` gives it more.
@@ -44,6 +45,12 @@ impl Test {
         }
         run(tests.args(&self.runner).env("DOORWARD_ECOSYSTEM", ecosystem::folder()))?;
         // Whoever asks for certain tests asks for no more.
-        if self.runner.is_empty() { Fuzz::all(FUZZED).run() } else { Ok(()) }
+        if !self.runner.is_empty() {
+            return Ok(());
+        }
+        println!("Half a minute under load:");
+        Soak::short().run()?;
+        println!("Random bytes:");
+        Fuzz::all(FUZZED).run()
     }
 }
