@@ -145,6 +145,28 @@ async fn sdk_clients_come_back_when_a_server_hangs_up_on_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sdk_clients_of_either_era_walk_the_gateway_through_mcp_remote() {
+    let world = world().await;
+    let home = world.folder.path().display().to_string();
+    let clients =
+        || walkers().into_iter().filter(|walker| walker.name.starts_with("Python") && walker.era.is_none());
+    for walker in clients() {
+        for (path, prefix) in [("/mcp", "everything__"), ("/mcp/everything", "")] {
+            let url = format!("http://{}{path}", world.address());
+            let header = format!("Authorization: Bearer {ALICE}");
+            let plan = json!({
+                "command": ["node", ecosystem::agent("mcp-remote"), url, "--allow-http", "--header", header], "message": "grüße",
+                "env": {"HOME": home, "PATH": std::env::var_os("PATH").unwrap_or_default().to_string_lossy()},
+                "allowed": format!("{prefix}echo"), "denied": format!("{prefix}get-sum"), "hidden": format!("{prefix}get-env"),
+            });
+            check(&walker, &walker.walk(plan).await, prefix);
+        }
+    }
+    assert_eq!(world.records().len(), clients().count() * 2 * 3, "every call left its record");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sdk_clients_walk_the_gateway_over_stdio() {
     for walker in walkers() {
         let world = world().await;

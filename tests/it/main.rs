@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::disallowed_methods, reason = "tests may fail loudly, run programs and wait")]
 
+mod agents;
 mod audiences;
 mod bad_input;
 mod capture;

@@ -1,5 +1,5 @@
 //! Servers and clients that nobody here wrote, at pinned versions, for the demo
-//! and the tests. They are installed once, under `target/ecosystem`.
+//! and the tests. They are installed once, under `target/ecosystem` or where `DOORWARD_ECOSYSTEM` says.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,20 +20,31 @@ pub const NODE_CLIENTS: &[&str] = &[
     "@modelcontextprotocol/client@2.4.0",
     "@modelcontextprotocol/inspector@2.12.0",
 ];
+/// Agents that people use, and what stands beside them. Claude Code, Codex and OpenCode are programs
+/// inside npm packages, some hundred megabytes each.
+pub const AGENTS: &[&str] = &[
+    "@anthropic-ai/claude-code@2.1.197",
+    "@openai/codex@0.169.0",
+    "opencode-ai@1.18.33",
+    "@google/gemini-cli@0.61.0",
+    "mcp-remote@0.15.1",
+    "mcporter@0.12.3",
+];
 /// A newer Node.js, for clients that need it, as a program inside an npm package.
 pub const NODE_22: &[&str] = &["node@22.23.3"];
 /// The public conformance suite; needs [`NODE_22`].
 pub const CONFORMANCE: &[&str] = &["@modelcontextprotocol/conformance@0.2.0-alpha.12"];
 /// The PyPI server of the demo.
 pub const PYTHON_SERVER: &[&str] = &["mcp-server-time==2026.10.19"];
-/// The Python SDK, last of its first line and its second.
-pub const PYTHON_CLIENT_1: &[&str] = &["mcp==1.30.0"];
-/// See [`PYTHON_CLIENT_1`].
-pub const PYTHON_CLIENT_2: &[&str] = &["mcp==2.3.0"];
+/// The Python SDK, last of its first line, and frameworks that stand on it.
+pub const PYTHON_CLIENT_1: &[&str] =
+    &["mcp==1.30.0", "openai-agents==0.24.0", "langchain-mcp-adapters==0.3.2"];
+/// The same of its second line.
+pub const PYTHON_CLIENT_2: &[&str] = &["mcp==2.3.0", "fastmcp==4.1.2", "pydantic-ai-slim==2.68.0"];
 
 /// Where everything is installed.
 pub fn folder() -> PathBuf {
-    root().join("target/ecosystem")
+    std::env::var_os("DOORWARD_ECOSYSTEM").map_or_else(|| root().join("target/ecosystem"), PathBuf::from)
 }
 
 /// Installs npm packages into a folder of their own, unless they are there.

@@ -26,6 +26,7 @@ impl Test {
         println!("Servers and clients that the tests speak to:");
         let node = [ecosystem::NODE_SERVERS, ecosystem::NODE_CLIENTS].concat();
         ecosystem::node("node", &node)?;
+        ecosystem::node("agents", ecosystem::AGENTS)?;
         ecosystem::node("node22", ecosystem::NODE_22)?;
         ecosystem::node("conformance", ecosystem::CONFORMANCE)?;
         ecosystem::python("time-server", ecosystem::PYTHON_SERVER)?;

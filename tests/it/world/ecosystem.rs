@@ -21,3 +21,8 @@ pub fn node_server(name: &str) -> String {
 pub fn node_22() -> PathBuf {
     folder().join("node22/node_modules/node/bin/node")
 }
+
+/// An agent, or another program from npm that stands beside them.
+pub fn agent(name: &str) -> PathBuf {
+    folder().join("agents/node_modules/.bin").join(name)
+}
