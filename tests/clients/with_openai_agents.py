@@ -14,7 +14,7 @@ set_tracing_disabled(True)
 
 def reach(door):
     if "url" in door:
-        params = {"url": door["url"], "headers": {"Authorization": door["authorization"]}}
+        params = {"url": door["url"], "headers": {"Authorization": door["authorization"]}, "timeout": 30}
         return MCPServerStreamableHttp(params, client_session_timeout_seconds=30)
     command, *arguments = door["command"]
     return MCPServerStdio({"command": command, "args": arguments}, client_session_timeout_seconds=30)

@@ -39,7 +39,10 @@ async fn claude_code_acts_on_what_it_is_told() {
         .args(["--allowedTools", "mcp__all,mcp__old,mcp__new,mcp__pipe"])
         .env("ANTHROPIC_BASE_URL", model.url())
         .env("ANTHROPIC_API_KEY", "none")
-        .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
+        .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+        // It would begin its first turn without servers that are not there within seconds.
+        .env("MCP_CONNECTION_NONBLOCKING", "0")
+        .env("MCP_TIMEOUT", "60000");
     play(command, &model).await;
     for (_, path) in &DOORS[..3] {
         assert!(!Sent::to(&stage, path).made(&Method::DELETE), "it leaves its sessions open");

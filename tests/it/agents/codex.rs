@@ -38,7 +38,8 @@ async fn act(client: &Client, features: &str) {
         model.url()
     );
     for (door, path) in DOORS {
-        config += &format!("\n[mcp_servers.{door}]\n");
+        // It would begin its first turn without a server that is not there within two seconds.
+        config += &format!("\n[mcp_servers.{door}]\nrequired = true\nstartup_timeout_sec = 60\n");
         config += &if path == "stdio" {
             let [command, arguments @ ..] = stage.pipe();
             format!("command = \"{command}\"\nargs = {}\n", json!(arguments))

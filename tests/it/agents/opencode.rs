@@ -25,10 +25,10 @@ async fn opencode_acts_on_what_it_is_told() {
     let mut servers = json!({});
     for (door, path) in DOORS {
         servers[door] = if path == "stdio" {
-            json!({"type": "local", "command": stage.pipe()})
+            json!({"type": "local", "command": stage.pipe(), "timeout": 60_000})
         } else {
             let headers = json!({"Authorization": authorization()});
-            json!({"type": "remote", "url": stage.url(path), "headers": headers, "oauth": false})
+            json!({"type": "remote", "url": stage.url(path), "headers": headers, "oauth": false, "timeout": 60_000})
         };
     }
     let provider = json!({
