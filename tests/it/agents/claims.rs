@@ -40,6 +40,7 @@ impl From<&Model> for Played {
 
 /// Everything that is claimed; says what the client sent, and ends the world.
 pub async fn check(stage: Stage, client: &Client, played: &Played) {
+    stage.front.left().await;
     let all: Vec<_> = calls().into_iter().zip(&played.told).collect();
     let matrix = matrix(client, &all);
     println!("{matrix}");

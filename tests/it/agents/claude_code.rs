@@ -44,6 +44,7 @@ async fn claude_code_acts_on_what_it_is_told() {
         .env("MCP_CONNECTION_NONBLOCKING", "0")
         .env("MCP_TIMEOUT", "60000");
     play(command, &model).await;
+    stage.front.left().await;
     for (_, path) in &DOORS[..3] {
         assert!(!Sent::to(&stage, path).made(&Method::DELETE), "it leaves its sessions open");
     }

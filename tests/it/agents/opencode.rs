@@ -48,6 +48,7 @@ async fn opencode_acts_on_what_it_is_told() {
         command.env(format!("OPENCODE_DISABLE_{variable}"), "1");
     }
     play(command, &model).await;
+    stage.front.left().await;
     for (_, path) in &DOORS[..3] {
         let sent = Sent::to(&stage, path);
         let (calls, cancelled) = (sent.count("tools/call"), sent.count("notifications/cancelled"));
