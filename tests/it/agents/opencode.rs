@@ -43,7 +43,7 @@ async fn opencode_acts_on_what_it_is_told() {
     let lock = json!({"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}});
     stage.write(".config/opencode/package-lock.json", &lock.to_string());
     let mut command = stage.command(&ecosystem::agent("opencode"), &model);
-    command.args(["run", "--pure", "--model", "scripted/scripted", "Play the script."]);
+    command.args(["run", "--print-logs", "--pure", "--model", "scripted/scripted", "Play the script."]);
     for variable in ["MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS", "AUTOUPDATE"] {
         command.env(format!("OPENCODE_DISABLE_{variable}"), "1");
     }

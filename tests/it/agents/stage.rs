@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::process::Command;
 
 use super::script::RULES;
@@ -17,7 +17,7 @@ use crate::world::model::Model;
 use crate::world::{ALICE, Recorder, Speaks, World, ecosystem, program};
 
 /// No client takes this long.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 pub struct Stage {
     pub old: Recorder,
@@ -106,16 +106,22 @@ pub struct Ended {
 
 /// Runs a program to its end, and ends whatever it has started.
 pub async fn run(mut command: Command) -> Ended {
+    // Files, so that what one has said that does not end can be read as well.
+    let (out, errors) = (NamedTempFile::new().expect("a file"), NamedTempFile::new().expect("a file"));
+    let writer = |file: &NamedTempFile| Stdio::from(file.reopen().expect("open"));
     command.as_std_mut().process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    command.stdin(Stdio::null()).stdout(writer(&out)).stderr(writer(&errors)).kill_on_drop(true);
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let group = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())).expect("it runs");
-    let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
     // Where nobody is left of it, this is an error.
     let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    let output = ended.unwrap_or_else(|_| panic!("it does not end: {command:?}")).expect("its end");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ended { success: output.status.success(), out: text(&output.stdout), errors: text(&output.stderr) }
+    let text = |file: &NamedTempFile| {
+        String::from_utf8_lossy(&std::fs::read(file.path()).expect("readable")).into_owned()
+    };
+    let (out, errors) = (text(&out), text(&errors));
+    let ended = ended.unwrap_or_else(|_| panic!("it does not end: {command:?}\n{out}\n{errors}"));
+    Ended { success: ended.expect("its end").success(), out, errors }
 }
 
 /// The same, of a program that ends well and wanted to go nowhere else; what it printed.
