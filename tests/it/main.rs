@@ -12,6 +12,7 @@ mod conversations;
 mod core_tasks;
 mod crash;
 mod decisions;
+mod doctor;
 mod doors;
 mod elsewhere;
 mod eras;

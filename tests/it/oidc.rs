@@ -16,14 +16,14 @@ use tokio::net::TcpListener;
 use crate::world::{Client, Recorder, STAFF_MAY_ALL, Speaks, records_in, system};
 
 /// An issuer, and what it was asked for.
-struct Issuer {
-    address: SocketAddr,
+pub struct Issuer {
+    pub address: SocketAddr,
     key: EcdsaKeyPair,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Issuer {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{audit, call, check, completions, init, keys, policy, serve, servers, usage};
+use crate::commands::{audit, call, check, completions, doctor, init, keys, policy, serve, servers, usage};
 
 const EXAMPLES: &str = "\
 Examples:
   doorward init                                  write gateway.yaml with a first key
   doorward serve                                 run the gateway
   doorward check                                 validate it, with line numbers and remedies
+  doorward doctor                                see what is wrong, with a remedy for each finding
   doorward keys create \"My Agent\" agent-1 reader
   doorward servers list --json
 
@@ -38,6 +39,8 @@ pub enum Command {
     Serve(serve::Arguments),
     /// Validate a configuration and say what is odd about it
     Check(check::Arguments),
+    /// Look for what is wrong: configuration, log, disk, port, certificates, servers
+    Doctor(doctor::Arguments),
     /// List, create and revoke keys
     #[command(subcommand)]
     Keys(keys::Command),

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod call;
 pub mod check;
 pub mod completions;
+pub mod doctor;
 pub mod edit;
 pub mod init;
 pub mod keys;
@@ -79,6 +80,7 @@ pub fn run(cli: Cli, mut world: Surroundings<'_>) -> anyhow::Result<Exit> {
         }
         Some(Command::Init(arguments)) => init::run(&arguments, named, &mut world),
         Some(Command::Check(arguments)) => check::run(&arguments, named, &mut world),
+        Some(Command::Doctor(arguments)) => doctor::run(&arguments, named, &mut world),
         Some(Command::Keys(command)) => keys::run(&command, named, &mut world),
         Some(Command::Servers(command)) => servers::run(&command, named, &mut world),
         Some(Command::Serve(arguments)) => serve::run(&arguments, named, &mut world),

@@ -1,10 +1,10 @@
 //! A running gateway: configuration in, listening socket out, and reload on change.
 
-mod fetch;
+pub(crate) mod fetch;
 mod fixed;
 mod rulebook;
 mod socket;
-mod tls;
+pub(crate) mod tls;
 pub mod trial;
 mod watch;
 
@@ -28,6 +28,7 @@ use crate::system::{SystemClock, SystemRandom};
 use crate::telemetry::{self, Telemetry};
 use fixed::Fixed;
 use rulebook::Builder;
+pub(crate) use rulebook::{compile, specs};
 pub use rulebook::{rego_source, role_policy};
 use socket::SocketDoor;
 pub use socket::{absolute, socket_folder};

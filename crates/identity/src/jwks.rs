@@ -15,6 +15,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, P
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
+use crate::settings::JwtKey;
 use crate::token::VerifyingKey;
 
 /// Why a key set could not be fetched. For the log.
@@ -109,7 +110,7 @@ impl KeySet {
         }
     }
 
-    async fn fetch(&self) -> Result<Vec<VerifyingKey>, FetchError> {
+    pub(crate) async fn fetch(&self) -> Result<Vec<VerifyingKey>, FetchError> {
         let uri = match &self.place {
             Place::Known(uri) => uri.clone(),
             Place::Of(issuer) => self.discover(issuer).await?,
@@ -142,6 +143,20 @@ impl KeySet {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Fetched> {
         self.keys.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Fetches the key set that tokens are verified with, as the first token would have it
+/// done; yields how many of its keys can be used, and `None` where no key set is fetched.
+///
+/// # Errors
+/// Why it cannot be fetched.
+pub async fn fetch_keys(key: &JwtKey, fetcher: Arc<dyn KeyFetcher>) -> Result<Option<usize>, FetchError> {
+    let place = match key {
+        JwtKey::KeySet(uri) => Place::Known(uri.clone()),
+        JwtKey::Issuer(issuer) => Place::Of(issuer.clone()),
+        JwtKey::Secret(_) | JwtKey::PublicKey(_) => return Ok(None),
+    };
+    KeySet::new(place, fetcher).fetch().await.map(|keys| Some(keys.len()))
 }
 
 fn is_tls(uri: &str) -> bool {

@@ -15,7 +15,7 @@ mod settings;
 mod token;
 
 pub use authenticator::{Authenticator, Presented};
-pub use jwks::{FetchError, Fetching, KeyFetcher};
+pub use jwks::{FetchError, Fetching, KeyFetcher, fetch_keys};
 pub use key::{StoredKey, new_key};
 pub use refused::Refused;
 pub use settings::{JwtKey, JwtSettings, KeySettings, Settings, SettingsError};

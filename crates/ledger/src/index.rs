@@ -118,13 +118,20 @@ impl Index {
         let index = Self::open_read_only(log)?;
         let written = segment::count(log)?;
         for _ in 0..CATCH_UP_LOOKS {
-            let next: u64 = index.database.query_row("SELECT next FROM position", [], |row| row.get(0))?;
-            if next >= written {
+            if index.entries()? >= written {
                 break;
             }
             std::thread::sleep(CATCH_UP_PACE);
         }
         Ok(index)
+    }
+
+    /// How many entries of the log it has taken in.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn entries(&self) -> Result<u64, LedgerError> {
+        Ok(self.database.query_row("SELECT next FROM position", [], |row| row.get(0))?)
     }
 
     /// Takes in everything up to the entry with this number; where it can, from `feed`.

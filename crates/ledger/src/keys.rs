@@ -18,6 +18,8 @@ pub(crate) struct Keys {
     pub salt: hmac::Key,
 }
 
+const SIGNING: &str = "ledger-signing.key";
+
 /// Length of the key that salts are made with, in bytes.
 const SALT_KEY: usize = 32;
 
@@ -26,7 +28,7 @@ impl Keys {
     pub(crate) fn open(folder: &Path, random: &dyn Random) -> Result<Self, LedgerError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(LedgerError::file("create", folder))?;
-        let path = folder.join("ledger-signing.key");
+        let path = folder.join(SIGNING);
         let pkcs8 = read_or_make(&path, || {
             let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
             document.map(|document| document.as_ref().to_vec()).map_err(|_| LedgerError::Key(path.clone()))
@@ -42,6 +44,16 @@ impl Keys {
             return Err(LedgerError::Key(path));
         }
         Ok(Self { signing, salt: hmac::Key::new(hmac::HMAC_SHA256, &salt) })
+    }
+}
+
+/// Reads the key that signs; `None` where there is none.
+pub(crate) fn existing(folder: &Path) -> Result<Option<Ed25519KeyPair>, LedgerError> {
+    let path = folder.join(SIGNING);
+    match fs::read(&path) {
+        Ok(bytes) => Ed25519KeyPair::from_pkcs8(&bytes).map(Some).map_err(|_| LedgerError::Key(path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LedgerError::file("read", &path)(error)),
     }
 }
 

@@ -16,6 +16,7 @@ mod ends;
 mod entry;
 mod error;
 mod index;
+mod inspect;
 mod keys;
 mod legacy;
 mod log;
@@ -34,6 +35,7 @@ mod writer;
 pub use checkpoint::Checkpoint;
 pub use error::LedgerError;
 pub use index::{CallRow, Filter, Index, Stats, Status, UnknownStatus, Usage};
+pub use inspect::{Inspection, holder, inspect};
 pub use legacy::{LegacyReport, verify_legacy};
 pub use log::{Ledger, Ticket};
 pub use merkle::{

@@ -45,6 +45,8 @@ pub(crate) struct Bookmark {
 pub(crate) struct Found {
     pub end: End,
     pub cut_bytes: u64,
+    /// The entry that reading began with.
+    pub from: u64,
 }
 
 const BOOKMARK: &str = "bookmark.json";
@@ -113,6 +115,14 @@ pub(crate) type Promised = BTreeMap<u64, Hash>;
 /// be what was signed.
 pub(crate) fn recover(log: &Path, promised: &Promised) -> Result<Found, LedgerError> {
     fs::create_dir_all(segment::folder(log)).map_err(LedgerError::file("create", &segment::folder(log)))?;
+    find(log, promised, cut)
+}
+
+/// What to do with everything behind this place in a segment; yields how many bytes that was.
+type AtEnd = fn(&Path, u64) -> Result<u64, LedgerError>;
+
+/// Reads the log to its end, from its bookmark if that can be believed.
+pub(crate) fn find(log: &Path, promised: &Promised, end: AtEnd) -> Result<Found, LedgerError> {
     let segments = segment::list(log)?;
     let bookmark = Bookmark::load(log).filter(|bookmark| {
         // A bookmark is no evidence: it is believed where a signature vouches for it
@@ -121,11 +131,11 @@ pub(crate) fn recover(log: &Path, promised: &Promised) -> Result<Found, LedgerEr
             && segments.first().is_some_and(|(first, _)| *first <= bookmark.tree.size())
     });
     if let Some(bookmark) = bookmark
-        && let Some(found) = read(log, &segments, bookmark, promised)?
+        && let Some(found) = read(log, &segments, bookmark, promised, end)?
     {
         return Ok(found);
     }
-    match read(log, &segments, Bookmark::default(), promised)? {
+    match read(log, &segments, Bookmark::default(), promised, end)? {
         Some(found) => Ok(found),
         None => Err(LedgerError::Damaged {
             path: segment::folder(log),
@@ -141,6 +151,7 @@ fn read(
     segments: &[(u64, PathBuf)],
     bookmark: Bookmark,
     promised: &Promised,
+    at_end: AtEnd,
 ) -> Result<Option<Found>, LedgerError> {
     let checkpointed = promised.keys().next_back().copied().unwrap_or(0);
     let start = bookmark.tree.size();
@@ -154,7 +165,8 @@ fn read(
             length: 0,
             open: Open::new(),
         };
-        return Ok((start == 0 && segments.is_empty()).then_some(Found { end, cut_bytes: 0 }));
+        let found = Found { end, cut_bytes: 0, from: 0 };
+        return Ok((start == 0 && segments.is_empty()).then_some(found));
     };
     let Bookmark { mut tree, mut previous, mut open } = bookmark;
     let mut last = (segments[from].0, 0);
@@ -186,7 +198,7 @@ fn read(
             let entry = match read {
                 Ok(entry) => entry,
                 Err(_) if sequence >= checkpointed && at + 1 == segments.len() => {
-                    cut_bytes = cut(path, last.1)?;
+                    cut_bytes = at_end(path, last.1)?;
                     break;
                 }
                 Err(reason) => return Err(damaged(path, number, reason)),
@@ -213,7 +225,7 @@ fn read(
         ));
     }
     let end = End { tree, previous, segment: last.0, length: last.1, open };
-    Ok(Some(Found { end, cut_bytes }))
+    Ok(Some(Found { end, cut_bytes, from: start }))
 }
 
 fn damaged(path: &Path, line: u64, reason: &str) -> LedgerError {
@@ -223,9 +235,7 @@ fn damaged(path: &Path, line: u64, reason: &str) -> LedgerError {
 /// Moves everything behind `length` into a file beside the segment.
 fn cut(path: &Path, length: u64) -> Result<u64, LedgerError> {
     let bytes = fs::read(path).map_err(LedgerError::file("read", path))?;
-    let rest = bytes.get(usize::try_from(length).unwrap_or(usize::MAX)..).unwrap_or_default();
-    // Zeros were put there ahead of entries.
-    let rest = &rest[..rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)];
+    let rest = behind(&bytes, length);
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".cut-at-{length}"));
     let aside = PathBuf::from(aside);
@@ -233,6 +243,18 @@ fn cut(path: &Path, length: u64) -> Result<u64, LedgerError> {
     let file = fs::OpenOptions::new().write(true).open(path).map_err(LedgerError::file("open", path))?;
     file.set_len(length).and_then(|()| file.sync_all()).map_err(LedgerError::file("cut", path))?;
     Ok(rest.len() as u64)
+}
+
+/// Counts everything behind `length` and leaves it there.
+pub(crate) fn count(path: &Path, length: u64) -> Result<u64, LedgerError> {
+    let bytes = fs::read(path).map_err(LedgerError::file("read", path))?;
+    Ok(behind(&bytes, length).len() as u64)
+}
+
+/// What is written behind `length`: zeros at the end were put there ahead of entries.
+fn behind(bytes: &[u8], length: u64) -> &[u8] {
+    let rest = bytes.get(usize::try_from(length).unwrap_or(usize::MAX)..).unwrap_or_default();
+    &rest[..rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)]
 }
 
 /// What recovery needs to know of an entry.

@@ -57,7 +57,10 @@ pub(crate) struct Shared {
     _lock: File,
 }
 
-const PUBLIC_KEY: &str = "ledger.pub";
+/// The file of the public key.
+pub(crate) const PUBLIC_KEY: &str = "ledger.pub";
+/// The file that is locked.
+pub(crate) const LOCK: &str = "lock";
 /// Bytes of the words about who holds the lock.
 const LONGEST_HOLDER: u64 = 200;
 /// How often a relaxed log is synced.
@@ -456,7 +459,7 @@ impl Drop for Waiting<'_> {
 }
 
 fn lock_folder(options: &Options) -> Result<File, LedgerError> {
-    let path = options.folder.join("lock");
+    let path = options.folder.join(LOCK);
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = file.map_err(LedgerError::file("open", &path))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -468,7 +471,7 @@ fn lock_folder(options: &Options) -> Result<File, LedgerError> {
 }
 
 /// Who holds the lock, as far as it has said so.
-fn holder(lock: File) -> String {
+pub(crate) fn holder(lock: File) -> String {
     let mut text = String::new();
     let read = lock.take(LONGEST_HOLDER).read_to_string(&mut text);
     let is_plain = read.is_ok() && !text.is_empty() && !text.contains(char::is_control);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use doorward_ledger::{
     DecisionRecord, Durability, Filter, Index, Ledger, LedgerError, Options, OutcomeRecord, Recovery, Ticket,
-    verify,
+    holder, inspect, verify,
 };
 use doorward_model::clock::Fixed;
 use doorward_model::json::{Document, Limits};
@@ -454,4 +454,64 @@ fn copy_folder(from: &Path, to: &Path) {
             fs::copy(&path, &target).expect("copied");
         }
     }
+}
+
+/// Every file of a log with what is in it, and when it was changed.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").filter_map(Result::ok) {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path => found.push((path.clone(), fs::read(path).expect("readable"))),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_look_at_a_log_changes_nothing_and_finds_what_the_next_start_would() {
+    let world = World::new();
+    let look = || inspect(&world.path(), &world.path().join("keys"), "doorward");
+    assert_eq!(look().expect("no log"), None);
+    world.fill(30);
+    let whole = look().expect("readable").expect("a log");
+    assert_eq!((whole.unfinished_bytes, whole.open), (0, 0));
+    let checkpoint = whole.checkpoint.clone().expect("signed when it was closed");
+    assert_eq!(checkpoint.size, whole.entries);
+    assert!(whole.from > 0, "it begins where a signature vouches for the rest");
+
+    // A torn end is counted and stays.
+    let last = world.segments().pop().expect("a segment");
+    let mut bytes = fs::read(&last).expect("readable");
+    bytes.extend_from_slice(b"{\"_seq\":4");
+    fs::write(&last, &bytes).expect("written");
+    let before = files(&world.path());
+    assert_eq!(look().expect("readable").expect("a log").unfinished_bytes, 9);
+    assert_eq!(files(&world.path()), before);
+
+    // The last entry that a checkpoint covers is altered.
+    let at = bytes.windows(4).rposition(|window| window == b"kind").expect("an entry");
+    bytes[at] = b'K';
+    fs::write(&last, &bytes).expect("written");
+    assert!(matches!(look(), Err(LedgerError::Damaged { .. })), "{:?}", look());
+
+    // Another key than the one that signed it.
+    fs::remove_file(world.path().join("keys/ledger-signing.key")).expect("removed");
+    assert!(matches!(look(), Err(LedgerError::OtherKey(_))), "{:?}", look());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn who_holds_a_log_is_found_without_its_lock() {
+    let world = World::new();
+    assert_eq!(holder(&world.path()), None);
+    let (ledger, _) = world.open();
+    assert_eq!(holder(&world.path()), Some(format!("process {}", std::process::id())));
+    ledger.close();
+    drop(ledger);
+    assert_eq!(holder(&world.path()), None);
 }

@@ -6,9 +6,11 @@
 //! Redis for several.
 
 mod memory;
+mod probe;
 mod redis;
 mod tally;
 
 pub use memory::Memory;
+pub use probe::{Probed, probe};
 pub use redis::Redis;
 pub use tally::Tally;

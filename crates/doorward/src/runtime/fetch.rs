@@ -15,14 +15,15 @@ const WITHIN: Duration = Duration::from_secs(10);
 const MOST: usize = 1 << 20;
 
 /// Fetches over HTTPS, or over HTTP from this machine.
-pub(super) struct Fetcher(Client);
+pub(crate) struct Fetcher(Client);
 
 impl Fetcher {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self(Client::new(Settings::default(), clock))
     }
 
-    async fn get(&self, uri: &str) -> Result<Vec<u8>, FetchError> {
+    /// The body, and the head that came before it.
+    pub(crate) async fn get(&self, uri: &str) -> Result<(HeaderMap, Vec<u8>), FetchError> {
         let target = Target::parse(uri)?;
         let path = target.path().clone();
         // The address stands in the configuration, so its owner chose it.
@@ -42,12 +43,12 @@ impl Fetcher {
         if !response.status.is_success() {
             return Err(format!("the key set was answered with {}", response.status).into());
         }
-        Ok(response.body.collect(MOST).await?.to_vec())
+        Ok((response.headers, response.body.collect(MOST).await?.to_vec()))
     }
 }
 
 impl KeyFetcher for Fetcher {
     fn fetch<'a>(&'a self, uri: &'a str) -> Fetching<'a> {
-        Box::pin(async move { tokio::time::timeout(WITHIN, self.get(uri)).await? })
+        Box::pin(async move { Ok(tokio::time::timeout(WITHIN, self.get(uri)).await??.1) })
     }
 }

@@ -123,6 +123,14 @@ impl Builder {
     }
 }
 
+/// Compiles what a configuration says, and lets go of it: what a start would find wrong.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn compile(config: &Config, surroundings: &Surroundings) -> anyhow::Result<()> {
+    Builder::new(surroundings.clone(), Fixed::of(config)).build(config).map(|_| ())
+}
+
 fn front(listen: &Listen) -> Front {
     let (proxies, filter) = (listen.trusted_proxies.clone(), listen.ip_filter.clone());
     Front {
@@ -210,7 +218,7 @@ fn is_used(server: &servers::Server) -> bool {
 }
 
 /// How each server in use is reached.
-pub(super) fn specs(config: &Config) -> Vec<ServerSpec> {
+pub(crate) fn specs(config: &Config) -> Vec<ServerSpec> {
     config.servers.iter().filter(|server| is_used(server)).map(spec).collect()
 }
 

@@ -11,7 +11,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use crate::config::listen::Tls;
 
 /// Reads certificate and key. TLS 1.2 and 1.3, HTTP/1.1.
-pub(super) fn load(files: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
+pub(crate) fn load(files: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
     let shown = |path: &std::path::Path| path.display().to_string();
     let chain = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
