@@ -34,6 +34,7 @@ mod replicas;
 mod resume;
 mod rmcp;
 mod secrets;
+mod selftest;
 mod sessions;
 mod skills;
 mod subscriptions;

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{audit, call, check, completions, doctor, init, keys, policy, serve, servers, usage};
+use crate::commands::{
+    audit, call, check, completions, doctor, init, keys, policy, selftest, serve, servers, usage,
+};
+use crate::selftest::dummy;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,6 +44,8 @@ pub enum Command {
     Check(check::Arguments),
     /// Look for what is wrong: configuration, log, disk, port, certificates, servers
     Doctor(doctor::Arguments),
+    /// Put the posture to the test: default deny, decide before run, determinism, proof
+    Selftest(selftest::Arguments),
     /// List, create and revoke keys
     #[command(subcommand)]
     Keys(keys::Command),
@@ -60,6 +65,9 @@ pub enum Command {
     /// Compile a Rego policy read from standard input
     #[command(name = "trial-compile", hide = true)]
     TrialCompile,
+    /// Serve as the server of a self-test
+    #[command(name = dummy::COMMAND, hide = true)]
+    SelftestServer(dummy::Arguments),
     /// Print a script that completes commands in your shell
     Completions(completions::Arguments),
     /// Print the version

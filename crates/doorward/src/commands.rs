@@ -13,6 +13,7 @@ pub mod init;
 pub mod keys;
 pub mod layout;
 pub mod policy;
+pub mod selftest;
 pub mod serve;
 pub mod servers;
 pub mod usage;
@@ -81,6 +82,8 @@ pub fn run(cli: Cli, mut world: Surroundings<'_>) -> anyhow::Result<Exit> {
         Some(Command::Init(arguments)) => init::run(&arguments, named, &mut world),
         Some(Command::Check(arguments)) => check::run(&arguments, named, &mut world),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments, named, &mut world),
+        Some(Command::Selftest(arguments)) => selftest::run(&arguments, named, &mut world),
+        Some(Command::SelftestServer(arguments)) => selftest::serve(&arguments),
         Some(Command::Keys(command)) => keys::run(&command, named, &mut world),
         Some(Command::Servers(command)) => servers::run(&command, named, &mut world),
         Some(Command::Serve(arguments)) => serve::run(&arguments, named, &mut world),

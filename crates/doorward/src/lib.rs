@@ -7,5 +7,6 @@ pub mod doctor;
 pub mod forward;
 pub mod logging;
 pub mod runtime;
+pub mod selftest;
 pub mod system;
 pub mod telemetry;
