@@ -16,6 +16,7 @@ mod doctor;
 mod doors;
 mod elsewhere;
 mod eras;
+mod error_codes;
 mod exact_numbers;
 mod faults;
 mod forward;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    audit, call, check, completions, doctor, init, keys, policy, selftest, serve, servers, usage,
+    audit, call, check, completions, doctor, explain, init, keys, policy, selftest, serve, servers, usage,
 };
 use crate::selftest::dummy;
 
@@ -44,6 +44,8 @@ pub enum Command {
     Check(check::Arguments),
     /// Look for what is wrong: configuration, log, disk, port, certificates, servers
     Doctor(doctor::Arguments),
+    /// Say what an error code means and what to do about it
+    Explain(explain::Arguments),
     /// Put the posture to the test: default deny, decide before run, determinism, proof
     Selftest(selftest::Arguments),
     /// List, create and revoke keys

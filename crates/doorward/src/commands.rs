@@ -9,6 +9,7 @@ pub mod check;
 pub mod completions;
 pub mod doctor;
 pub mod edit;
+pub mod explain;
 pub mod init;
 pub mod keys;
 pub mod layout;
@@ -82,6 +83,7 @@ pub fn run(cli: Cli, mut world: Surroundings<'_>) -> anyhow::Result<Exit> {
         Some(Command::Init(arguments)) => init::run(&arguments, named, &mut world),
         Some(Command::Check(arguments)) => check::run(&arguments, named, &mut world),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments, named, &mut world),
+        Some(Command::Explain(arguments)) => explain::run(&arguments, &mut world),
         Some(Command::Selftest(arguments)) => selftest::run(&arguments, named, &mut world),
         Some(Command::SelftestServer(arguments)) => selftest::serve(&arguments),
         Some(Command::Keys(command)) => keys::run(&command, named, &mut world),
@@ -132,8 +134,8 @@ fn load(named: Option<&Path>, world: &mut Surroundings<'_>) -> anyhow::Result<Op
     }
 }
 
-/// `gateway.yaml:12:3: error: …`.
+/// `gateway.yaml:12:3: error: … [server-id]`.
 fn located(path: &Path, lint: &Lint) -> String {
     let gap = if lint.line.is_some() { "" } else { " " };
-    format!("{}:{gap}{lint}", path.display())
+    format!("{}:{gap}{lint} [{}]", path.display(), lint.code)
 }

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod doctor;
+pub mod explain;
 pub mod forward;
 pub mod logging;
 pub mod runtime;

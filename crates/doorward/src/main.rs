@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use doorward::cli::Cli;
 use doorward::commands::{Exit, Surroundings, run};
+use doorward::explain::code_of;
 use doorward::system::{SystemClock, SystemRandom};
 
 /// The system's allocator costs a governed call about a tenth more.
@@ -28,7 +29,8 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => Exit::Done.into(),
         Err(error) => {
             // There is nobody left to tell if this fails, too.
-            let _ = writeln!(stderr(), "{error:#}");
+            let code = code_of(&error).map(|code| format!(" [{code}]")).unwrap_or_default();
+            let _ = writeln!(stderr(), "{error:#}{code}");
             Exit::No.into()
         }
     }

@@ -232,10 +232,10 @@ fn check_says_where_what_and_how() {
     let ran = world.run(&["check"]);
     assert_eq!(ran.code, Some(1));
     let expected = "\
-gateway.yaml: warning: auth: nobody can call: there is no `auth`; run `doorward keys create`
-gateway.yaml: warning: policies: every call is refused: there is no policy that allows any; add a policy; `doorward init` writes a sample
-gateway.yaml:2:1: warning: srvers: there is no key `srvers`; it is ignored; did you mean `servers`?
-gateway.yaml:3:1: error: host: `0.0.0.0` can be reached by others, and there is no TLS; set `tls: {cert: …, key: …}`, name the proxy that ends TLS in `trustedProxies`, or bind 127.0.0.1
+gateway.yaml: warning: auth: nobody can call: there is no `auth`; run `doorward keys create` [no-keys]
+gateway.yaml: warning: policies: every call is refused: there is no policy that allows any; add a policy; `doorward init` writes a sample [no-policy]
+gateway.yaml:2:1: warning: srvers: there is no key `srvers`; it is ignored; did you mean `servers`? [unknown-key]
+gateway.yaml:3:1: error: host: `0.0.0.0` can be reached by others, and there is no TLS; set `tls: {cert: …, key: …}`, name the proxy that ends TLS in `trustedProxies`, or bind 127.0.0.1 [open-bind]
 gateway.yaml: not valid (1 error, 3 warnings)
 ";
     assert_eq!(ran.out, expected);

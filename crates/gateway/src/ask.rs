@@ -100,6 +100,8 @@ pub(crate) struct Failure {
     /// For whoever called.
     pub text: String,
     pub fault: Fault,
+    /// The stable word for it.
+    pub code: Cow<'static, str>,
 }
 
 /// What kind of failure it is.
@@ -123,7 +125,7 @@ impl From<&UpstreamError> for Failure {
             UpstreamError::Refused { code, .. } => Fault::Refused(*code),
             _ => Fault::Server,
         };
-        Self { text: error.to_string(), fault }
+        Self { text: error.to_string(), fault, code: error.code().into() }
     }
 }
 

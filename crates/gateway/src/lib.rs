@@ -8,6 +8,7 @@ mod answer;
 mod ask;
 mod batch;
 mod catalogs;
+mod codes;
 pub mod door;
 mod exact;
 mod gateway;

@@ -67,6 +67,23 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// The stable word for it (`docs/reference/error-codes.md`).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "ledger-locked",
+            Self::File { .. } => "ledger-file",
+            Self::NotWritten => "ledger-not-written",
+            Self::TooLarge(_) => "ledger-too-large",
+            Self::Damaged { .. } => "ledger-damaged",
+            Self::Key(_) => "ledger-key",
+            Self::OtherKey(_) => "ledger-other-key",
+            Self::NoSeal => "ledger-no-seal",
+            Self::Payload { .. } => "ledger-payload",
+            Self::Index(_) => "ledger-index",
+            Self::Closed => "ledger-closed",
+        }
+    }
+
     pub(crate) fn file(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |error| Self::File { action, path, reason: error.to_string() }

@@ -163,6 +163,26 @@ impl UpstreamError {
         }
     }
 
+    /// The stable word for it (`docs/reference/error-codes.md`).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "upstream-unavailable",
+            Self::Timeout { .. } => "upstream-timeout",
+            Self::AuthRequired { .. } => "upstream-auth-required",
+            Self::Unreachable { .. } => "upstream-unreachable",
+            Self::Start { .. } => "upstream-start",
+            Self::Exited { .. } => "upstream-exited",
+            Self::Restarting { .. } => "upstream-restarting",
+            Self::Status { .. } => "upstream-status",
+            Self::Protocol { .. } => "upstream-protocol",
+            Self::NotOffered { .. } => "upstream-not-offered",
+            Self::Refused { .. } => "upstream-refused",
+            Self::TooLarge { .. } => "upstream-too-large",
+            Self::Busy { .. } => "upstream-busy",
+            Self::Configuration { .. } => "upstream-configuration",
+        }
+    }
+
     /// The error and its causes in one line, for the log and the status page.
     pub fn in_full(&self) -> String {
         let mut text = self.to_string();

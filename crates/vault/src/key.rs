@@ -33,6 +33,17 @@ pub enum KeyError {
     Exposed(PathBuf),
 }
 
+impl KeyError {
+    /// The stable word for it (`docs/reference/error-codes.md`).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "key-file",
+            Self::Malformed(_) => "key-malformed",
+            Self::Exposed(_) => "key-exposed",
+        }
+    }
+}
+
 /// Opens the key of a folder; makes one where there is none.
 ///
 /// # Errors

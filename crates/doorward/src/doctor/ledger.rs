@@ -114,7 +114,7 @@ fn broken(error: &LedgerError) -> Finding {
         }
         _ => "let the user that runs the gateway read the log",
     };
-    Finding::fail("ledger", error.to_string(), remedy)
+    Finding::fail("ledger", format!("{error} [{}]", error.code()), remedy)
 }
 
 fn index(config: &Config, entries: u64) -> Finding {

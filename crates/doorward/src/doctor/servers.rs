@@ -126,7 +126,7 @@ fn failed(error: &UpstreamError, stderr: Option<String>) -> Finding {
         UpstreamError::Configuration { .. } => "correct its entry",
         _ => "look into the server's own log",
     };
-    let mut message = error.in_full();
+    let mut message = format!("{} [{}]", error.in_full(), error.code());
     let said = stderr.unwrap_or_default();
     if let Some(last) = said.lines().rev().find(|line| !line.trim().is_empty()) {
         let last: String = last.chars().take(200).collect();

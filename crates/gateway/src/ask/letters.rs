@@ -76,14 +76,14 @@ impl Word {
                 out.put_slice(format!("a{status} {took} {}\n", answer.place).as_bytes());
                 out.put_slice(answer.message.bytes());
             }
-            Self::Failed(Failure { text, fault }) => {
+            Self::Failed(Failure { text, fault, code }) => {
                 let fault = match fault {
                     Fault::Timeout => "timeout".to_owned(),
                     Fault::NotOffered => "not_offered".to_owned(),
                     Fault::Refused(code) => code.to_string(),
                     Fault::Server => String::new(),
                 };
-                out.put_slice(format!("f{fault}\n{text}").as_bytes());
+                out.put_slice(format!("f{fault} {code}\n{text}").as_bytes());
             }
             Self::Asks(name, requests) => out.put_slice(format!("q{name}\n{requests}").as_bytes()),
             Self::Gone => out.put_slice(b"g\n"),
@@ -113,13 +113,14 @@ impl Word {
                 Self::Answered(Answer::again(rest, status, took, place.parse().ok()?)?)
             }
             "f" => {
-                let fault = match about {
+                let (fault, code) = about.split_once(' ')?;
+                let fault = match fault {
                     "timeout" => Fault::Timeout,
                     "not_offered" => Fault::NotOffered,
                     "" => Fault::Server,
                     code => Fault::Refused(code.parse().ok()?),
                 };
-                Self::Failed(Failure { text: text()?, fault })
+                Self::Failed(Failure { text: text()?, fault, code: code.to_owned().into() })
             }
             "q" => Self::Asks(about.to_owned(), text()?),
             "g" => Self::Gone,
@@ -135,7 +136,9 @@ mod tests {
     #[test]
     fn what_is_written_is_what_is_read() {
         let message = Bytes::from_static(b"{\"jsonrpc\":\"2.0\",\n\"id\":7,\"result\":{}}");
-        let failed = |fault| Word::Failed(Failure { text: "two\nlines".to_owned(), fault });
+        let failed = |fault| {
+            Word::Failed(Failure { text: "two\nlines".to_owned(), fault, code: "upstream-refused".into() })
+        };
         let words = [
             Word::Taken(vec![("elicitation/create".to_owned(), "accept".to_owned())]),
             Word::Taken(Vec::new()),

@@ -41,6 +41,15 @@ pub enum ServeError {
     },
 }
 
+impl ServeError {
+    /// The stable word for it (`docs/reference/error-codes.md`).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Bind { .. } => "listen",
+        }
+    }
+}
+
 impl Listener {
     /// Binds an address.
     ///

@@ -13,6 +13,7 @@ use doorward_wire::adapt::{self, Completeness};
 use doorward_wire::{Era, RpcError, error, level};
 
 use crate::ask::{Failure, Fault, Sent};
+use crate::codes;
 use crate::pipeline::Asked;
 use crate::record;
 use crate::rename;
@@ -87,8 +88,8 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
         Ok(Sent::Asks(result, answer)) => (answer, asks(result)),
         Ok(Sent::Suspended(result)) => (None, asks(result)),
         Ok(Sent::Unanswered(error)) => (None, unanswered(error, asked, resolved.operation())),
-        Ok(Sent::Gone) => (None, gone(EXPIRED, asked, resolved.operation())),
-        Ok(Sent::Elsewhere) => (None, gone(ELSEWHERE, asked, resolved.operation())),
+        Ok(Sent::Gone) => (None, gone(EXPIRED, codes::EXPIRED, asked, resolved.operation())),
+        Ok(Sent::Elsewhere) => (None, gone(ELSEWHERE, codes::ELSEWHERE, asked, resolved.operation())),
         Ok(Sent::Failed(failure)) => (None, failed(failure, asked.era(), resolved.operation())),
         Err(error) => (None, failed(Failure::from(&error), asked.era(), resolved.operation())),
     };
@@ -282,7 +283,7 @@ fn unanswered(failure: RpcError, asked: &Asked<'_>, operation: Operation) -> End
     let settled = match operation {
         // What the client could declare, it must hear as an error.
         Operation::ToolsCall if failure.code != error::MISSING_CAPABILITY => {
-            unavailable(&failure.message, asked.era(), operation)
+            unavailable(&failure.message, codes::UNANSWERED, asked.era(), operation)
         }
         _ => Settled::Failed(failure.clone()),
     };
@@ -300,9 +301,9 @@ const EXPIRED: &str = "the interaction has expired: make the call again from the
 const ELSEWHERE: &str = "the interaction goes on at another replica of the gateway, which cannot be reached: \
     make the call again in a moment";
 
-fn gone(text: &'static str, asked: &Asked<'_>, operation: Operation) -> Ended {
+fn gone(text: &'static str, code: &'static str, asked: &Asked<'_>, operation: Operation) -> Ended {
     let settled = match operation {
-        Operation::ToolsCall => unavailable(text, asked.era(), operation),
+        Operation::ToolsCall => unavailable(text, code, asked.era(), operation),
         _ => Settled::Failed(RpcError::answer(error::INVALID_PARAMS, text)),
     };
     Ended { outcome: Outcome::Timeout, settled, error: Some(text.to_owned()), code: None, recorded: None }
@@ -311,14 +312,14 @@ fn gone(text: &'static str, asked: &Asked<'_>, operation: Operation) -> Ended {
 fn broken(text: &str, asked: &Asked<'_>, operation: Operation) -> Ended {
     Ended {
         outcome: Outcome::UpstreamError,
-        settled: unavailable(text, asked.era(), operation),
+        settled: unavailable(text, codes::BROKEN, asked.era(), operation),
         error: Some(text.to_owned()),
         code: None,
         recorded: None,
     }
 }
 
-fn failed(Failure { text, fault }: Failure, era: Era, operation: Operation) -> Ended {
+fn failed(Failure { text, fault, code: word }: Failure, era: Era, operation: Operation) -> Ended {
     let outcome = if fault == Fault::Timeout { Outcome::Timeout } else { Outcome::UpstreamError };
     let (settled, code) = match fault {
         Fault::NotOffered => {
@@ -328,18 +329,25 @@ fn failed(Failure { text, fault }: Failure, era: Era, operation: Operation) -> E
             let code = translated(code, era, operation);
             (Settled::Failed(RpcError::answer(code, text.as_str())), Some(code))
         }
-        Fault::Timeout | Fault::Server => (unavailable(&text, era, operation), None),
+        Fault::Timeout | Fault::Server => (unavailable(&text, &word, era, operation), None),
     };
     Ended { outcome, settled, error: Some(text), code, recorded: None }
 }
 
 /// A tool call fails in words that a model can act on; everything else as an error.
-fn unavailable(text: &str, era: Era, operation: Operation) -> Settled {
+fn unavailable(text: &str, code: &str, era: Era, operation: Operation) -> Settled {
+    let data = coded(code);
     if operation == Operation::ToolsCall {
-        Settled::Result(error_result(text, era, ""))
+        let meta = format!(r#","_meta":{{"dev.doorward/error":{data}}}"#);
+        Settled::Result(error_result(text, era, &meta))
     } else {
-        Settled::Failed(RpcError::answer(error::INTERNAL, text))
+        Settled::Failed(RpcError::answer(error::INTERNAL, text).with_data(data))
     }
+}
+
+/// The stable word for what went wrong, as an object.
+fn coded(code: &str) -> String {
+    format!(r#"{{"code":{}}}"#, quoted(code))
 }
 
 /// Records a refusal and words it.
@@ -415,7 +423,7 @@ fn unrecorded(asked: &Asked<'_>, error: &LedgerError) -> RpcError {
     RpcError {
         code: error::INTERNAL,
         message: "the audit log cannot be written, so nothing is relayed; see /readyz".to_owned(),
-        data: None,
+        data: Some(coded(codes::UNRECORDED)),
         status: 503,
     }
 }
