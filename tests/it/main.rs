@@ -11,6 +11,7 @@ mod conformance;
 mod conversations;
 mod core_tasks;
 mod crash;
+mod debug;
 mod decisions;
 mod doctor;
 mod doors;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    audit, call, check, completions, doctor, explain, init, keys, policy, selftest, serve, servers, usage,
+    audit, call, check, completions, debug, doctor, explain, init, keys, policy, selftest, serve, servers,
+    usage,
 };
 use crate::selftest::dummy;
 
@@ -62,6 +63,9 @@ pub enum Command {
     /// Read and verify the log of decisions
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Look closely at one call, or log more about one server
+    #[command(subcommand)]
+    Debug(debug::Command),
     /// Show calls, errors and latency
     Usage(usage::Arguments),
     /// Compile a Rego policy read from standard input

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod call;
 pub mod check;
 pub mod completions;
+pub mod debug;
 pub mod doctor;
 pub mod edit;
 pub mod explain;
@@ -83,6 +84,7 @@ pub fn run(cli: Cli, mut world: Surroundings<'_>) -> anyhow::Result<Exit> {
         Some(Command::Init(arguments)) => init::run(&arguments, named, &mut world),
         Some(Command::Check(arguments)) => check::run(&arguments, named, &mut world),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments, named, &mut world),
+        Some(Command::Debug(command)) => debug::run(&command, named, &mut world),
         Some(Command::Explain(arguments)) => explain::run(&arguments, &mut world),
         Some(Command::Selftest(arguments)) => selftest::run(&arguments, named, &mut world),
         Some(Command::SelftestServer(arguments)) => selftest::serve(&arguments),

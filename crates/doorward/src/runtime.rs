@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::audit::{Capture, Durability};
 use crate::config::{Config, Lint, Loaded};
+use crate::logging::Levels;
 use crate::system::{SystemClock, SystemRandom};
 use crate::telemetry::{self, Telemetry};
 use fixed::Fixed;
@@ -53,6 +54,8 @@ pub struct Surroundings {
     pub port: Option<u16>,
     /// What was called for, as others who want the same log are told.
     pub command: &'static str,
+    /// How much is logged about single servers.
+    pub levels: Levels,
 }
 
 impl Surroundings {
@@ -67,6 +70,7 @@ impl Surroundings {
             program: std::env::current_exe().unwrap_or_else(|_| "doorward".into()),
             port: None,
             command: "doorward serve",
+            levels: Levels::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod body;
 mod guard;
 mod http1;
+mod order;
 mod peer;
 mod preface;
 mod serve;
@@ -13,9 +14,10 @@ mod tell;
 
 pub(crate) use body::{Body, CallStream, EventStream, ListenStream, Pending};
 pub use guard::Guard;
+pub use order::{Level, Levels, NoServer, Order, read_order_answer};
 pub use peer::Peers;
 pub use preface::{Foreign, InForce, Preface, Turned, read_answer, read_line};
 pub use serve::{Front, Listener, ServeError, serve};
-pub use socket::{Open, Socket, connect, serve_socket};
+pub use socket::{Holder, Open, Socket, connect, serve_socket};
 pub use stdio::serve_stdio;
 pub(crate) use strangers::Strangers;

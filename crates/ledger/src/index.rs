@@ -8,6 +8,7 @@ pub(crate) mod columns;
 pub(crate) mod feed;
 mod filter;
 mod follow;
+mod recorded;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 pub use filter::{Filter, Status, UnknownStatus};
+pub use recorded::Recorded;
 pub use row::{CallRow, Stats, Usage};
 
 use crate::error::LedgerError;

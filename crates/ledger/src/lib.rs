@@ -34,7 +34,7 @@ mod writer;
 
 pub use checkpoint::Checkpoint;
 pub use error::LedgerError;
-pub use index::{CallRow, Filter, Index, Stats, Status, UnknownStatus, Usage};
+pub use index::{CallRow, Filter, Index, Recorded, Stats, Status, UnknownStatus, Usage};
 pub use inspect::{Inspection, holder, inspect};
 pub use legacy::{LegacyReport, verify_legacy};
 pub use log::{Ledger, Ticket};

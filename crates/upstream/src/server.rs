@@ -140,9 +140,14 @@ impl Server {
                 self.hub.succeeded();
                 let bytes = message.bytes().len();
                 let upstream_time = now.saturating_sub(started);
+                let took_us = micros(upstream_time);
+                tracing::debug!(server = %self.spec.id, method = call.method, took_us, bytes, status, "answered");
                 Ok(Answer { message, status, bytes, upstream_time, place: self.place })
             }
             Err(error) => {
+                let took_us = micros(self.hub.clock.elapsed().saturating_sub(started));
+                let (method, code) = (call.method, error.code());
+                tracing::debug!(server = %self.spec.id, method, took_us, code, "not answered");
                 self.note(&link, &error);
                 Err(error)
             }

@@ -60,11 +60,11 @@ pub(super) fn run(
     named: Option<&Path>,
     world: &mut Surroundings<'_>,
 ) -> anyhow::Result<Exit> {
-    logging::start(arguments.log_format, (world.variables)("DOORWARD_LOG").as_deref())?;
+    let levels = logging::start(arguments.log_format, (world.variables)("DOORWARD_LOG").as_deref())?;
     // Loaded here once, so that people see what is wrong on their terminal.
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let surroundings = World { port: arguments.port, ..World::system() };
+    let surroundings = World { port: arguments.port, levels, ..World::system() };
     let ended = if arguments.stdio {
         let key = (world.variables)("MCP_GATEWAY_API_KEY").map(Secret::new);
         let surface = Surface::named(&arguments.surface).context(forward::NO_SURFACE)?;

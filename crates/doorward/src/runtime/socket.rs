@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use doorward_gateway::door::{InForce, Open, Socket, serve_socket};
+use doorward_gateway::door::{Holder, InForce, Level, Levels as Shown, Open, Socket, serve_socket};
+use doorward_model::ServerId;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Assembled;
 use crate::config::Config;
+use crate::logging::Levels;
 
 /// The folder that the socket of this configuration's log lies in: `dataDir`, or the
 /// folder of a log that is kept elsewhere, so that two logs never share a socket.
@@ -38,10 +40,33 @@ impl Assembled {
         };
         let digest = self.builder.lock().unwrap_or_else(PoisonError::into_inner).in_force();
         let config = absolute(&self.loaded.path).display().to_string();
-        let in_force = move || InForce { config: config.clone(), digest: digest.borrow().clone() };
+        let holder = Arc::new(Here { config, digest, levels: self.surroundings.levels.clone() });
         let (open, state) = watch::channel(Open::Always);
-        let serving = tokio::spawn(serve_socket(Arc::clone(&self.gateway), socket, in_force, state));
+        let serving = tokio::spawn(serve_socket(Arc::clone(&self.gateway), socket, holder, state));
         Some(SocketDoor { open, serving })
+    }
+}
+
+/// This process, as those at the socket know it.
+struct Here {
+    config: String,
+    digest: watch::Receiver<String>,
+    levels: Levels,
+}
+
+impl Holder for Here {
+    fn in_force(&self) -> InForce {
+        InForce { config: self.config.clone(), digest: self.digest.borrow().clone() }
+    }
+
+    fn set_level(&self, server: &ServerId, level: Level) {
+        self.levels.set(server, level);
+        let (server, level) = (server.as_str(), level.as_str());
+        tracing::info!(target: "doorward::serve", server, level, "what is logged about a server was changed");
+    }
+
+    fn levels(&self) -> Shown {
+        self.levels.shown()
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
 use crate::surface::Surface;
 
 /// The version of both lines. Whoever speaks another one is refused.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 1;
 /// Bytes that a line may have; tokens of a few kilobytes are usual.
 const LONGEST: usize = 32 << 10;
 
@@ -134,8 +134,8 @@ pub async fn read_line(input: &mut (impl AsyncBufRead + Unpin)) -> std::io::Resu
 }
 
 /// An object of this version with no members but `known`.
-fn document(line: Bytes, known: &[&str]) -> Result<Document, Foreign> {
-    let limits = Limits { depth: 2, values: 16, ..Limits::default() };
+pub(super) fn document(line: Bytes, known: &[&str]) -> Result<Document, Foreign> {
+    let limits = Limits { depth: 2, values: 4_096, ..Limits::default() };
     let document = Document::parse(line, &limits).map_err(|_| Foreign)?;
     let root = document.root();
     let ours = root.get("doorward").and_then(|version| version.as_i64()) == Some(VERSION);

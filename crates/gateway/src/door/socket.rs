@@ -14,13 +14,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use doorward_identity::Presented;
-use doorward_model::Secret;
+use doorward_model::{Secret, ServerId};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWriteExt as _, BufReader, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::order::{self, Level, Levels, NoServer, Order};
 use super::preface::{self, InForce, Preface, Turned};
 use super::serve_stdio;
 use crate::gateway::Gateway;
@@ -109,6 +111,18 @@ impl Way {
     }
 }
 
+/// What the door has to know of the process that holds the log.
+pub trait Holder: Send + Sync + 'static {
+    /// The configuration that clients are served by.
+    fn in_force(&self) -> InForce;
+
+    /// Logs so much about a server from now on, until this process ends.
+    fn set_level(&self, server: &ServerId, level: Level);
+
+    /// About which servers more or less is logged than usual.
+    fn levels(&self) -> Levels;
+}
+
 /// How long the door stays open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
@@ -120,15 +134,13 @@ pub enum Open {
     No,
 }
 
-/// Serves the clients of a socket for as long as `open` says. `in_force` names the
-/// configuration that they are served by.
+/// Serves the clients of a socket for as long as `open` says, on behalf of `holder`.
 pub async fn serve_socket(
     gateway: Arc<Gateway>,
     socket: Socket,
-    in_force: impl Fn() -> InForce + Send + Sync + 'static,
+    holder: Arc<dyn Holder>,
     mut open: watch::Receiver<Open>,
 ) {
-    let in_force = Arc::new(in_force);
     let mut clients = JoinSet::new();
     loop {
         let now = *open.borrow_and_update();
@@ -148,8 +160,8 @@ pub async fn serve_socket(
             Some(_) = clients.join_next(), if !clients.is_empty() => {}
             accepted = socket.listener.accept(), if clients.len() < CLIENTS => match accepted {
                 Ok((stream, _)) if is_own(&stream) => {
-                    let in_force = Arc::clone(&in_force);
-                    clients.spawn(serve_client(Arc::clone(&gateway), stream, in_force, open.clone()));
+                    let holder = Arc::clone(&holder);
+                    clients.spawn(serve_client(Arc::clone(&gateway), stream, holder, open.clone()));
                 }
                 Ok(_) => {
                     tracing::warn!(target: "doorward::serve", "another user knocked at the socket");
@@ -177,7 +189,7 @@ pub async fn serve_socket(
 async fn serve_client(
     gateway: Arc<Gateway>,
     stream: UnixStream,
-    in_force: Arc<impl Fn() -> InForce + Send + Sync + 'static>,
+    holder: Arc<dyn Holder>,
     mut open: watch::Receiver<Open>,
 ) {
     let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
@@ -187,11 +199,17 @@ async fn serve_client(
         let _ = open.wait_for(|open| *open == Open::No).await;
     };
     let mut input = BufReader::new(Until { input, closed: Some(Box::pin(closed)) });
-    let Some(preface) = first_line(&mut input).await else {
+    let Some(line) = first_line(&mut input).await else {
         tracing::debug!(target: "doorward::serve", process, "a process said nothing on the socket");
         return;
     };
-    let admitted = match preface {
+    if let Some(order) = line.clone().ok().and_then(Order::parse) {
+        let answer = obey(&gateway, &*holder, &order);
+        // Whoever is gone by now has been obeyed all the same.
+        let _ = output.write_all(order::answer(answer.as_ref().map_err(|refused| *refused)).as_bytes()).await;
+        return;
+    }
+    let admitted = match line.and_then(Preface::parse) {
         Ok(Preface { surface, key }) => {
             let authenticator = Arc::clone(&gateway.snapshot().rulebook.authenticator);
             let bearer = key.as_ref().map(Secret::expose);
@@ -201,7 +219,7 @@ async fn serve_client(
         Err(turned) => Err(turned),
     };
     let answer = match &admitted {
-        Ok(_) => preface::answer(Ok(&in_force())),
+        Ok(_) => preface::answer(Ok(&holder.in_force())),
         Err(turned) => preface::answer(Err(*turned)),
     };
     // Whoever is gone by now needs no answer, and no service.
@@ -220,11 +238,22 @@ async fn serve_client(
     }
 }
 
+/// Does what the gateway's own user wants.
+fn obey(gateway: &Gateway, holder: &dyn Holder, order: &Order) -> Result<Levels, NoServer> {
+    if let Order::Set(server, level) = order {
+        if gateway.snapshot().registry.server(server.as_str()).is_none() {
+            return Err(NoServer);
+        }
+        holder.set_level(server, *level);
+    }
+    Ok(holder.levels())
+}
+
 /// What a client wants; `None` if it does not say so in time, or left.
-async fn first_line(input: &mut (impl AsyncBufRead + Unpin)) -> Option<Result<Preface, Turned>> {
+async fn first_line(input: &mut (impl AsyncBufRead + Unpin)) -> Option<Result<Bytes, Turned>> {
     match tokio::time::timeout(PREFACE_TIME, preface::read_line(input)).await {
         Ok(Ok(line)) if line.is_empty() => None,
-        Ok(Ok(line)) => Some(Preface::parse(line)),
+        Ok(Ok(line)) => Some(Ok(line)),
         Ok(Err(_)) => Some(Err(Turned::Preface)),
         Err(_) => None,
     }

@@ -1,0 +1,168 @@
+//! What its own user may tell a running gateway, over the socket and in place of a client's
+//! preface: how much it is to log about one server. One line each way.
+//!
+//! It reads and changes nothing else: an order cannot make a call, see a record or decide
+//! anything. That only this very user is heard, the socket sees to.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use doorward_model::ServerId;
+use doorward_model::json::{push_string, quoted};
+
+use super::preface::{Foreign, VERSION, document};
+
+/// How much is logged about a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Nothing.
+    Off,
+    /// What is broken.
+    Error,
+    /// What is odd, too.
+    Warn,
+    /// What happens now and then, too.
+    Info,
+    /// Each call, too.
+    Debug,
+    /// Everything.
+    Trace,
+    /// As much as about all others.
+    Usual,
+}
+
+impl Level {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace, Self::Usual];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+            Self::Usual => "usual",
+        }
+    }
+}
+
+/// An order about the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Say about which servers more or less is logged than usual.
+    Show,
+    /// Log so much about this server.
+    Set(ServerId, Level),
+}
+
+/// The servers about which more or less is logged than usual, and how much.
+pub type Levels = BTreeMap<String, &'static str>;
+
+/// An order about a server that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoServer;
+
+impl Order {
+    /// The line that it is given by.
+    pub fn line(&self) -> String {
+        match self {
+            Self::Show => format!("{{\"doorward\":{VERSION},\"log\":\"show\"}}\n"),
+            Self::Set(server, level) => {
+                let (server, level) = (quoted(server.as_str()), level.as_str());
+                format!("{{\"doorward\":{VERSION},\"log\":\"{level}\",\"server\":{server}}}\n")
+            }
+        }
+    }
+
+    /// Reads what [`line`](Self::line) wrote; `None` for anything else.
+    pub(super) fn parse(line: Bytes) -> Option<Self> {
+        let document = document(line, &["log", "server"]).ok()?;
+        let text = |name: &str| document.root().get(name)?.as_str().map(std::borrow::Cow::into_owned);
+        match (text("log")?, document.root().get("server")) {
+            (word, None) if word == "show" => Some(Self::Show),
+            (word, Some(_)) => {
+                let level = Level::ALL.into_iter().find(|level| level.as_str() == word)?;
+                Some(Self::Set(ServerId::try_from(text("server")?).ok()?, level))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The line that an order is answered with.
+pub(super) fn answer(levels: Result<&Levels, NoServer>) -> String {
+    let Ok(levels) = levels else {
+        return format!("{{\"doorward\":{VERSION},\"refused\":\"server\"}}\n");
+    };
+    let mut out = format!("{{\"doorward\":{VERSION},\"levels\":{{");
+    for (at, (server, level)) in levels.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_string(&mut out, server);
+        out.push(':');
+        push_string(&mut out, level);
+    }
+    out.push_str("}}\n");
+    out
+}
+
+/// Reads the line that an order is answered with.
+///
+/// # Errors
+/// [`Foreign`] when it is none: a gateway of an older version, for one.
+pub fn read_order_answer(line: Bytes) -> Result<Result<Levels, NoServer>, Foreign> {
+    let document = document(line, &["levels", "refused"])?;
+    let root = document.root();
+    if let Some(refused) = root.get("refused") {
+        return if refused.as_str().as_deref() == Some("server") { Ok(Err(NoServer)) } else { Err(Foreign) };
+    }
+    let mut levels = Levels::new();
+    for (server, level) in root.get("levels").ok_or(Foreign)?.members() {
+        let word = level.as_str().ok_or(Foreign)?;
+        let level = Level::ALL.into_iter().find(|level| level.as_str() == word).ok_or(Foreign)?;
+        levels.insert(server.into_owned(), level.as_str());
+    }
+    Ok(Ok(levels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_arrives_as_it_was_meant_and_nothing_else_is_one() {
+        let server = || ServerId::try_from("github".to_owned()).expect("an id");
+        let mut orders = vec![Order::Show];
+        orders.extend(Level::ALL.map(|level| Order::Set(server(), level)));
+        for order in orders {
+            let line = order.line();
+            assert_eq!(Order::parse(Bytes::copy_from_slice(line.trim_end().as_bytes())), Some(order));
+        }
+        for line in [
+            r#"{"doorward":1,"log":"show","server":"github"}"#,
+            r#"{"doorward":1,"log":"debug"}"#,
+            r#"{"doorward":1,"log":"loud","server":"github"}"#,
+            r#"{"doorward":1,"log":"debug","server":"A B"}"#,
+            r#"{"doorward":2,"log":"show"}"#,
+            r#"{"doorward":1,"log":"show","key":"gw_1"}"#,
+            r#"{"doorward":1,"surface":"meta"}"#,
+            "",
+        ] {
+            assert_eq!(Order::parse(Bytes::copy_from_slice(line.as_bytes())), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_answer_arrives_as_it_was_meant() {
+        let levels: Levels = [("github".to_owned(), "debug"), ("time".to_owned(), "off")].into();
+        let read = |line: String| read_order_answer(Bytes::from(line));
+        assert_eq!(read(answer(Ok(&levels))), Ok(Ok(levels)));
+        assert_eq!(read(answer(Err(NoServer))), Ok(Err(NoServer)));
+        assert_eq!(read(r#"{"doorward":1,"refused":"preface"}"#.to_owned()), Err(Foreign));
+    }
+}

@@ -1,0 +1,77 @@
+//! Everything that the log says of one call: its decision and its outcome, as written.
+
+use doorward_model::{CallId, Timestamp};
+
+use super::filter::Filter;
+use super::{CallRow, Index};
+use crate::error::LedgerError;
+use crate::segment::{self, Lines};
+
+/// One call, as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its row.
+    pub row: CallRow,
+    /// The entry of its decision.
+    pub decision: Vec<u8>,
+    /// The entry of its outcome; `None` for a call that ended with its decision, or has not
+    /// ended.
+    pub outcome: Option<Vec<u8>>,
+}
+
+impl Index {
+    /// The call of this id; `None` when the log has none.
+    ///
+    /// # Errors
+    /// When index or log cannot be read.
+    pub fn recorded(&self, call: CallId) -> Result<Option<Recorded>, LedgerError> {
+        // The id begins with the millisecond in which the call was received.
+        let millis = call.as_bytes()[..6].iter().fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+        let (from, to) = (millis.saturating_mul(1_000), millis.saturating_mul(1_000).saturating_add(999));
+        let (from, to) = (Some(Timestamp::from_micros(from)), Some(Timestamp::from_micros(to)));
+        let rows = self.query(&Filter { from, to, limit: 1_000_000, ..Filter::default() })?;
+        let id = call.to_string();
+        rows.into_iter().find(|row| row.call == id).map(|row| self.entries_of(row)).transpose()
+    }
+
+    /// The call whose decision is this entry; `None` when that is none.
+    ///
+    /// # Errors
+    /// When index or log cannot be read.
+    pub fn recorded_at(&self, sequence: u64) -> Result<Option<Recorded>, LedgerError> {
+        let (since, before) = (Some(sequence), Some(sequence.saturating_add(1)));
+        let rows = self.query(&Filter { since, before, limit: 1, ..Filter::default() })?;
+        rows.into_iter().next().map(|row| self.entries_of(row)).transpose()
+    }
+
+    fn entries_of(&self, row: CallRow) -> Result<Recorded, LedgerError> {
+        let sql = "SELECT segment, offset FROM calls WHERE seq = ?1";
+        let place = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let (first, offset): (u64, u64) = self.database.query_row(sql, [row.seq], place)?;
+        let later = segment::list(&self.log)?.into_iter().filter(|(start, _)| *start >= first);
+        let (mut decision, mut outcome) = (Vec::new(), None);
+        // Quotes within texts are escaped, so that no text can pass for this.
+        let end = format!(",\"kind\":\"outcome\",\"of\":{},", row.seq);
+        for (at, (_, path)) in later.enumerate() {
+            let mut lines = Lines::open(&path, if at == 0 { offset } else { 0 })?;
+            while let Some(line) = lines.next()? {
+                if decision.is_empty() {
+                    decision = line.entry;
+                    // Without a time at the end there is no end yet; with one in the
+                    // decision itself there is nothing to look for.
+                    if row.outcome.is_none() || ends_itself(&decision) {
+                        return Ok(Recorded { row, decision, outcome });
+                    }
+                } else if memchr::memmem::find(&line.entry, end.as_bytes()).is_some() {
+                    outcome = Some(line.entry);
+                    return Ok(Recorded { row, decision, outcome });
+                }
+            }
+        }
+        Ok(Recorded { row, decision, outcome })
+    }
+}
+
+fn ends_itself(decision: &[u8]) -> bool {
+    memchr::memmem::find(decision, b",\"outcome\":\"").is_some()
+}
