@@ -24,6 +24,7 @@ mod forward;
 mod full_disk;
 mod list_changed;
 mod oidc;
+mod packaging;
 mod partial;
 mod program;
 mod property;

@@ -1,4 +1,4 @@
-//! The chores of the project: `cargo xtask demo · test · check · bless · bench · streams · soak · fuzz`.
+//! The chores of the project: `cargo xtask demo · test · check · bless · bench · streams · soak · fuzz · package`.
 
 #![allow(clippy::disallowed_methods, reason = "chores run programs and wait; the bans are for the product")]
 
@@ -7,6 +7,8 @@ mod check;
 mod demo;
 mod ecosystem;
 mod fuzz;
+mod package;
+mod sbom;
 mod shell;
 mod soak;
 mod streams;
@@ -37,6 +39,8 @@ enum Chore {
     Streams(streams::Streams),
     /// Keep a gateway under load for a long time; nothing may be lost, and nothing may grow
     Soak(soak::Soak),
+    /// Gather what a package is made of: program, manual, completions, unit, list of parts
+    Package(package::Package),
     /// Let random bytes loose on everything that reads bytes from outside
     Fuzz(fuzz::Fuzz),
 }
@@ -50,6 +54,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Bench(bench) => bench.run(),
         Chore::Streams(streams) => streams.run(),
         Chore::Soak(soak) => soak.run(),
+        Chore::Package(package) => package.run(),
         Chore::Fuzz(fuzz) => fuzz.run(),
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    audit, call, check, completions, debug, doctor, explain, init, keys, policy, selftest, serve, servers,
-    usage,
+    audit, call, check, completions, debug, doctor, explain, init, keys, manual, policy, selftest, serve,
+    servers, usage,
 };
 use crate::selftest::dummy;
 
@@ -76,6 +76,8 @@ pub enum Command {
     SelftestServer(dummy::Arguments),
     /// Print a script that completes commands in your shell
     Completions(completions::Arguments),
+    /// Write the manual pages
+    Manual(manual::Arguments),
     /// Print the version
     Version,
 }

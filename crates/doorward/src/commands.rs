@@ -14,6 +14,7 @@ pub mod explain;
 pub mod init;
 pub mod keys;
 pub mod layout;
+pub mod manual;
 pub mod policy;
 pub mod selftest;
 pub mod serve;
@@ -97,6 +98,7 @@ pub fn run(cli: Cli, mut world: Surroundings<'_>) -> anyhow::Result<Exit> {
         Some(Command::Usage(arguments)) => usage::run(&arguments, named, &mut world),
         Some(Command::TrialCompile) => trial(&mut world),
         Some(Command::Completions(arguments)) => completions::run(&arguments, &mut world),
+        Some(Command::Manual(arguments)) => manual::run(&arguments, &mut world),
         Some(Command::Version) => {
             writeln!(world.out, "doorward {}", env!("CARGO_PKG_VERSION"))?;
             Ok(Exit::Done)
