@@ -58,6 +58,7 @@ async fn each_command_has_a_manual_page_with_its_examples() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn the_root_of_an_image_holds_the_program_and_what_it_loads() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("root");
