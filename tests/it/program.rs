@@ -94,3 +94,19 @@ pub async fn run(config: &Path, arguments: &[&str]) -> String {
     assert!(output.status.success(), "{arguments:?}: {errors}");
     String::from_utf8(output.stdout).expect("text")
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg(target_os = "linux")]
+async fn whoever_finds_it_listening_can_stop_it_in_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("gateway.yaml");
+    std::fs::write(&config, crate::world::configuration(folder.path(), &[], "")).expect("written");
+    for _ in 0..5 {
+        let program = Program::start(&config, &folder.path().join("log"), &[]).await;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+        let caught = u64::from_str_radix(caught.trim(), 16).expect("a number");
+        assert_ne!(caught & (1 << 14), 0, "SIGTERM would kill it");
+        program.stop().await;
+    }
+}

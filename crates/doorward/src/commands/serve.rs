@@ -80,11 +80,13 @@ pub(super) fn run(
 }
 
 async fn http(path: &Path, surroundings: World) -> anyhow::Result<()> {
+    // First of all: whoever finds it listening may tell it to stop.
+    let stopped = told_to_stop()?;
     let running = runtime::start(path, surroundings).await?;
     let scheme = if running.loaded().config.listen.tls.is_some() { "https" } else { "http" };
     let servers = running.loaded().config.servers.iter().filter(|server| server.enabled).count();
     tracing::info!(target: "doorward::serve", servers, "listening on {}://{}/mcp", scheme, running.address());
-    told_to_stop().await?;
+    stopped.await;
     tracing::info!(target: "doorward::serve", "stopping; calls under way may finish");
     running.stop().await;
     Ok(())
@@ -98,10 +100,10 @@ async fn stdio(
     surface: Surface,
     key: Option<Secret>,
 ) -> anyhow::Result<()> {
-    let mut stopped = std::pin::pin!(told_to_stop());
+    let mut stopped = std::pin::pin!(told_to_stop()?);
     let held = tokio::select! {
         held = hold_or_find(loaded, surroundings, &surface, key.as_ref()) => held?,
-        stopped = &mut stopped => return Ok(stopped?),
+        () = &mut stopped => return Ok(()),
     };
     let link = match held {
         Held::Here(assembled) => return hold(*assembled, surface, key, stopped).await,
@@ -116,7 +118,7 @@ async fn stdio(
     tracing::info!(target: "doorward::serve", "the log is in use; {} serves this client", link.holder);
     tokio::select! {
         carried = link.carry(tokio::io::stdin(), tokio::io::stdout()) => carried,
-        stopped = stopped => Ok(stopped?),
+        () = stopped => Ok(()),
     }
 }
 
@@ -164,7 +166,7 @@ async fn hold(
     assembled: Assembled,
     surface: Surface,
     key: Option<Secret>,
-    mut stopped: Pin<&mut impl Future<Output = std::io::Result<()>>>,
+    mut stopped: Pin<&mut impl Future<Output = ()>>,
 ) -> anyhow::Result<()> {
     let authenticator = Arc::clone(&assembled.gateway.snapshot().rulebook.authenticator);
     let bearer = key.as_ref().map(Secret::expose);
@@ -185,7 +187,7 @@ async fn hold(
     };
     let result = tokio::select! {
         result = served => result,
-        stopped = &mut stopped => stopped,
+        () = &mut stopped => Ok(()),
     };
     if let Some(socket) = socket {
         socket.close().await;
@@ -195,11 +197,14 @@ async fn hold(
     Ok(result?)
 }
 
-/// Completes on SIGTERM or Ctrl-C.
-async fn told_to_stop() -> std::io::Result<()> {
+/// Completes on SIGTERM or Ctrl-C, also where that came before it was waited for.
+fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
