@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use crate::world::everything::{Host, Pipes};
 use crate::world::http::insert;
 use crate::world::recorder::COUNTED;
-use crate::world::{ALICE, Answer, BOB, Client, Pipe, Recorder, STAFF_MAY_ALL, Speaks, World, doorward};
+use crate::world::{
+    ALICE, Answer, BOB, Client, Pipe, Recorder, STAFF_MAY_ALL, Speaks, World, doorward, eventually,
+};
 
 const BEYOND: &str = r#"{"account":9007199254740993,"amounts":[-12345678901234567890123,1.50]}"#;
 /// The same as records have it.
@@ -381,7 +383,10 @@ async fn a_server_behind_pipes_gets_them_too() {
         let alice = world.modern("/mcp", ALICE);
         let answer = call(&alice, "every__test_simple_text", r#"{"n":9007199254740993}"#).await;
         assert_eq!(answer.summary(), "200 ok", "{}", text(&answer));
-        let heard = pipes.heard().into_iter().find(|message| message["method"] == "tools/call");
+        let called = || pipes.heard().into_iter().find(|message| message["method"] == "tools/call");
+        // Whoever listens in may hear it a moment after the server.
+        eventually("the call is heard", async || called().is_some()).await;
+        let heard = called();
         assert_eq!(heard.expect("the call")["params"]["arguments"], json!({"n": 9_007_199_254_740_993_u64}));
         world.stop().await;
     }

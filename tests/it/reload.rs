@@ -38,3 +38,28 @@ async fn an_edit_takes_force_and_a_mistake_does_not() {
     eventually(&world, "[POLICY DENIED] default_deny").await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_file_is_no_configuration() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    let alice = world.modern("/mcp", ALICE);
+    let nobody = world.modern("/mcp", "");
+    assert_eq!(alice.call("github__echo", json!({})).await.text(), "{}");
+    let whole = std::fs::read_to_string(world.config_path()).expect("readable");
+    // As somebody's editor may write it: the rules first, and who must show a key last.
+    let (auth, rest) = whole.split_once("servers:").expect("servers");
+    let everybody = STAFF_MAY_ALL.replace("roles: [staff]", "roles: [\"*\"]");
+    let data = auth.split_once("auth:").expect("who comes in").0;
+    let mut half = format!("{data}servers:{rest}").replace(STAFF_MAY_ALL, &everybody);
+    for line in 0..12 {
+        half += &format!("# line {line}\n");
+        std::fs::write(world.config_path(), &half).expect("written");
+        assert_eq!(nobody.call("github__echo", json!({})).await.status, 401, "line {line}");
+        assert_eq!(alice.call("github__echo", json!({})).await.text(), "{}", "line {line}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // The whole of another one takes force.
+    std::fs::write(world.config_path(), whole.replace(STAFF_MAY_ALL, "")).expect("written");
+    eventually(&world, "[POLICY DENIED] default_deny").await;
+    world.stop().await;
+}

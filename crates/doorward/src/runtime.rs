@@ -263,18 +263,26 @@ impl Assembled {
     /// # Errors
     /// What is wrong with it; the old configuration then stays in force.
     pub fn reload(&self) -> anyhow::Result<bool> {
-        reload(&self.gateway, &self.loaded.path, &self.builder, &self.surroundings)
+        reload(&self.gateway, &self.loaded.path, &self.builder, &self.surroundings, &|| true)
     }
 }
 
+/// Reads the configuration and puts it in force, unless it is already, or `is_whole` says
+/// that it was written to meanwhile.
 fn reload(
     gateway: &Arc<Gateway>,
     path: &Path,
     builder: &Mutex<Builder>,
     surroundings: &Surroundings,
+    is_whole: &dyn Fn() -> bool,
 ) -> anyhow::Result<bool> {
     let mut builder = builder.lock().unwrap_or_else(PoisonError::into_inner);
-    let loaded = load(path, surroundings)?;
+    let loaded = load(path, surroundings);
+    // What is wrong with half a file is nobody's mistake.
+    if !is_whole() {
+        return Ok(false);
+    }
+    let loaded = loaded?;
     if builder.is_in_force(&loaded.digest) {
         return Ok(false);
     }
