@@ -119,17 +119,18 @@ impl Soak {
             }
         };
         println!("{:<34} {:>16} {:>22}", "", "asked", "measured");
+        // A short run, on whatever machine, is about what is lost.
+        let tells = self.seconds >= TELLING;
         let rate = answered as f64 / report["seconds"].as_f64().unwrap_or(1.0);
         line(
             "calls a second",
             &format!(">= {}", self.rate * 9 / 10),
             format!("{rate:.0}"),
-            rate >= self.rate as f64 * 0.9,
+            !tells || rate >= self.rate as f64 * 0.9,
         );
         line("calls without an answer", "0", number("failed").to_string(), number("failed") == 0);
         line("answers without a record", "0", format!("{answered} / {recorded}"), answered <= recorded);
         line("the log verifies", "yes", if verified { "yes" } else { "no" }.to_owned(), verified);
-        let tells = self.seconds >= TELLING;
         line(
             "memory, MiB in 10 min",
             &format!("< {GROWTH}"),

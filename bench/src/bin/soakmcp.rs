@@ -17,6 +17,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -74,6 +75,8 @@ struct Counts {
     failed: AtomicU64,
     sessions: AtomicU64,
     stop: AtomicBool,
+    /// Rung when it is time to stop.
+    stopping: Notify,
 }
 
 /// A client with one connection, which it opens again when it is lost.
@@ -246,7 +249,11 @@ async fn main() -> Result<(), Error> {
                     first.get_or_insert(error.to_string());
                     client.connection = None;
                 }
-                tokio::time::sleep(PAUSE).await;
+                let stopping = counts.stopping.notified();
+                if !counts.stop.load(Ordering::Relaxed) {
+                    // Whoever rests need not be waited for.
+                    let _ = tokio::time::timeout(PAUSE, stopping).await;
+                }
             }
             Ok::<_, Error>(first)
         }));
@@ -254,6 +261,8 @@ async fn main() -> Result<(), Error> {
     let started = Instant::now();
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
     counts.stop.store(true, Ordering::Relaxed);
+    counts.stopping.notify_waiters();
+    let seconds = started.elapsed().as_secs_f64();
     let mut latencies = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
     let mut first = None;
     for worker in workers {
@@ -266,7 +275,7 @@ async fn main() -> Result<(), Error> {
     }
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let report = json!({
-        "seconds": started.elapsed().as_secs_f64(),
+        "seconds": seconds,
         "answered": count(&counts.answered),
         "unavailable": count(&counts.unavailable),
         "failed": count(&counts.failed),
