@@ -34,6 +34,7 @@ impl Fuzz {
             bail!("there is no target `{unknown}`; there are: {}", known.join(", "));
         }
         let chosen = if self.targets.is_empty() { &known } else { &self.targets };
+        run(cargo_fuzz(&path).args(["build", "--sanitizer", "none"]))?;
         println!("{:<10} {:>12} {:>10} {:>9}", "target", "runs", "a second", "features");
         for target in chosen {
             let Summary { runs, speed, features } = fuzz(target, self.seconds, &path)?;
@@ -56,8 +57,8 @@ fn fuzz(target: &str, seconds: u32, path: &str) -> anyhow::Result<Summary> {
     for folder in [&corpus, &found] {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let mut command = cargo();
-    command.args(["fuzz", "run", "--sanitizer", "none", target]).arg(&corpus);
+    let mut command = cargo_fuzz(path);
+    command.args(["run", "--sanitizer", "none", target]).arg(&corpus);
     let seeds = root().join("fuzz/seeds").join(target);
     if seeds.is_dir() {
         command.arg(seeds);
@@ -66,9 +67,6 @@ fn fuzz(target: &str, seconds: u32, path: &str) -> anyhow::Result<Summary> {
         .args(["--", "-print_final_stats=1", "-timeout=10", "-rss_limit_mb=2048"])
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", found.display()))
-        .env("PATH", path)
-        .env("CARGO_TARGET_DIR", work.join("target"))
-        .current_dir(root())
         .stdin(Stdio::null());
     let output = command.output().context("cargo fuzz could not be started")?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -88,6 +86,14 @@ fn fuzz(target: &str, seconds: u32, path: &str) -> anyhow::Result<Summary> {
         speed: stat("stat::average_exec_per_sec"),
         features: features.unwrap_or_else(|| "?".to_owned()),
     })
+}
+
+/// `cargo fuzz`, with a target folder of its own.
+fn cargo_fuzz(path: &str) -> Command {
+    let mut command = cargo();
+    command.arg("fuzz").env("PATH", path).env("CARGO_TARGET_DIR", root().join("target/fuzz/target"));
+    command.current_dir(root());
+    command
 }
 
 /// The names of all targets.
