@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::program::{Program, free_port};
-use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration, eventually};
+use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, eventually, written};
 
 /// How often the gateway is killed.
 const KILLS: u32 = 20;
@@ -20,10 +20,8 @@ const CLIENTS: usize = 6;
 async fn nothing_answered_or_received_is_missing_after_kill_9() {
     let recorder = Recorder::start("github", Speaks::Modern).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("gateway.yaml");
     let rest = format!("rateLimit: {{enabled: false}}\n{STAFF_MAY_ALL}");
-    std::fs::write(&config, configuration(folder.path(), std::slice::from_ref(&recorder), &rest))
-        .expect("written");
+    let config = written(folder.path(), &recorder, &rest);
     let port = free_port();
     let address = ([127, 0, 0, 1], port).into();
     let log = folder.path().join("log");

@@ -12,7 +12,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::program::Program;
-use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration};
+use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, written};
 
 async fn readiness(client: &Client) -> u16 {
     client.raw(Method::GET, &client.headers(), Bytes::new()).await.status
@@ -44,10 +44,8 @@ async fn full_disk(more: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     fs::create_dir(&data).expect("created");
-    let config = folder.path().join("gateway.yaml");
     let rest = format!("rateLimit: {{enabled: false}}\n{STAFF_MAY_ALL}");
-    fs::write(&config, configuration(folder.path(), std::slice::from_ref(&recorder), &rest))
-        .expect("written");
+    let config = written(folder.path(), &recorder, &rest);
     // A disk of its own, which only the gateway sees: four megabytes.
     let script = "mount -t tmpfs -o size=4m tmpfs \"$0\" && exec \"$@\"";
     let rights = if rustix::process::getuid().is_root() { "--mount" } else { "-Umr" };

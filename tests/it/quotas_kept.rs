@@ -10,17 +10,15 @@ use crate::program::Program;
 use crate::quotas::{echoes, limits, until_exceeded};
 use crate::replicas;
 use crate::world::redis::Redis;
-use crate::world::{ALICE, Client, Recorder, Speaks, configuration, eventually};
+use crate::world::{ALICE, Client, Recorder, Speaks, eventually, written};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_and_a_kill_forget_nothing() {
     let recorder = Recorder::start("github", Speaks::Modern).await;
     recorder.offer("wait");
     let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("gateway.yaml");
     let rest = limits(&["name: all, kind: quota, key: person, max: 5, per: month"]);
-    std::fs::write(&config, configuration(folder.path(), std::slice::from_ref(&recorder), &rest))
-        .expect("written");
+    let config = written(folder.path(), &recorder, &rest);
     let log = folder.path().join("log");
     let client = |gateway: &Program| Client::modern(gateway.address, "/mcp/github", ALICE);
 
@@ -53,10 +51,8 @@ async fn kills_under_load_never_let_one_too_many_through() {
     const MAX: usize = 500;
     let recorder = Recorder::start("github", Speaks::Modern).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("gateway.yaml");
     let rest = format!("rateLimit: {{enabled: false}}\n{}", echoes(MAX as u32));
-    std::fs::write(&config, configuration(folder.path(), std::slice::from_ref(&recorder), &rest))
-        .expect("written");
+    let config = written(folder.path(), &recorder, &rest);
     let log = folder.path().join("log");
     let mut in_flight = 0;
     for kill in 0..6 {
@@ -157,10 +153,8 @@ async fn what_could_not_be_recorded_is_given_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     std::fs::create_dir(&data).expect("created");
-    let config = folder.path().join("gateway.yaml");
     let rest = format!("rateLimit: {{enabled: false}}\n{}{}", echoes(1_000), redis.section());
-    std::fs::write(&config, configuration(folder.path(), std::slice::from_ref(&recorder), &rest))
-        .expect("written");
+    let config = written(folder.path(), &recorder, &rest);
     // A disk of its own, which only the gateway sees.
     let script = "mount -t tmpfs -o size=4m tmpfs \"$0\" && exec \"$@\"";
     let rights = if rustix::process::getuid().is_root() { "--mount" } else { "-Umr" };

@@ -153,6 +153,13 @@ pub fn configuration(folder: &Path, recorders: &[Recorder], rest: &str) -> Strin
     text + rest
 }
 
+/// Writes the configuration of a test with one recorder; where it is.
+pub fn written(folder: &Path, recorder: &Recorder, rest: &str) -> PathBuf {
+    let path = folder.join("gateway.yaml");
+    std::fs::write(&path, configuration(folder, std::slice::from_ref(recorder), rest)).expect("written");
+    path
+}
+
 /// Role rules that let `staff` do everything.
 pub const STAFF_MAY_ALL: &str =
     "policies:\n  - {id: staff, name: Staff, roles: [staff], rules: [{action: allow}]}\n";

@@ -12,7 +12,11 @@ pub(crate) fn result(answer: &Answer) -> Result<Value<'_>, RpcError> {
         return Ok(result);
     }
     let error = root.get("error");
-    let code = error.and_then(|error| error.get("code")).and_then(Value::as_i64);
     let message = error.and_then(|error| error.get("message")).and_then(Value::as_str).unwrap_or_default();
-    Err(RpcError::answer(code.and_then(|code| i32::try_from(code).ok()).unwrap_or(INTERNAL), message))
+    Err(RpcError::answer(error.and_then(code).unwrap_or(INTERNAL), message))
+}
+
+/// The code of an error, if it is one that JSON-RPC could give.
+pub(crate) fn code(error: Value<'_>) -> Option<i32> {
+    error.get("code").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok())
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::program::Program;
 use crate::world::{
-    ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration, doorward, eventually, records_in,
+    ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, doorward, eventually, records_in, written,
 };
 
 const ENOSPC: i32 = 28;
@@ -33,10 +33,8 @@ impl Failing {
     async fn start(library: &Path, rest: &str) -> Self {
         let recorder = Recorder::start("github", Speaks::Modern).await;
         let folder = tempfile::tempdir().expect("a folder");
-        let config = folder.path().join("gateway.yaml");
         let rest = format!("rateLimit: {{enabled: false}}\n{rest}{STAFF_MAY_ALL}");
-        fs::write(&config, configuration(folder.path(), std::slice::from_ref(&recorder), &rest))
-            .expect("written");
+        let config = written(folder.path(), &recorder, &rest);
         let control = folder.path().join("control");
         fs::write(&control, "none").expect("written");
         let variables = [

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use crate::program::Program;
 use crate::world::http::MODERN;
 use crate::world::{
-    ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, World, configuration, doorward, entries, eventually,
-    records_in,
+    ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, World, doorward, entries, eventually, records_in, written,
 };
 
 /// Clients that call without pause.
@@ -75,10 +74,8 @@ async fn each_call_is_decided_by_one_configuration_however_often_they_change() {
 async fn asked_to_stop_it_answers_what_it_has_taken_and_keeps_every_record() {
     let recorder = Recorder::start("github", Speaks::Modern).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("gateway.yaml");
     let rest = format!("rateLimit: {{enabled: false}}\n{STAFF_MAY_ALL}");
-    std::fs::write(&config, configuration(folder.path(), std::slice::from_ref(&recorder), &rest))
-        .expect("written");
+    let config = written(folder.path(), &recorder, &rest);
     let gateway = Program::start(&config, &folder.path().join("log"), &[]).await;
     let address = gateway.address;
     let mut listening = Vec::new();

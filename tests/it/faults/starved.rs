@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::program::Program;
-use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration, eventually};
+use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, eventually, written};
 
 /// How many files it may open.
 const FILES: usize = 96;
@@ -16,9 +16,7 @@ const FILES: usize = 96;
 async fn out_of_descriptors_it_waits_and_comes_back() {
     let recorder = Recorder::start("github", Speaks::Modern).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("gateway.yaml");
-    std::fs::write(&config, configuration(folder.path(), std::slice::from_ref(&recorder), STAFF_MAY_ALL))
-        .expect("written");
+    let config = written(folder.path(), &recorder, STAFF_MAY_ALL);
     let log = folder.path().join("log");
     let limit = format!("--nofile={FILES}");
     let under = [OsStr::new("prlimit"), OsStr::new(&limit), OsStr::new("--")];

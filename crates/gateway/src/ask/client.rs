@@ -14,6 +14,7 @@ use doorward_wire::{RpcError, level, reply};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{evidence, reread};
+use crate::answer::code;
 use crate::pipeline::Asked;
 use crate::stage::resolve::Resolved;
 
@@ -143,9 +144,8 @@ fn read(answer: &Document) -> Result<String, NoAnswer> {
     match response.body {
         Body::Result(result) => Ok(result.raw().to_owned()),
         Body::Error(error) => {
-            let code = error.get("code").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
             let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
-            let mut refused = RpcError::answer(code.unwrap_or(-1), message);
+            let mut refused = RpcError::answer(code(error).unwrap_or(-1), message);
             refused.data = error.get("data").map(|data| data.raw().to_owned());
             Err(NoAnswer::Refused(refused))
         }

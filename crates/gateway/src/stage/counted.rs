@@ -7,10 +7,10 @@
 //! being started, say, does not.
 
 use doorward_model::Departure;
-use doorward_model::json::Value;
 use doorward_upstream::{Answer, UpstreamError};
 use doorward_wire::error;
 
+use crate::answer;
 use crate::ask::Sent;
 
 /// Whether the server is known to have done nothing.
@@ -32,9 +32,8 @@ pub(super) fn did_nothing(sent: &Result<Sent, UpstreamError>, departure: &Depart
 
 /// Whether the answer is an error that a server gives before it begins. Others may come
 /// from the middle of its work: some SDKs say so when a tool fails.
-fn is_turned_down(answer: &Answer) -> bool {
-    let code = answer.message.root().get("error").and_then(|error| error.get("code"));
-    let code = code.and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
+fn is_turned_down(said: &Answer) -> bool {
+    let code = said.message.root().get("error").and_then(answer::code);
     code.is_some_and(|code| {
         matches!(
             code,
