@@ -71,17 +71,7 @@ async fn a_server_without_sessions_is_asked_once_for_all() {
 
 /// The stream on which a client hears of changes, open.
 async fn listen(client: &Client) -> Events {
-    if client.has_session() {
-        return client.events(Method::GET, &Value::Null).await;
-    }
-    let params = json!({
-        "notifications": {"toolsListChanged": true},
-        "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": client.capabilities()},
-    });
-    let message = json!({"jsonrpc": "2.0", "id": "l", "method": "subscriptions/listen", "params": params});
-    let mut events = client.events(Method::POST, &message).await;
-    assert_eq!(events.next().await["method"], "notifications/subscriptions/acknowledged");
-    events
+    if client.has_session() { client.events(Method::GET, &Value::Null).await } else { client.listen().await }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::program::Program;
-use crate::world::http::MODERN;
+use crate::world::http::Events;
 use crate::world::{
     ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, World, doorward, entries, eventually, records_in, written,
 };
@@ -31,7 +30,7 @@ async fn each_call_is_decided_by_one_configuration_however_often_they_change() {
         [one.clone(), one.replace("id: one", "id: two"), one.replace("action: allow", "action: perhaps")];
     let mut listening = Vec::new();
     for _ in 0..20 {
-        listening.push(listen(&world.modern("/mcp", ALICE)).await);
+        listening.push(world.modern("/mcp", ALICE).listen().await);
     }
     let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut working = tokio::task::JoinSet::new();
@@ -80,7 +79,7 @@ async fn asked_to_stop_it_answers_what_it_has_taken_and_keeps_every_record() {
     let address = gateway.address;
     let mut listening = Vec::new();
     for _ in 0..20 {
-        listening.push(listen(&Client::modern(address, "/mcp", ALICE)).await);
+        listening.push(Client::modern(address, "/mcp", ALICE).listen().await);
     }
     let answered = Arc::new(AtomicUsize::new(0));
     let mut working = tokio::task::JoinSet::new();
@@ -112,20 +111,8 @@ async fn asked_to_stop_it_answers_what_it_has_taken_and_keeps_every_record() {
     }
 }
 
-/// Opens a stream of 2026-07-28 and reads its acknowledgement.
-async fn listen(client: &Client) -> crate::world::http::Events {
-    let params = json!({
-        "notifications": {"toolsListChanged": true},
-        "_meta": {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}},
-    });
-    let message = json!({"jsonrpc": "2.0", "id": "l", "method": "subscriptions/listen", "params": params});
-    let mut events = client.events(Method::POST, &message).await;
-    assert_eq!(events.next().await["method"], "notifications/subscriptions/acknowledged");
-    events
-}
-
 /// Whether a stream has ended, as far as can be seen now.
-async fn is_over(stream: &mut crate::world::http::Events) -> bool {
+async fn is_over(stream: &mut Events) -> bool {
     let more = tokio::time::timeout(std::time::Duration::ZERO, stream.more()).await;
     matches!(more, Ok(None) | Ok(Some(Value::Null)))
 }

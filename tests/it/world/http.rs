@@ -79,11 +79,6 @@ impl Client {
         Self { capabilities, ..self }
     }
 
-    /// What it can be asked.
-    pub fn capabilities(&self) -> &Value {
-        &self.capabilities
-    }
-
     pub async fn legacy(address: SocketAddr, path: &str, key: &str, revision: &str) -> Self {
         Self::legacy_able(address, path, key, revision, json!({})).await
     }
@@ -227,6 +222,19 @@ impl Client {
         let headers = self.headers_of(body);
         let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
         self.open(method, &headers, body).await.expect("a stream of events")
+    }
+
+    /// Opens a stream of 2026-07-28 that tells of changed tools, and reads its acknowledgement.
+    pub async fn listen(&self) -> Events {
+        let params = json!({
+            "notifications": {"toolsListChanged": true},
+            "_meta": {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": self.capabilities},
+        });
+        let message =
+            json!({"jsonrpc": "2.0", "id": "l", "method": "subscriptions/listen", "params": params});
+        let mut events = self.events(Method::POST, &message).await;
+        assert_eq!(events.next().await["method"], "notifications/subscriptions/acknowledged");
+        events
     }
 
     /// Goes on with a stream where it broke off; `None` when it is refused.
