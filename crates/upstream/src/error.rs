@@ -70,6 +70,14 @@ pub enum UpstreamError {
         /// When to try again.
         retry_in: Duration,
     },
+    /// It has let several calls in a row wait in vain, and gets no more for the moment.
+    #[error("server `{server}` does not answer and is tried again in {} s", retry_in.as_secs().max(1))]
+    Silent {
+        /// The server.
+        server: ServerId,
+        /// When to try again.
+        retry_in: Duration,
+    },
     /// An HTTP status that carries no JSON-RPC answer.
     #[error("server `{server}` answered with HTTP status {status}")]
     Status {
@@ -150,6 +158,7 @@ impl UpstreamError {
             | Self::AuthRequired { .. }
             | Self::Start { .. }
             | Self::Restarting { .. }
+            | Self::Silent { .. }
             | Self::Busy { .. }
             | Self::NotOffered { .. }
             | Self::Refused { .. }
@@ -173,6 +182,7 @@ impl UpstreamError {
             Self::Start { .. } => "upstream-start",
             Self::Exited { .. } => "upstream-exited",
             Self::Restarting { .. } => "upstream-restarting",
+            Self::Silent { .. } => "upstream-silent",
             Self::Status { .. } => "upstream-status",
             Self::Protocol { .. } => "upstream-protocol",
             Self::NotOffered { .. } => "upstream-not-offered",

@@ -2,7 +2,7 @@
 //! news of it goes.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use doorward_model::{CapabilityKind, Clock, Random, ServerId, Timestamp};
@@ -21,8 +21,8 @@ pub(crate) struct Hub {
     pub(crate) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     pub(crate) scrubber: Arc<Scrubber>,
-    /// What a session that all calls share is opened with: a JSON object, or empty.
-    pub(crate) capabilities: Box<str>,
+    /// What a session that all calls share is opened with, once that is settled.
+    capabilities: OnceLock<Box<str>>,
     /// What is subscribed to.
     pub(crate) watch: Arc<Watch>,
     is_twin: bool,
@@ -50,7 +50,6 @@ impl Hub {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         scrubber: Arc<Scrubber>,
-        capabilities: Box<str>,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         Self {
@@ -59,7 +58,7 @@ impl Hub {
             clock,
             random,
             scrubber,
-            capabilities,
+            capabilities: OnceLock::new(),
             watch: Arc::default(),
             is_twin: false,
             events,
@@ -85,10 +84,21 @@ impl Hub {
             Arc::clone(&self.clock),
             Arc::clone(&self.random),
             Arc::clone(&self.scrubber),
-            capabilities.into(),
             self.events.clone(),
         );
+        twin.settle(capabilities);
         Self { is_twin: true, ..twin }
+    }
+
+    /// A session that all calls share is opened with these capabilities from now on, unless
+    /// that was settled before: whoever needs the first one gets it as it should be.
+    pub(crate) fn settle(&self, capabilities: &str) {
+        self.capabilities.get_or_init(|| capabilities.into());
+    }
+
+    /// What a session that all calls share is opened with: a JSON object, or empty for none.
+    pub(crate) fn capabilities(&self) -> &str {
+        self.capabilities.get().map_or("", |capabilities| capabilities)
     }
 
     pub(crate) fn state(&self) -> State {
@@ -129,6 +139,7 @@ impl Hub {
             | UpstreamError::NotOffered { .. }
             | UpstreamError::Refused { .. }
             | UpstreamError::Restarting { .. }
+            | UpstreamError::Silent { .. }
             | UpstreamError::Busy { .. } => return,
         };
         self.trouble(state, &error.in_full());
@@ -261,7 +272,7 @@ mod tests {
         let server = ServerId::try_from("a").expect("valid");
         let fixed = Arc::new(Fixed::new(1));
         let scrubber = Arc::new(Scrubber::new([]));
-        let hub = Hub::new(server.clone(), Arc::default(), fixed.clone(), fixed, scrubber, "".into(), events);
+        let hub = Hub::new(server.clone(), Arc::default(), fixed.clone(), fixed, scrubber, events);
         let mut count = || std::iter::from_fn(|| heard.try_recv().ok()).count();
         let before = hub.changes();
         for _ in 0..100 {

@@ -8,6 +8,7 @@
 
 mod askers;
 mod backoff;
+mod breaker;
 mod call;
 mod duplex;
 mod envelope;

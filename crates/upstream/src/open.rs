@@ -163,7 +163,7 @@ async fn shake_hands(hub: &Hub, duplex: &Duplex, protocol: Protocol) -> Result<H
 }
 
 async fn initialize(hub: &Hub, duplex: &Duplex) -> Result<Handshake, UpstreamError> {
-    let members = envelope::initialize_members(&hub.settings.client_info, &hub.capabilities);
+    let members = envelope::initialize_members(&hub.settings.client_info, hub.capabilities());
     let call = Call { method: "initialize", members, ..Call::default() };
     let answer = duplex.request(Listener::default(), |id| envelope::legacy(id, &call)).await?;
     let handshake = Handshake::from_initialize(&answer).map_err(|detail| UpstreamError::Protocol {

@@ -12,6 +12,7 @@ use doorward_egress::Client;
 use doorward_wire::Era;
 
 use crate::backoff::{self, Crashes};
+use crate::breaker::Breaker;
 use crate::call::{Answer, Call};
 use crate::error::UpstreamError;
 use crate::flight::Flight;
@@ -45,6 +46,7 @@ pub(crate) struct Server {
     link: ArcSwapOption<Link>,
     connecting: Flight<Result<Arc<Link>, UpstreamError>>,
     lists: Lists,
+    breaker: Breaker,
     crashes: Mutex<Crashes>,
     reopening: Mutex<Reopening>,
     known: Mutex<Option<Known>>,
@@ -101,6 +103,7 @@ impl Server {
             link: ArcSwapOption::empty(),
             connecting: Flight::new(),
             lists: Lists::default(),
+            breaker: Breaker::default(),
             crashes: Mutex::default(),
             reopening: Mutex::default(),
             known: Mutex::default(),
@@ -117,12 +120,36 @@ impl Server {
         }
     }
 
+    /// Makes a call, unless the server has let too many wait in vain.
+    pub(crate) async fn answer(self: &Arc<Self>, call: Call<'_>) -> Result<Answer, UpstreamError> {
+        if let Err(retry_in) = self.breaker.admit(self.hub.clock.elapsed()) {
+            return Err(UpstreamError::Silent { server: self.spec.id.clone(), retry_in });
+        }
+        // Whoever brings a time of its own waits for more than the server.
+        let is_telling = call.deadline.is_none();
+        let outcome = self.call(call).await;
+        match &outcome {
+            Ok(_) if self.breaker.answered() => tracing::info!(server = %self.spec.id, "it answers again"),
+            Err(UpstreamError::Timeout { .. }) if is_telling => self.was_silent(),
+            _ => {}
+        }
+        outcome
+    }
+
+    /// A call was not answered in time.
+    pub(crate) fn was_silent(&self) {
+        if self.breaker.was_silent(self.hub.clock.elapsed()) {
+            let what = "it let several calls in a row wait in vain; for a while only one at a time tries";
+            self.hub.trouble(State::Degraded, what);
+        }
+    }
+
     /// Makes a call, opening the link first if need be. The deadline counts from
     /// the moment there is a link.
-    pub(crate) async fn call(self: &Arc<Self>, call: Call<'_>) -> Result<Answer, UpstreamError> {
+    async fn call(self: &Arc<Self>, call: Call<'_>) -> Result<Answer, UpstreamError> {
         let _busy = Busy::enter(self);
-        let link = self.link().await?;
-        if *call.capabilities != *self.hub.capabilities && link.is_one_session() {
+        let link = self.link(call.capabilities).await?;
+        if call.capabilities != self.hub.capabilities() && link.is_one_session() {
             let twin = self.twins.of(self, call.capabilities, call.place)?;
             // On the heap, because a call of a call has no size.
             return Box::pin(async move { twin.call(call).await }).await;
@@ -157,7 +184,7 @@ impl Server {
     /// Takes a share in the subscription to a resource, once the server has agreed.
     pub(crate) async fn subscribe(self: &Arc<Self>, uri: &str) -> Result<Subscription, UpstreamError> {
         let _busy = Busy::enter(self);
-        let link = self.link().await?;
+        let link = self.link("").await?;
         let server = || self.spec.id.clone();
         if !link.handshake.subscribes {
             return Err(UpstreamError::NotOffered { server: server(), what: "resource subscriptions" });
@@ -268,6 +295,7 @@ impl Server {
         reopening.attempts += 1;
         reopening.not_before = now + self.hub.jittered(backoff::delay(reopening.attempts));
         drop(reopening);
+        self.hub.settle("");
         let server = Arc::clone(self);
         self.connecting.begin(|| server.connect(Duration::ZERO, false));
     }
@@ -323,15 +351,16 @@ impl Server {
         }
     }
 
-    async fn link(self: &Arc<Self>) -> Result<Arc<Link>, UpstreamError> {
+    /// The link, opened if need be for somebody who declares these capabilities.
+    async fn link(self: &Arc<Self>, declared: &str) -> Result<Arc<Link>, UpstreamError> {
         match self.open_link() {
             Some(link) => Ok(link),
             // On the heap: rare, and larger than all the rest of a call.
-            None => Box::pin(self.link_anew()).await,
+            None => Box::pin(self.link_anew(declared)).await,
         }
     }
 
-    async fn link_anew(self: &Arc<Self>) -> Result<Arc<Link>, UpstreamError> {
+    async fn link_anew(self: &Arc<Self>, declared: &str) -> Result<Arc<Link>, UpstreamError> {
         if self.is_retired.load(Ordering::Acquire) {
             return Err(self.unavailable());
         }
@@ -339,6 +368,7 @@ impl Server {
         if wait > PATIENCE {
             return Err(UpstreamError::Restarting { server: self.spec.id.clone(), retry_in: wait });
         }
+        self.hub.settle(declared);
         let server = Arc::clone(self);
         let opened = self.connecting.join(|| server.connect(wait, false));
         match tokio::time::timeout(self.spec.start_timeout + PATIENCE, opened).await {

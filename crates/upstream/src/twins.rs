@@ -35,7 +35,7 @@ impl Twins {
         if let Some(twin) = all.iter().find(|twin| Some(twin.place) == place) {
             return Ok(Arc::clone(twin));
         }
-        let has = |twin: &&Arc<Server>| *twin.hub.capabilities == *capabilities;
+        let has = |twin: &&Arc<Server>| twin.hub.capabilities() == capabilities;
         if let Some(twin) = all.iter().filter(has).find(|twin| !twin.is_asking()) {
             return Ok(Arc::clone(twin));
         }

@@ -111,7 +111,15 @@ impl Upstreams {
     /// [`UpstreamError`]. An error the server itself answered with is an
     /// [`Answer`].
     pub async fn call(&self, server: &ServerId, call: Call<'_>) -> Result<Answer, UpstreamError> {
-        self.server(server)?.call(call).await
+        self.server(server)?.answer(call).await
+    }
+
+    /// A caller that gave a [`Call::deadline`] of its own found that the server itself kept it
+    /// waiting for too long.
+    pub fn was_silent(&self, server: &ServerId) {
+        if let Ok(server) = self.server(server) {
+            server.was_silent();
+        }
     }
 
     /// What a server offers to clients that declare these capabilities (a JSON object, empty
@@ -234,7 +242,6 @@ impl Inner {
             Arc::clone(&self.clock),
             Arc::clone(&self.random),
             scrubber,
-            "".into(),
             self.events.clone(),
         );
         Server::new(spec, Arc::new(hub.watching(watch)), self.client.clone())

@@ -22,6 +22,8 @@ if "subscribes" in HABITS:
     for opening in (INITIALIZED, DISCOVERED):
         opening["capabilities"]["resources"] = {"subscribe": True}
 received = []
+# What the client said that it can be asked, when it initialized.
+declared = []
 # What is subscribed to: by the id of a listen, or in the one session.
 listens = {}
 subscribed = []
@@ -94,6 +96,8 @@ def call(request):
             params = {"uri": arguments["uri"]}
             send({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params})
         answer(request, {})
+    elif name == "who":
+        answer(request, {"declared": declared, "pid": os.getpid()})
     elif name == "subscribed":
         answer(request, {"listens": list(listens.values()), "session": subscribed})
     elif name == "memory":
@@ -118,6 +122,7 @@ def handle(message):
         else:
             refuse(message)
     elif method == "initialize":
+        declared.append(message["params"]["capabilities"])
         if "modern" in HABITS:
             refuse(message)
         elif "never-initializes" not in HABITS:

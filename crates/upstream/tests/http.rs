@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -260,6 +260,42 @@ async fn what_is_no_answer_is_an_error_and_never_a_hang() {
             assert!(world.status().last_error.is_some(), "{case}");
         }
     }
+}
+
+#[tokio::test]
+async fn who_lets_everybody_wait_is_spared_and_one_call_finds_out_when_it_is_back() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let of_server = Arc::clone(&hangs);
+    let mock = Mock::modern(move |seen| {
+        if of_server.load(Ordering::SeqCst) { Reply::Silence } else { result(seen, r#"{"content":[]}"#) }
+    })
+    .await;
+    let transport = Transport::Http { url: mock.url.clone() };
+    let world = World::new(transport, quick(), |spec| spec.timeout = Duration::from_millis(30));
+    for _ in 0..5 {
+        let error = world.echo().await.expect_err("silence");
+        assert!(matches!(error, UpstreamError::Timeout { .. }), "{error:?}");
+    }
+    let error = world.echo().await.expect_err("spared");
+    assert!(matches!(error, UpstreamError::Silent { .. }), "{error:?}");
+    assert!(!error.may_have_run());
+    assert_eq!(mock.count("tools/call"), 5, "it got no more");
+    assert_eq!(world.status().state, State::Degraded);
+
+    let rest = Duration::from_secs(10);
+    world.clock.skip(rest);
+    let error = world.echo().await.expect_err("silence");
+    assert!(matches!(error, UpstreamError::Timeout { .. }), "one tries: {error:?}");
+    let error = world.echo().await.expect_err("spared");
+    assert!(matches!(error, UpstreamError::Silent { .. }), "it is as it was: {error:?}");
+
+    hangs.store(false, Ordering::SeqCst);
+    world.clock.skip(rest);
+    for _ in 0..3 {
+        world.echo().await.expect("it is back");
+    }
+    assert_eq!(mock.count("tools/call"), 9);
+    assert_eq!(world.status().state, State::Connected);
 }
 
 #[tokio::test]

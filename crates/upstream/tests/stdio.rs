@@ -86,6 +86,29 @@ async fn a_child_is_started_when_needed_and_spoken_to_in_its_era() {
 }
 
 #[tokio::test]
+async fn the_first_child_is_started_for_who_needs_it_first() {
+    let world = world(&[], |_| {});
+    let able = r#"{"elicitation":{}}"#;
+    let who = async |capabilities: &'static str| {
+        let answer = world.call(Call { capabilities, ..tool("who") }).await.expect("answered");
+        let result = answer.message.root().get("result").expect("a result").raw().to_owned();
+        (number_after(&result, "pid\""), result)
+    };
+    let (first, result) = who(able).await;
+    assert!(result.contains(r#""declared": [{"elicitation": {}}]"#), "{result}");
+    assert_eq!(world.status().pid, Some(first), "no other was started to learn its era");
+    let (second, result) = who("").await;
+    assert!(result.contains(r#""declared": [{}]"#) && second != first, "{result}");
+    assert_eq!((who(able).await.0, who("").await.0), (first, second));
+
+    let listed = async |declared: &str| {
+        let (_, catalog) = world.upstreams.catalog(&world.id, declared).await.expect("listed");
+        number_after(std::str::from_utf8(&catalog.definitions[0].raw).expect("UTF-8"), "by ")
+    };
+    assert_eq!((listed(able).await, listed("").await), (first, second));
+}
+
+#[tokio::test]
 async fn one_child_serves_all_callers_at_once() {
     let world = Arc::new(world(&[], |_| {}));
     let mut calls = tokio::task::JoinSet::new();

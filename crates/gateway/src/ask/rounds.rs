@@ -79,6 +79,7 @@ async fn answered(resolved: &Resolved<'_>, call: Call<'_>) -> Result<Answer, Ups
             Some(question) = questions.recv() => open.push(client::relay(resolved, question)),
             Some(()) = open.next(), if !open.is_empty() => rest.set(sleep(limit)),
             () = &mut rest, if open.is_empty() => {
+                upstreams.was_silent(server);
                 return Err(UpstreamError::Timeout { method: method.to_owned().into(), limit });
             }
         }

@@ -72,6 +72,7 @@ mod tests {
             (UpstreamError::Unavailable { server: server() }, false),
             (UpstreamError::Busy { server: server() }, false),
             (UpstreamError::Restarting { server: server(), retry_in: limit }, false),
+            (UpstreamError::Silent { server: server(), retry_in: limit }, false),
             (UpstreamError::AuthRequired { server: server(), status: 401, challenge: None }, false),
         ];
         for (error, may_have_been_done) in cases {

@@ -23,12 +23,12 @@ impl Server {
     ) -> Result<(Audience, Arc<Catalog>), UpstreamError> {
         let known = match self.known() {
             Some(known) => known,
-            None => Known::of(&*self.link().await?),
+            None => Known::of(&*self.link(declared).await?),
         };
         if !known.tells_clients_apart {
             return Ok((Audience::Everybody, self.listed("").await?));
         }
-        let catalog = if !known.is_one_session || *declared == *self.hub.capabilities {
+        let catalog = if !known.is_one_session || declared == self.hub.capabilities() {
             self.listed(declared).await?
         } else {
             let twin = self.twins.of(self, declared, None)?;
@@ -64,7 +64,7 @@ impl Server {
         let _busy = Busy::enter(self);
         let mut rounds = 0;
         loop {
-            let link = self.link().await?;
+            let link = self.link(declared).await?;
             let changes = self.hub.changes_seen();
             let limit = self.hub.settings.listing.time;
             let listing = listing::list(&link, declared, self.spec.timeout);

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,37 +22,49 @@ use tokio::time::Instant;
 /// Longer than anything here may take.
 pub const SOON: Duration = Duration::from_secs(15);
 
-/// Real time, from a fixed beginning.
-pub struct Running(Instant);
+/// Real time, from a fixed beginning, which can be moved ahead.
+pub struct Running {
+    began: Instant,
+    ahead: Mutex<Duration>,
+}
+
+impl Running {
+    /// So much time passes at once.
+    pub fn skip(&self, time: Duration) {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) += time;
+    }
+}
 
 impl Clock for Running {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(1_795_255_200_000_000).plus(self.0.elapsed())
+        Timestamp::from_micros(1_795_255_200_000_000).plus(self.elapsed())
     }
 
     fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+        self.began.elapsed() + *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 pub struct World {
     pub upstreams: Upstreams,
     pub events: mpsc::UnboundedReceiver<Event>,
+    pub clock: Arc<Running>,
     pub id: ServerId,
 }
 
 impl World {
     /// A world whose only server is this one.
     pub fn new(transport: Transport, settings: Settings, adjust: impl FnOnce(&mut ServerSpec)) -> Self {
-        let clock = Arc::new(Running(Instant::now()));
-        let (upstreams, events) = Upstreams::new(settings, clock, Arc::new(Fixed::new(7)));
+        let clock = Arc::new(Running { began: Instant::now(), ahead: Mutex::default() });
+        let (upstreams, events) =
+            Upstreams::new(settings, Arc::clone(&clock) as Arc<dyn Clock>, Arc::new(Fixed::new(7)));
         let id = ServerId::try_from("one").expect("valid");
         let mut spec = ServerSpec::new(id.clone(), transport);
         spec.timeout = Duration::from_secs(10);
         spec.start_timeout = Duration::from_secs(10);
         adjust(&mut spec);
         upstreams.configure(vec![spec]);
-        Self { upstreams, events, id }
+        Self { upstreams, events, clock, id }
     }
 
     pub fn http(mock: &Mock) -> Self {
