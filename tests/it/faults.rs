@@ -5,4 +5,5 @@ mod clock;
 mod disk;
 mod herd;
 mod load;
+mod overload;
 mod starved;

@@ -1,5 +1,6 @@
 //! The binary's own parts: configuration, wiring, commands. All crates meet here.
 
+pub mod capacity;
 pub mod cli;
 pub mod commands;
 pub mod config;

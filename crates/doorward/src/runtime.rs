@@ -22,6 +22,7 @@ use doorward_upstream::Upstreams;
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
 
+use crate::capacity::Capacity;
 use crate::config::audit::{Capture, Durability};
 use crate::config::{Config, Lint, Loaded};
 use crate::logging::Levels;
@@ -56,6 +57,8 @@ pub struct Surroundings {
     pub command: &'static str,
     /// How much is logged about single servers.
     pub levels: Levels,
+    /// What this process may use.
+    pub capacity: Capacity,
 }
 
 impl Surroundings {
@@ -71,6 +74,7 @@ impl Surroundings {
             port: None,
             command: "doorward serve",
             levels: Levels::default(),
+            capacity: Capacity::of_process(),
         }
     }
 }
@@ -174,7 +178,9 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
     {
         tally.check().map_err(|error| anyhow::anyhow!("quotas cannot be counted: {error}"))?;
     }
+    let room = surroundings.capacity.room();
     let settings = doorward_upstream::Settings {
+        egress: doorward_egress::Settings { room: Some(Arc::clone(&room)), ..Default::default() },
         environment: doorward_upstream::inherited(surroundings.environment.iter().cloned()),
         shared: shared.reach().has_others().then(|| Arc::clone(&shared)),
         ..doorward_upstream::Settings::default()
@@ -184,7 +190,7 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
     upstreams.configure(rulebook::specs(&loaded.config));
     event(&ledger, &surroundings, "started", "configuration in force", Some(&loaded.digest));
     let gateway = Gateway::new(Parts {
-        settings: Settings::default(),
+        settings: Settings { connections: surroundings.capacity.connections(), room, ..Settings::default() },
         rulebook,
         upstreams,
         ledger,

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use doorward_model::room::{NoRoom, SMALL, Space};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 
@@ -54,7 +55,8 @@ impl Body {
     /// is not copied.
     ///
     /// # Errors
-    /// [`EgressError::TooLarge`] as soon as it is known, [`EgressError::Cut`].
+    /// [`EgressError::TooLarge`] as soon as it is known, [`EgressError::NoRoom`],
+    /// [`EgressError::Cut`].
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, EgressError> {
         let announced = usize::try_from(self.incoming.size_hint().lower()).unwrap_or(usize::MAX);
         let too_large = |door: &Shared| EgressError::TooLarge { host: door.host(), limit };
@@ -65,7 +67,9 @@ impl Body {
         if first.len() > limit {
             return Err(too_large(&self.door));
         }
-        let Some(second) = self.chunk().await? else { return Ok(first) };
+        let mut space = Space::default();
+        self.fit(&mut space, first.len())?;
+        let Some(second) = self.chunk().await? else { return Ok(space.keep(first)) };
         // The announcement is the other side's word: memory is given on arrival,
         // not on promise.
         let mut whole = BytesMut::with_capacity(announced.min(1 << 20).max(first.len() + second.len()));
@@ -75,10 +79,20 @@ impl Body {
             if whole.len() + chunk.len() > limit {
                 return Err(too_large(&self.door));
             }
+            self.fit(&mut space, whole.len() + chunk.len())?;
             whole.extend_from_slice(&chunk);
             next = self.chunk().await?;
         }
-        Ok(whole.freeze())
+        Ok(space.keep(whole.freeze()))
+    }
+
+    /// Makes room for an answer that is this long by now.
+    fn fit(&self, space: &mut Space, length: usize) -> Result<(), EgressError> {
+        let Some(room) = self.door.room.as_ref().filter(|_| length > SMALL) else { return Ok(()) };
+        if space.is_nowhere() {
+            *space = room.space();
+        }
+        space.hold(length).map_err(|NoRoom| EgressError::NoRoom { host: self.door.host() })
     }
 
     /// Lets go of a body whose rest nobody needs. The connection is kept if the

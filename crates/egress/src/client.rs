@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use doorward_model::Clock;
+use doorward_model::{Clock, Room};
 use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
 
@@ -25,6 +25,8 @@ pub struct Settings {
     pub max_idle: usize,
     /// Root certificates trusted besides the machine's own.
     pub added_roots: Vec<CertificateDer<'static>>,
+    /// Where answers must find room; `None` sets no bounds beside each answer's own.
+    pub room: Option<Arc<Room>>,
 }
 
 impl Default for Settings {
@@ -34,6 +36,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(60),
             max_idle: 64,
             added_roots: Vec::new(),
+            room: None,
         }
     }
 }
@@ -75,6 +78,7 @@ impl Client {
             clock: Arc::clone(&self.clock),
             connect_timeout: self.settings.connect_timeout,
             idle_timeout: self.settings.idle_timeout,
+            room: self.settings.room.clone(),
         }))
     }
 }

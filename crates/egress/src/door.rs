@@ -17,7 +17,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, header};
 use http_body_util::Full;
 use rustls::ClientConfig;
 
-use doorward_model::Clock;
+use doorward_model::{Clock, Room};
 
 use crate::body::Body;
 use crate::connect;
@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) room: Option<Arc<Room>>,
 }
 
 /// A request on its way out. `Host` and `Content-Length` are the door's to set.

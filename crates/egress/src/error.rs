@@ -93,6 +93,12 @@ pub enum EgressError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// There is no room for the answer: too much else is under way.
+    #[error("there is no room for the answer of `{host}` at the moment")]
+    NoRoom {
+        /// The host of the URL.
+        host: Arc<str>,
+    },
     /// No root certificate could be loaded, so that nobody can be trusted.
     #[error("no root certificates to trust")]
     NoRoots,
@@ -109,9 +115,11 @@ impl EgressError {
             | Self::Tls { .. }
             | Self::ConnectTimeout { .. }
             | Self::NoRoots => false,
-            Self::HeaderTimeout { .. } | Self::Broken { .. } | Self::Cut { .. } | Self::TooLarge { .. } => {
-                true
-            }
+            Self::HeaderTimeout { .. }
+            | Self::Broken { .. }
+            | Self::Cut { .. }
+            | Self::TooLarge { .. }
+            | Self::NoRoom { .. } => true,
         }
     }
 }

@@ -9,5 +9,7 @@ pub(crate) const UNANSWERED: &str = "question-unanswered";
 pub(crate) const EXPIRED: &str = "interaction-expired";
 /// The call goes on at a replica that cannot be reached.
 pub(crate) const ELSEWHERE: &str = "interaction-elsewhere";
+/// Too much is under way.
+pub(crate) const OVERLOADED: &str = "overloaded";
 /// The call could not be recorded.
 pub(crate) const UNRECORDED: &str = "log-unwritable";

@@ -17,7 +17,7 @@ pub use guard::Guard;
 pub use order::{Level, Levels, NoServer, Order, read_order_answer};
 pub use peer::Peers;
 pub use preface::{Foreign, InForce, Preface, Turned, read_answer, read_line};
-pub use serve::{Front, Listener, ServeError, serve};
+pub use serve::{Front, Listener, MAX_HEAD, ServeError, serve};
 pub use socket::{Holder, Open, Socket, connect, serve_socket};
 pub use stdio::serve_stdio;
 pub(crate) use strangers::Strangers;

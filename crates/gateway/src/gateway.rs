@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use doorward_ledger::Ledger;
 use doorward_model::json::Limits;
 use doorward_model::json::push_hex;
-use doorward_model::{Caller, Clock, Counts, Random, Seal, ServerId, Shared};
+use doorward_model::{Caller, Clock, Counts, Random, Room, Seal, ServerId, Shared};
 use doorward_upstream::Upstreams;
 use doorward_wire::message::Message;
 use tokio::sync::mpsc;
@@ -52,6 +52,8 @@ pub struct Settings {
     pub list_wait: Duration,
     /// Connections at once; more wait in the listen queue.
     pub connections: usize,
+    /// Where messages must find room; without it they are put off.
+    pub room: Arc<Room>,
     /// How long calls under way may take to finish at shutdown.
     pub drain: Duration,
 }
@@ -68,6 +70,7 @@ impl Default for Settings {
             page: 500,
             list_wait: Duration::from_secs(20),
             connections: 20_000,
+            room: Room::new(usize::MAX),
             drain: Duration::from_secs(10),
         }
     }
@@ -239,7 +242,8 @@ impl Gateway {
                     }
                     Err(reply) => return reply,
                 };
-                method::request(asked).await
+                let reply = method::request(asked).await;
+                Reply { body: self.settings.room.keep(reply.body), ..reply }
             }
             Message::Notification(notification) => {
                 method::notification(&self, &incoming, &notification);

@@ -8,6 +8,8 @@ use doorward_wire::RpcError;
 use doorward_wire::error::INTERNAL;
 use doorward_wire::reply as write;
 
+use crate::codes;
+
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -42,6 +44,17 @@ impl Reply {
             status: 503,
         };
         Self { retry_after: Some(Duration::from_secs(1)), ..Self::error(id, &error) }
+    }
+
+    /// There is no room for the request: too much else is under way.
+    pub fn overloaded() -> Self {
+        let error = RpcError {
+            code: INTERNAL,
+            message: "the gateway has too much to do at the moment; try again".to_owned(),
+            data: Some(format!(r#"{{"code":"{}"}}"#, codes::OVERLOADED)),
+            status: 503,
+        };
+        Self { retry_after: Some(Duration::from_secs(1)), ..Self::error(None, &error) }
     }
 
     /// Nothing to say but that the message arrived.

@@ -208,13 +208,12 @@ impl Duplex {
 
     /// Takes note of a message too long to be read. Whose answer it was is known
     /// only if a single request waits.
-    pub(crate) fn receive_too_long(&self, limit: usize) {
-        let server = &self.hub.server;
-        tracing::warn!(%server, limit, "a message beyond the limit was dropped");
+    pub(crate) fn receive_unread(&self, error: UpstreamError) {
+        tracing::warn!(server = %self.hub.server, %error, "a message was dropped unread");
         let mut all = self.lock();
         let only = all.as_mut().filter(|all| all.len() == 1).and_then(|all| all.drain().next());
         if let Some((_, waiting)) = only {
-            let _ = waiting.answer.send(Err(UpstreamError::TooLarge { server: server.clone(), limit }));
+            let _ = waiting.answer.send(Err(error));
         }
     }
 

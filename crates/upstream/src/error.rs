@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use doorward_egress::EgressError;
 use doorward_model::ServerId;
+use doorward_wire::sse::Oversized;
 
 /// Why there is no answer.
 ///
@@ -123,6 +124,12 @@ pub enum UpstreamError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// The gateway has no room for its answer: too much else is under way.
+    #[error("there is no room for the answer of server `{server}` at the moment; try again")]
+    NoRoom {
+        /// The server.
+        server: ServerId,
+    },
     /// Too many requests are in flight to it already.
     #[error("server `{server}` is busy: too many calls at once")]
     Busy {
@@ -168,7 +175,8 @@ impl UpstreamError {
             | Self::Exited { .. }
             | Self::Status { .. }
             | Self::Protocol { .. }
-            | Self::TooLarge { .. } => true,
+            | Self::TooLarge { .. }
+            | Self::NoRoom { .. } => true,
         }
     }
 
@@ -188,6 +196,7 @@ impl UpstreamError {
             Self::NotOffered { .. } => "upstream-not-offered",
             Self::Refused { .. } => "upstream-refused",
             Self::TooLarge { .. } => "upstream-too-large",
+            Self::NoRoom { .. } => "no-room",
             Self::Busy { .. } => "upstream-busy",
             Self::Configuration { .. } => "upstream-configuration",
         }
@@ -208,7 +217,16 @@ impl UpstreamError {
     pub(crate) fn egress(server: &ServerId, cause: EgressError) -> Self {
         match cause {
             EgressError::TooLarge { limit, .. } => Self::TooLarge { server: server.clone(), limit },
+            EgressError::NoRoom { .. } => Self::NoRoom { server: server.clone() },
             cause => Self::Unreachable { server: server.clone(), cause },
+        }
+    }
+
+    /// An event of a stream was too much.
+    pub(crate) fn oversized(server: &ServerId, cause: Oversized) -> Self {
+        match cause {
+            Oversized::Limit { limit } => Self::TooLarge { server: server.clone(), limit },
+            Oversized::NoRoom(_) => Self::NoRoom { server: server.clone() },
         }
     }
 

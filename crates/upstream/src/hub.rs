@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use doorward_model::{CapabilityKind, Clock, Random, ServerId, Timestamp};
+use doorward_wire::lines::{Framer, MAX_LINE};
+use doorward_wire::sse::Decoder;
 use tokio::sync::mpsc;
 
 use crate::error::UpstreamError;
@@ -67,6 +69,24 @@ impl Hub {
             last_ok: AtomicU64::new(0),
             health: Mutex::new(Health { state: State::Registered, last_error: None }),
             state_now: AtomicU8::new(State::Registered as u8),
+        }
+    }
+
+    /// Turns the bytes of a stream into events.
+    pub(crate) fn decoder(&self) -> Decoder {
+        let decoder = Decoder::new(self.settings.max_answer);
+        match &self.settings.egress.room {
+            Some(room) => decoder.within(room),
+            None => decoder,
+        }
+    }
+
+    /// Turns what a child prints into lines.
+    pub(crate) fn framer(&self) -> Framer {
+        let framer = Framer::new(self.settings.max_answer.min(MAX_LINE));
+        match &self.settings.egress.room {
+            Some(room) => framer.within(room),
+            None => framer,
         }
     }
 
@@ -140,6 +160,7 @@ impl Hub {
             | UpstreamError::Refused { .. }
             | UpstreamError::Restarting { .. }
             | UpstreamError::Silent { .. }
+            | UpstreamError::NoRoom { .. }
             | UpstreamError::Busy { .. } => return,
         };
         self.trouble(state, &error.in_full());

@@ -4,7 +4,10 @@
 //! contains, so a character split between two reads arrives whole. A line beyond
 //! the limit is skipped to its end and reported; what follows it is read again.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use doorward_model::room::{Room, SMALL, Space};
 
 /// Longest line that is accepted, in bytes: 64 MiB.
 pub const MAX_LINE: usize = 64 << 20;
@@ -16,6 +19,8 @@ pub enum Line {
     Text(Bytes),
     /// A line of more bytes than the limit, which has been skipped.
     TooLong,
+    /// A line that there was no room for, which has been skipped.
+    NoRoom,
 }
 
 /// Turns bytes into lines.
@@ -23,13 +28,23 @@ pub enum Line {
 pub struct Framer {
     limit: usize,
     partial: Vec<u8>,
-    skipping: bool,
+    /// Why the rest of a line is passed over.
+    skipping: Option<Line>,
+    room: Option<Arc<Room>>,
+    /// What the open line holds of it.
+    space: Space,
 }
 
 impl Framer {
     /// A framer for one stream with lines of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { limit, partial: Vec::new(), skipping: false }
+        Self { limit, partial: Vec::new(), skipping: None, room: None, space: Space::default() }
+    }
+
+    /// The same, for lines that there must be room for.
+    #[must_use]
+    pub fn within(self, room: &Arc<Room>) -> Self {
+        Self { room: Some(Arc::clone(room)), ..self }
     }
 
     /// Takes the next bytes and appends the lines they complete to `lines`.
@@ -37,27 +52,50 @@ impl Framer {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             let rest = &bytes[..end];
             bytes = &bytes[end + 1..];
-            if std::mem::take(&mut self.skipping) || self.partial.len() + rest.len() > self.limit {
-                self.partial = Vec::new();
-                lines.push(Line::TooLong);
+            self.fit(rest.len());
+            if let Some(skipped) = self.skipping.take() {
+                lines.push(skipped);
                 continue;
             }
+            let space = std::mem::take(&mut self.space);
             let mut line = std::mem::take(&mut self.partial);
             line.extend_from_slice(rest);
             if line.last() == Some(&b'\r') {
                 line.pop();
             }
             if !line.is_empty() {
-                lines.push(Line::Text(Bytes::from(line)));
+                lines.push(Line::Text(space.keep(Bytes::from(line))));
             }
         }
-        if self.skipping || self.partial.len() + bytes.len() > self.limit {
-            // The memory goes back at once: whoever sends endless lines gets none.
-            self.partial = Vec::new();
-            self.skipping = true;
-        } else {
+        self.fit(bytes.len());
+        if self.skipping.is_none() {
             self.partial.extend_from_slice(bytes);
         }
+    }
+
+    /// Makes room for more of the open line, or begins to skip it.
+    fn fit(&mut self, more: usize) {
+        let length = self.partial.len() + more;
+        let skipped = if self.skipping.is_some() {
+            return;
+        } else if length > self.limit {
+            Line::TooLong
+        } else if length > SMALL && !self.has_room(length) {
+            Line::NoRoom
+        } else {
+            return;
+        };
+        // The memory goes back at once: whoever sends endless lines gets none.
+        (self.partial, self.space) = (Vec::new(), Space::default());
+        self.skipping = Some(skipped);
+    }
+
+    fn has_room(&mut self, length: usize) -> bool {
+        let Some(room) = &self.room else { return true };
+        if self.space.is_nowhere() {
+            self.space = room.space();
+        }
+        self.space.hold(length).is_ok()
     }
 }
 
@@ -93,6 +131,25 @@ mod tests {
         for (pieces, expected) in cases {
             assert_eq!(&frame(10, pieces), expected);
         }
+    }
+
+    #[test]
+    fn a_line_that_there_is_no_room_for_is_skipped_and_others_hold_theirs() {
+        let room = Room::new(2 * SMALL);
+        let mut framer = Framer::new(1 << 20).within(&room);
+        let mut lines = Vec::new();
+        let line = [b"x".repeat(SMALL + 10), b"\n".to_vec()].concat();
+        for piece in line.chunks(100) {
+            framer.push(piece, &mut lines);
+        }
+        assert_eq!(room.used(), SMALL + 10);
+        framer.push(&line, &mut lines);
+        framer.push(b"{}\n", &mut lines);
+        assert!(matches!(&lines[..], [Line::Text(_), Line::NoRoom, Line::Text(short)] if short == "{}"));
+        lines.clear();
+        assert_eq!(room.used(), 0);
+        framer.push(&line, &mut lines);
+        assert!(matches!(lines[..], [Line::Text(_)]));
     }
 
     proptest! {

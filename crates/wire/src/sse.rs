@@ -6,9 +6,11 @@
 //! events that carry nothing but an `id` or a `retry`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorward_model::room::{NoRoom, Room, SMALL, Space};
 
 /// One event of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,13 +32,19 @@ impl Event {
     }
 }
 
-/// An event, or a single line of one, beyond the limit. The stream is of no
-/// further use: what followed the limit is gone.
+/// An event, or a single line of one, that is too much. The stream is of no further use:
+/// what followed is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an event of the stream is longer than {limit} bytes")]
-pub struct Oversized {
-    /// The limit, in bytes.
-    pub limit: usize,
+pub enum Oversized {
+    /// It is beyond the limit.
+    #[error("an event of the stream is longer than {limit} bytes")]
+    Limit {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// There is no room for it.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
 /// Turns bytes into events.
@@ -54,6 +62,9 @@ pub struct Decoder {
     has_data: bool,
     /// Whether the open event says anything at all.
     is_open: bool,
+    room: Option<Arc<Room>>,
+    /// What the open event holds of it.
+    space: Space,
 }
 
 impl Decoder {
@@ -68,7 +79,15 @@ impl Decoder {
             data: Vec::new(),
             has_data: false,
             is_open: false,
+            room: None,
+            space: Space::default(),
         }
+    }
+
+    /// The same, for events that there must be room for.
+    #[must_use]
+    pub fn within(self, room: &Arc<Room>) -> Self {
+        Self { space: room.space(), room: Some(Arc::clone(room)), ..self }
     }
 
     /// Takes the next bytes and appends the events they complete to `events`.
@@ -82,11 +101,11 @@ impl Decoder {
                 continue;
             }
             let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) else {
-                self.within_limit(bytes.len())?;
+                self.fit(bytes.len())?;
                 self.partial.extend_from_slice(bytes);
                 return Ok(());
             };
-            self.within_limit(end)?;
+            self.fit(end)?;
             self.after_return = bytes[end] == b'\r';
             if self.partial.is_empty() {
                 self.line(&bytes[..end], events);
@@ -94,18 +113,25 @@ impl Decoder {
                 let mut line = std::mem::take(&mut self.partial);
                 line.extend_from_slice(&bytes[..end]);
                 self.line(&line, events);
-                // The allocation is kept for the next line that comes in pieces.
-                line.clear();
-                self.partial = line;
+                // A usual allocation is kept for the next line that comes in pieces.
+                if line.capacity() <= SMALL {
+                    line.clear();
+                    self.partial = line;
+                }
             }
             bytes = &bytes[end + 1..];
         }
         Ok(())
     }
 
-    fn within_limit(&self, more: usize) -> Result<(), Oversized> {
-        if self.partial.len() + self.data.len() + more > self.limit {
-            return Err(Oversized { limit: self.limit });
+    /// Makes room for more of the open event.
+    fn fit(&mut self, more: usize) -> Result<(), Oversized> {
+        let length = self.partial.len() + self.data.len() + more;
+        if length > self.limit {
+            return Err(Oversized::Limit { limit: self.limit });
+        }
+        if length > SMALL {
+            self.space.hold(length)?;
         }
         Ok(())
     }
@@ -153,7 +179,9 @@ impl Decoder {
         let mut event = std::mem::take(&mut self.event);
         self.has_data = false;
         if std::mem::take(&mut self.is_open) {
-            event.data = Bytes::from(std::mem::take(&mut self.data));
+            let next = self.room.as_ref().map(Room::space).unwrap_or_default();
+            let space = std::mem::replace(&mut self.space, next);
+            event.data = space.keep(Bytes::from(std::mem::take(&mut self.data)));
             events.push_back(event);
         }
     }
@@ -253,8 +281,27 @@ mod tests {
             let mut events = VecDeque::new();
             let refused = text.bytes().any(|byte| decoder.push(&[byte], &mut events).is_err());
             assert!(refused && events.is_empty());
-            assert_eq!(Decoder::new(100).push(text.as_bytes(), &mut events), Err(Oversized { limit: 100 }));
+            assert_eq!(
+                Decoder::new(100).push(text.as_bytes(), &mut events),
+                Err(Oversized::Limit { limit: 100 })
+            );
         }
+    }
+
+    #[test]
+    fn an_event_that_there_is_no_room_for_is_refused_and_others_hold_theirs() {
+        let room = Room::new(3 * SMALL);
+        let text = format!("data: {}\n\n", "x".repeat(SMALL + 10));
+        let mut events = VecDeque::new();
+        let mut decoder = Decoder::new(1 << 20).within(&room);
+        for piece in text.as_bytes().chunks(100) {
+            decoder.push(piece, &mut events).expect("there is room");
+        }
+        decoder.push(text.as_bytes(), &mut events).expect("for one more");
+        assert_eq!((events.len(), room.used() > 2 * SMALL), (2, true));
+        assert_eq!(decoder.push(text.as_bytes(), &mut events), Err(Oversized::NoRoom(NoRoom)));
+        drop((decoder, events));
+        assert_eq!(room.used(), 0);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! How many files and connections may be open at once, and how many the limits in force may ask for.
 
-use doorward_gateway::Settings;
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
 use super::ledger::Holder;
+use crate::capacity::Capacity;
 use crate::config::Config;
 use crate::config::servers::Transport;
 
@@ -52,7 +52,7 @@ fn judge(limit: Option<u64>, needed: u64, whose: &str) -> Finding {
 }
 
 fn needed(config: &Config) -> u64 {
-    let clients = Settings::default().connections as u64;
+    let clients = Capacity::of_process().connections() as u64;
     let in_flight = doorward_upstream::Settings::default().max_in_flight as u64;
     let servers =
         config.servers.iter().filter(|server| server.enabled).map(|server| match server.transport {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorward_model::Space;
 use doorward_wire::sse;
 use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
@@ -75,12 +76,14 @@ pub struct Pending {
     /// In the legacy era a lost connection does not cancel a request: the work
     /// goes on without a reader.
     outlives_client: bool,
+    /// What its request holds of the room for messages.
+    space: Space,
 }
 
 impl Pending {
     /// Wraps a call that has not been answered yet.
-    pub fn new(work: Work, outlives_client: bool) -> Self {
-        Self { work: Some(work), outlives_client }
+    pub fn new(work: Work, outlives_client: bool, space: Space) -> Self {
+        Self { work: Some(work), outlives_client, space }
     }
 
     /// Polls the call.
@@ -97,7 +100,11 @@ impl Drop for Pending {
         if let Some(work) = self.work.take().filter(|_| self.outlives_client)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn(work);
+            let space = std::mem::take(&mut self.space);
+            runtime.spawn(async move {
+                work.await;
+                drop(space);
+            });
         }
     }
 }

@@ -8,7 +8,8 @@ use bytes::{Bytes, BytesMut};
 use doorward_identity::{Authenticator, Presented};
 use doorward_ledger::EventRecord;
 use doorward_limit::Exceeded;
-use doorward_model::Caller;
+use doorward_model::room::SMALL;
+use doorward_model::{Caller, Space};
 use doorward_wire::error::INVALID_REQUEST;
 use doorward_wire::message::Message;
 use doorward_wire::{Era, RpcError};
@@ -134,8 +135,13 @@ async fn post(
         Err(response) => return *response,
     };
     let (parts, body) = request.into_parts();
-    let body = match collect(body, gateway.settings.max_body).await {
+    let mut space = gateway.settings.room.space();
+    let body = match collect(body, gateway.settings.max_body, &mut space).await {
         Ok(body) => body,
+        Err(NoBody::NoRoom) => {
+            note(&gateway, "overloaded", peer);
+            return respond(Reply::overloaded());
+        }
         Err(NoBody::TooLarge) => {
             note(&gateway, "too_large", peer);
             return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this gateway accepts");
@@ -174,7 +180,7 @@ async fn post(
         return Box::pin(subscribe(&gateway, &caller, &incoming, message, can_stream)).await;
     }
     if !incoming.streams {
-        let mut pending = work(gateway, caller, incoming, None, None);
+        let mut pending = work(gateway, caller, incoming, space, None, None);
         return respond(std::future::poll_fn(|cx| pending.poll(cx)).await);
     }
     let (notify, mut notifications) = mpsc::channel(NOTIFICATIONS);
@@ -182,7 +188,7 @@ async fn post(
     let primes = session.as_ref().is_some_and(|session| session.primes());
     // Only who knows streams that open with their place is sure to come back.
     let (hung_up, mut hang_ups) = primes.then(|| mpsc::channel(1)).unzip();
-    let mut pending = work(Arc::clone(&gateway), caller, incoming, Some(notify), hung_up);
+    let mut pending = work(Arc::clone(&gateway), caller, incoming, space, Some(notify), hung_up);
     let cause = tokio::select! {
         biased;
         Some(first) = notifications.recv() => Cause::Said(first),
@@ -190,7 +196,7 @@ async fn post(
             Err(_) => return respond(reply),
             // Said in the same breath as the answer, and before it.
             Ok(first) => {
-                pending = Pending::new(Box::pin(std::future::ready(reply)), false);
+                pending = Pending::new(Box::pin(std::future::ready(reply)), false, Space::default());
                 Cause::Said(first)
             }
         },
@@ -212,6 +218,7 @@ fn work(
     gateway: Arc<Gateway>,
     caller: Arc<Caller>,
     incoming: receive::Incoming,
+    space: Space,
     notify: Option<mpsc::Sender<Bytes>>,
     hung_up: Option<mpsc::Sender<Duration>>,
 ) -> Pending {
@@ -220,7 +227,7 @@ fn work(
     // dropped, and the state is put where it stays.
     let room = Box::new_uninit();
     let work = Box::into_pin(Box::write(room, gateway.answer(caller, incoming, notify, hung_up)));
-    Pending::new(work, outlives_client)
+    Pending::new(work, outlives_client, space)
 }
 
 /// Opens a `subscriptions/listen` stream.
@@ -357,6 +364,8 @@ fn accepts(headers: &HeaderMap, kind: &str, subtype: &str) -> bool {
 /// Why there is no body to work on.
 enum NoBody {
     TooLarge,
+    /// There is no room for it: too much else is under way.
+    NoRoom,
     /// It broke off, or took too long.
     Lost,
 }
@@ -367,21 +376,24 @@ const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// so that a client that writes before it reads gets to see its answer.
 const DRAINED: usize = 4;
 
-async fn collect(body: HyperBody, limit: usize) -> Result<Bytes, NoBody> {
-    match tokio::time::timeout(BODY_WITHIN, read(body, limit)).await {
+async fn collect(body: HyperBody, limit: usize, space: &mut Space) -> Result<Bytes, NoBody> {
+    match tokio::time::timeout(BODY_WITHIN, read(body, limit, space)).await {
         Ok(read) => read,
         Err(_) => Err(NoBody::Lost),
     }
 }
 
-async fn read(mut body: HyperBody, limit: usize) -> Result<Bytes, NoBody> {
+async fn read(mut body: HyperBody, limit: usize, space: &mut Space) -> Result<Bytes, NoBody> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     let mut length = 0_usize;
+    // Whatever its size, each call costs something.
+    let mut fits = space.hold(SMALL).is_ok();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| NoBody::Lost)?.into_data() else { continue };
         length += data.len();
-        if length > limit {
+        fits = fits && (length <= SMALL || space.hold(SMALL + length).is_ok());
+        if length > limit || !fits {
             (first, all) = (Bytes::new(), BytesMut::new());
             if length > limit.saturating_mul(DRAINED) {
                 break;
@@ -398,6 +410,9 @@ async fn read(mut body: HyperBody, limit: usize) -> Result<Bytes, NoBody> {
     }
     if length > limit {
         return Err(NoBody::TooLarge);
+    }
+    if !fits {
+        return Err(NoBody::NoRoom);
     }
     Ok(if all.is_empty() { first } else { all.freeze() })
 }

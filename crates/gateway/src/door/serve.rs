@@ -74,7 +74,7 @@ pub struct Front {
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that the head of a request may have.
-const MAX_HEAD: usize = 64 << 10;
+pub const MAX_HEAD: usize = 64 << 10;
 
 /// How often it is asked whether refusals are due to be summed up in the log.
 const COUNT_EVERY: Duration = Duration::from_secs(1);

@@ -46,7 +46,7 @@ pub async fn serve_stdio(
         streams: JoinSet::new(),
         listens: HashMap::new(),
     };
-    let mut framer = Framer::new(gateway.settings.max_body);
+    let mut framer = Framer::new(gateway.settings.max_body).within(&gateway.settings.room);
     let mut buffer = vec![0; 64 << 10];
     let mut lines = Vec::new();
     let ended = loop {
@@ -66,6 +66,7 @@ pub async fn serve_stdio(
                         RpcError::bad_request(PARSE_ERROR, "the message is larger than this gateway accepts");
                     client.say(Reply::error(None, &error).body).await;
                 }
+                Line::NoRoom => client.say(Reply::overloaded().body).await,
             }
         }
         while client.calls.try_join_next().is_some() {}

@@ -10,7 +10,7 @@ use doorward_egress::{Body, Response};
 use doorward_model::json::Document;
 use doorward_wire::Era;
 use doorward_wire::log::Logs;
-use doorward_wire::sse::{Decoder, Event};
+use doorward_wire::sse::Event;
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::mpsc;
 
@@ -101,8 +101,7 @@ impl Exchange<'_> {
 
     /// Reads events until the answer.
     pub(crate) async fn stream(&self, mut body: Body, status: StatusCode) -> Result<Outcome, UpstreamError> {
-        let limit = self.remote.hub.settings.max_answer;
-        let mut decoder = Decoder::new(limit);
+        let mut decoder = self.remote.hub.decoder();
         let mut events = VecDeque::new();
         let (mut last_id, mut retry) = (None, None);
         loop {
@@ -122,7 +121,7 @@ impl Exchange<'_> {
                     return Ok(Outcome::Answered(document, status.as_u16()));
                 }
             }
-            fits.map_err(|_| UpstreamError::TooLarge { server: self.remote.hub.server.clone(), limit })?;
+            fits.map_err(|cause| UpstreamError::oversized(&self.remote.hub.server, cause))?;
         }
     }
 

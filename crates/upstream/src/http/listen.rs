@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use doorward_egress::{Replay, Response};
 use doorward_wire::error::METHOD_NOT_FOUND;
-use doorward_wire::sse::Decoder;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::oneshot;
 
@@ -155,7 +154,7 @@ async fn read(
 ) -> End {
     let mut end = End { was_alive: false, last_id: None, retry: None };
     let mut body = response.body;
-    let mut decoder = Decoder::new(remote.hub.settings.max_answer);
+    let mut decoder = remote.hub.decoder();
     let mut events = VecDeque::new();
     while let Ok(Some(chunk)) = body.chunk().await {
         end.was_alive = true;

@@ -39,7 +39,7 @@ pub(crate) async fn open(
         response.body.release().await;
         return Err(UpstreamError::Status { server, status });
     }
-    let mut events = Events::new(response.body, remote.hub.settings.max_answer);
+    let mut events = Events::new(response.body, remote.hub.decoder());
     let endpoint = loop {
         match events.next().await {
             Some(event) if event.name == "endpoint" => break event.data,
@@ -80,8 +80,8 @@ struct Events {
 }
 
 impl Events {
-    fn new(body: Body, limit: usize) -> Self {
-        Self { body, decoder: Decoder::new(limit), ready: VecDeque::new() }
+    fn new(body: Body, decoder: Decoder) -> Self {
+        Self { body, decoder, ready: VecDeque::new() }
     }
 
     /// The next event; `None` at the end, whatever brought it about.

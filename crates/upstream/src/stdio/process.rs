@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorward_wire::lines::{Framer, Line, MAX_LINE};
+use doorward_wire::lines::{Line, MAX_LINE};
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -232,7 +232,7 @@ async fn write(
 
 async fn read(mut stdout: ChildStdout, duplex: Arc<Duplex>, hub: Arc<Hub>) {
     let limit = MAX_LINE.min(hub.settings.max_answer);
-    let mut framer = Framer::new(limit);
+    let mut framer = hub.framer();
     let mut lines = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = stdout.read(&mut buffer).await {
@@ -240,7 +240,10 @@ async fn read(mut stdout: ChildStdout, duplex: Arc<Duplex>, hub: Arc<Hub>) {
         for line in lines.drain(..) {
             match line {
                 Line::Text(bytes) => duplex.receive(bytes),
-                Line::TooLong => duplex.receive_too_long(limit),
+                Line::TooLong => {
+                    duplex.receive_unread(UpstreamError::TooLarge { server: hub.server.clone(), limit });
+                }
+                Line::NoRoom => duplex.receive_unread(UpstreamError::NoRoom { server: hub.server.clone() }),
             }
         }
     }

@@ -70,7 +70,7 @@ pub(crate) async fn drain(mut stream: impl AsyncRead + Unpin, ring: Arc<Ring>, h
         for line in lines.drain(..) {
             let text = match line {
                 Line::Text(bytes) => hub.scrubber.scrub_text(&String::from_utf8_lossy(&bytes)),
-                Line::TooLong => format!("(a line of more than {LONGEST} bytes)"),
+                Line::TooLong | Line::NoRoom => format!("(a line of more than {LONGEST} bytes)"),
             };
             if let Some(left_out) = meter.admit(hub.clock.elapsed()) {
                 if left_out > 0 {
