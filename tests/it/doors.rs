@@ -266,7 +266,7 @@ async fn behind_tls() -> (World, CertificateDer<'static>) {
     std::fs::write(&cert, made.cert.pem()).expect("written");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
     let tls = format!("tls: {{cert: {}, key: {}}}\n", cert.display(), key.display());
-    // Both files are read once, when the gateway starts.
+    // Both files go with this function, and what was read from them stays in force.
     let world = World::start(&["github"], &(STAFF_MAY_ALL.to_owned() + &tls)).await;
     (world, made.cert.der().clone())
 }

@@ -232,12 +232,13 @@ fn stores(config: &Config, seal: Arc<dyn Seal>, surroundings: &Surroundings) -> 
 impl Assembled {
     /// Looks for changes of the configuration until the task is aborted.
     pub fn watch(&self) -> JoinHandle<()> {
-        tokio::spawn(watch::watch(
-            Arc::clone(&self.gateway),
-            self.loaded.clone(),
-            Arc::clone(&self.builder),
-            self.surroundings.clone(),
-        ))
+        let mut files = self.loaded.files.clone();
+        files.push(self.loaded.path.clone());
+        let (gateway, builder) = (Arc::clone(&self.gateway), Arc::clone(&self.builder));
+        let (path, surroundings) = (self.loaded.path.clone(), self.surroundings.clone());
+        let take_up =
+            move |is_whole: &dyn Fn() -> bool| reload(&gateway, &path, &builder, &surroundings, is_whole);
+        tokio::spawn(watch::watch(files, Arc::new(take_up)))
     }
 
     /// Ends children and sessions, closes the log, and sends the last spans.
@@ -313,7 +314,7 @@ pub struct Running {
     address: SocketAddr,
     stop: signal::Sender<bool>,
     serving: JoinHandle<()>,
-    watching: JoinHandle<()>,
+    watching: Vec<JoinHandle<()>>,
     socket: Option<SocketDoor>,
 }
 
@@ -329,7 +330,8 @@ pub async fn start(config: &Path, surroundings: Surroundings) -> anyhow::Result<
     let address =
         host.to_socket_addrs()?.next().with_context(|| format!("`{}` is no address", listen.host))?;
     let mut listener = Listener::bind(address).await?;
-    listener.tls = listen.tls.as_ref().map(tls::load).transpose()?;
+    let shown = listen.tls.as_ref().map(tls::Shown::load).transpose()?;
+    listener.tls = shown.as_ref().map(|shown| Arc::clone(&shown.config));
     let address = listener.address;
     let (stop, stopped) = signal::channel(false);
     let wait = |mut stopped: signal::Receiver<bool>| async move {
@@ -338,7 +340,11 @@ pub async fn start(config: &Path, surroundings: Surroundings) -> anyhow::Result<
     };
     let gateway = Arc::clone(&assembled.gateway);
     let serving = tokio::spawn(door::serve(gateway, listener, wait(stopped.clone())));
-    let watching = assembled.watch();
+    let mut watching = vec![assembled.watch()];
+    if let Some(shown) = shown {
+        let ledger = assembled.gateway.ledger().clone();
+        watching.push(tokio::spawn(shown.watch(ledger, assembled.surroundings.clone())));
+    }
     let socket = assembled.open_socket();
     Ok(Running { assembled, address, stop, serving, watching, socket })
 }
@@ -369,7 +375,7 @@ impl Running {
 
     /// Lets calls under way finish, then stops everything.
     pub async fn stop(self) {
-        self.watching.abort();
+        self.watching.iter().for_each(JoinHandle::abort);
         // Nobody listens any more only if serving has ended already.
         let _ = self.stop.send(true);
         if let Some(socket) = self.socket {

@@ -1,4 +1,4 @@
-//! Noticing that the configuration changed.
+//! Noticing that files changed: the configuration, the certificate.
 //!
 //! The files are looked at, not watched: a look every half second costs next to
 //! nothing, and works on every file system and through every kind of replacement
@@ -9,28 +9,19 @@
 //! a third finds it again after everything was read.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-use doorward_gateway::Gateway;
-
-use super::rulebook::Builder;
-use super::{Surroundings, reload};
-use crate::config::Loaded;
 
 const PACE: Duration = Duration::from_millis(500);
 
 type Seen = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
-/// Looks for changes until it is aborted.
-pub(super) async fn watch(
-    gateway: Arc<Gateway>,
-    loaded: Loaded,
-    builder: Arc<Mutex<Builder>>,
-    surroundings: Surroundings,
-) {
-    let mut files = loaded.files;
-    files.push(loaded.path.clone());
+/// Takes up what files say now, unless the argument says that they were written to meanwhile;
+/// an error leaves in force what was.
+pub(super) type TakeUp = dyn Fn(&dyn Fn() -> bool) -> anyhow::Result<bool> + Send + Sync;
+
+/// Looks for changes of these files until it is aborted.
+pub(super) async fn watch(files: Vec<PathBuf>, take_up: Arc<TakeUp>) {
     let mut in_force = look(&files);
     let mut before = in_force.clone();
     loop {
@@ -41,15 +32,9 @@ pub(super) async fn watch(
             continue;
         }
         in_force = now.clone();
-        let looked = files.clone();
-        let (gateway, builder) = (Arc::clone(&gateway), Arc::clone(&builder));
-        let (path, surroundings) = (loaded.path.clone(), surroundings.clone());
+        let (looked, take_up) = (files.clone(), Arc::clone(&take_up));
         // Compiling policies takes a while and starts children.
-        let done = tokio::task::spawn_blocking(move || {
-            let is_whole = || look(&looked) == now;
-            reload(&gateway, &path, &builder, &surroundings, &is_whole)
-        })
-        .await;
+        let done = tokio::task::spawn_blocking(move || take_up(&|| look(&looked) == now)).await;
         if let Ok(Err(error)) = done {
             tracing::error!(target: "doorward::config", "the old configuration stays in force: {error:#}");
         }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,8 +25,8 @@ pub struct Listener {
     pub listener: TcpListener,
     /// Its address.
     pub address: SocketAddr,
-    /// Certificate and key, where TLS ends here.
-    pub tls: Option<Arc<ServerConfig>>,
+    /// Certificate and key, where TLS ends here; they may change between two connections.
+    pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
 }
 
 /// Why the gateway cannot listen.
@@ -82,7 +83,6 @@ const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Serves until `stop` completes, then lets calls under way finish.
 pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<Output = ()>) {
     let Listener { listener, address, tls } = listener;
-    let tls = tls.map(TlsAcceptor::from);
     let room = Arc::new(Semaphore::new(gateway.settings.connections));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
@@ -134,7 +134,7 @@ async fn accept(
 fn connect(
     gateway: &Arc<Gateway>,
     bound: IpAddr,
-    tls: Option<&TlsAcceptor>,
+    tls: Option<&Arc<ArcSwap<ServerConfig>>>,
     graceful: &GracefulShutdown,
     stream: TcpStream,
     peer: SocketAddr,
@@ -142,7 +142,7 @@ fn connect(
 ) {
     let gateway = Arc::clone(gateway);
     let watcher = graceful.watcher();
-    let Some(tls) = tls.cloned() else {
+    let Some(tls) = tls.map(|config| TlsAcceptor::from(config.load_full())) else {
         tokio::spawn(serve_connection(gateway, bound, watcher, stream, peer, permit));
         return;
     };
