@@ -12,7 +12,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::program::Program;
-use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, written};
+use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, program, written};
 
 async fn readiness(client: &Client) -> u16 {
     client.raw(Method::GET, &client.headers(), Bytes::new()).await.status
@@ -116,4 +116,23 @@ async fn full_disk(more: usize) {
     let report = verify(&log, &[]).expect("readable");
     assert!(report.is_valid(), "{:?}", report.faults);
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_read_only_disk_it_says_so_and_does_not_start() {
+    let recorder = Recorder::start("github", Speaks::Modern).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    fs::create_dir(&data).expect("created");
+    let config = written(folder.path(), &recorder, STAFF_MAY_ALL);
+    let script = "mount -t tmpfs -o ro tmpfs \"$0\" && exec \"$@\"";
+    let rights = if rustix::process::getuid().is_root() { "--mount" } else { "-Umr" };
+    let mut serve = tokio::process::Command::new("unshare");
+    serve.args([rights, "sh", "-c", script]).arg(&data).arg(program());
+    let output = serve.arg("--config").arg(&config).args(["serve", "--port", "0"]).output().await;
+    let output = output.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("Read-only file system") && said.contains("data"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
 }

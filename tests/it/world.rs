@@ -204,6 +204,12 @@ pub async fn doorward(config: &Path, arguments: &[&str]) -> Ran {
     Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
+/// How often something is done: so often with every test, and in full where `DOORWARD_FULL` is
+/// set, as `cargo xtask soak` does.
+pub fn times(with_every_test: usize, in_full: usize) -> usize {
+    if std::env::var_os("DOORWARD_FULL").is_some() { in_full } else { with_every_test }
+}
+
 /// Looks again and again until `holds`; fails after ten seconds.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -220,6 +220,46 @@ async fn what_a_child_started_ends_with_it() {
     gone(grandchild).await;
 }
 
+/// The processes that this one has started and not collected, and its open files.
+fn left_over() -> (Vec<String>, usize) {
+    let own = std::process::id();
+    let mut processes = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("processes") {
+        let stat = std::fs::read_to_string(entry.expect("listed").path().join("stat")).unwrap_or_default();
+        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+        if parent == Some(own) {
+            processes.push(stat);
+        }
+    }
+    (processes, std::fs::read_dir("/proc/self/fd").expect("files").count())
+}
+
+#[tokio::test]
+async fn children_that_come_and_go_leave_nothing_behind() {
+    // As `cargo xtask soak` does it, there are ten thousand.
+    let cycles = if std::env::var_os("DOORWARD_FULL").is_some() { 10_000 } else { 40 };
+    let mut files = 0;
+    for cycle in 0..cycles {
+        let world = world(&[], |_| {});
+        let grandchild = number_after(&ask(&world, "spawn").await, "pid\"");
+        let child = world.status().pid.expect("running");
+        if cycle % 2 == 0 {
+            let killed = std::process::Command::new("kill").args(["-9", &child.to_string()]).status();
+            assert!(killed.expect("kill").success());
+        }
+        within(world.upstreams.shutdown()).await;
+        gone(child).await;
+        gone(grandchild).await;
+        if cycle == 1 {
+            files = left_over().1;
+        }
+    }
+    let (processes, now) = left_over();
+    println!("{cycles} children came and went: {} left, {files} files then, {now} now", processes.len());
+    assert!(processes.is_empty(), "{processes:?}");
+    assert!(now <= files, "{files} files, now {now}");
+}
+
 #[tokio::test]
 async fn a_child_ends_with_its_gateway_even_without_farewell() {
     let (pid, grandchild) = {

@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, World};
-
-/// Clients with a session each.
-const SESSIONS: usize = 200;
+use crate::world::{ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, World, times};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_server_forgot_them_all_each_call_is_made_once() {
@@ -15,8 +12,9 @@ async fn after_a_server_forgot_them_all_each_call_is_made_once() {
         recorder.url()
     );
     let world = World::start(&[], &format!("{servers}{STAFF_MAY_ALL}")).await;
+    let sessions = times(200, 1_000);
     let mut clients = Vec::new();
-    for _ in 0..SESSIONS {
+    for _ in 0..sessions {
         clients.push(world.legacy("/mcp", ALICE).await);
     }
     let all_call = async |mark: &'static str| {
@@ -39,7 +37,7 @@ async fn after_a_server_forgot_them_all_each_call_is_made_once() {
 
     let received = recorder.received();
     let of = |method: &str| received.iter().filter(|it| it.json()["method"] == method).count();
-    assert_eq!(of("initialize"), SESSIONS, "one session each, and no more");
+    assert_eq!(of("initialize"), sessions, "one session each, and no more");
     let mut acted: Vec<_> = received
         .iter()
         .filter(|it| it.json()["method"] == "tools/call")
@@ -50,7 +48,7 @@ async fn after_a_server_forgot_them_all_each_call_is_made_once() {
         .collect();
     // Each came twice: in the lost session, where it was turned away unread, and in the new one.
     acted.sort();
-    assert_eq!(acted.len(), 2 * SESSIONS);
+    assert_eq!(acted.len(), 2 * sessions);
     assert!(acted.chunks(2).all(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1), "{acted:?}");
     world.stop().await;
 }
@@ -63,7 +61,7 @@ async fn clients_that_never_say_goodbye_cost_a_server_no_sessions() {
         recorder.url()
     );
     let world = World::start(&[], &format!("{servers}{STAFF_MAY_ALL}")).await;
-    for _ in 0..300 {
+    for _ in 0..times(300, 50_000) {
         let client = Client::legacy(world.address(), "/mcp", ALICE, "2025-11-25").await;
         assert_eq!(client.tools().await.len(), 5);
     }
