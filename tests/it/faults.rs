@@ -7,4 +7,5 @@ mod disk;
 mod herd;
 mod load;
 mod overload;
+mod silent;
 mod starved;
