@@ -37,7 +37,7 @@ enum Chore {
     Bench(bench::Bench),
     /// Measure what open listen streams cost
     Streams(streams::Streams),
-    /// Keep a gateway under load for a long time; nothing may be lost, and nothing may grow
+    /// What takes long: load, slow neighbours, cold starts, faults with all their repetitions
     Soak(soak::Soak),
     /// Gather what a package is made of: program, manual, completions, unit, list of parts
     Package(package::Package),
