@@ -9,3 +9,4 @@ mod load;
 mod overload;
 mod silent;
 mod starved;
+mod unread;

@@ -4,14 +4,16 @@
 //! the program runs. Where nobody has, a line that is not written costs what it always has:
 //! one look at a number.
 
+mod patient;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::stderr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use doorward_gateway::door::{Level, Levels as Shown};
 use doorward_model::ServerId;
+use patient::Patient;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
@@ -86,7 +88,7 @@ pub fn start(format: Format, filter: Option<&str>) -> anyhow::Result<Levels> {
     let usual = EnvFilter::try_new(filter.unwrap_or("info")).context("DOORWARD_LOG cannot be read")?;
     let levels = Levels::default();
     let filter = ByServer { usual, levels: levels.clone() };
-    let lines = tracing_subscriber::fmt::layer().with_writer(stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Patient);
     let registry = tracing_subscriber::registry();
     let started = match format {
         Format::Text => registry.with(lines.with_ansi(false).with_filter(filter)).try_init(),
