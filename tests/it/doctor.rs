@@ -276,7 +276,9 @@ async fn a_configuration_that_does_not_hold_fails_line_by_line() {
     found.says("descriptors", "", "");
     let rego = "regoPolicies:\n  - {name: broken, source: \"package p\\nallow if {\"}\n";
     let place = Place::new(&[], rego);
-    place.examine(&["--offline"]).await.says("policies", "fail", "broken");
+    let found = place.examine(&["--offline"]).await;
+    found.says("policies", "fail", "broken");
+    found.says("memory", "", "MiB of messages");
     let shown = doorward(&place.config(), &["doctor", "--offline"]).await;
     let lines: Vec<_> = shown.out.lines().filter(|line| line.starts_with("fail policies")).collect();
     assert_eq!(lines.len(), 1, "one line a check: {shown:?}");

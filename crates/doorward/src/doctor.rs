@@ -10,6 +10,7 @@ mod data;
 mod descriptors;
 mod http_date;
 mod ledger;
+mod memory;
 mod outside;
 mod port;
 mod servers;
@@ -142,6 +143,7 @@ pub async fn examine(
         }
     }
     say(descriptors::check(config, holder.as_ref()))?;
+    say(memory::check(surroundings.capacity))?;
     if scope.reaches_out {
         for (finding, skew) in outside::check(config, surroundings, scope.within).await {
             say(finding)?;
