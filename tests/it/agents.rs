@@ -8,7 +8,6 @@ mod codex;
 mod gemini;
 mod mcporter;
 mod opencode;
-mod page;
 mod python;
 mod script;
 mod sent;

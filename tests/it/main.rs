@@ -38,6 +38,8 @@ mod resume;
 mod rmcp;
 mod secrets;
 mod selftest;
+#[cfg(target_os = "linux")]
+mod servers;
 mod sessions;
 mod skills;
 mod subscriptions;

@@ -8,10 +8,17 @@ pub mod everything;
 pub mod front;
 pub mod http;
 pub mod model;
+pub mod page;
 pub mod pipe;
+#[cfg(target_os = "linux")]
+pub mod postgres;
+#[cfg(target_os = "linux")]
+pub mod processes;
 pub mod recorder;
 pub mod redis;
 pub mod replicas;
+#[cfg(target_os = "linux")]
+pub mod site;
 pub mod tap;
 
 use std::collections::HashMap;
@@ -211,8 +218,13 @@ pub fn times(with_every_test: usize, in_full: usize) -> usize {
 }
 
 /// Looks again and again until `holds`; fails after ten seconds.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
+    within(Duration::from_secs(10), what, holds).await;
+}
+
+/// The same with another patience, for what is slow to start.
+pub async fn within(patience: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !holds().await {
         assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;

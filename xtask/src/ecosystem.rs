@@ -30,12 +30,35 @@ pub const AGENTS: &[&str] = &[
     "mcp-remote@0.15.1",
     "mcporter@0.12.3",
 ];
+/// Servers that people use. They are installed without what their packages call optional, which is
+/// 200 MB for a runtime that none of them starts here, and without browsers of their own.
+pub const SERVERS: &[&str] = &[
+    "@modelcontextprotocol/server-memory@2026.8.31",
+    "@modelcontextprotocol/server-sequential-thinking@2026.8.31",
+    "@modelcontextprotocol/server-postgres@0.6.2",
+    "@playwright/mcp@0.0.83",
+    "chrome-devtools-mcp@1.11.0",
+    "@notionhq/notion-mcp-server@2.5.2",
+    "@sentry/mcp-server@0.39.0",
+    "mongodb-mcp-server@3.0.4",
+    "@upstash/context7-mcp@4.1.1",
+    "@zereight/mcp-gitlab@2.1.64",
+];
 /// A newer Node.js, for clients that need it, as a program inside an npm package.
 pub const NODE_22: &[&str] = &["node@22.23.3"];
 /// The public conformance suite; needs [`NODE_22`].
 pub const CONFORMANCE: &[&str] = &["@modelcontextprotocol/conformance@0.2.0-alpha.12"];
 /// The PyPI server of the demo.
 pub const PYTHON_SERVER: &[&str] = &["mcp-server-time==2026.10.19"];
+/// Servers that stand on the second line of the Python SDK.
+pub const PYTHON_SERVERS: &[&str] = &[
+    "mcp-server-fetch==2026.10.24",
+    "mcp-server-git==2026.10.19",
+    "mcp-server-motherduck==1.1.0",
+    "excel-mcp-server==2.2.2",
+];
+/// One that stands on the first.
+pub const PYTHON_SERVER_1: &[&str] = &["mcp-server-sqlite==2025.4.25", "mcp==1.30.0"];
 /// The Python SDK, last of its first line, and frameworks that stand on it.
 pub const PYTHON_CLIENT_1: &[&str] =
     &["mcp==1.30.0", "openai-agents==0.24.0", "langchain-mcp-adapters==0.3.2"];
@@ -49,6 +72,15 @@ pub fn folder() -> PathBuf {
 
 /// Installs npm packages into a folder of their own, unless they are there.
 pub fn node(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    node_with(name, packages, &[])
+}
+
+/// The same, without what these packages would like to have and can do without.
+pub fn node_without_optional(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    node_with(name, packages, &["--omit=optional"])
+}
+
+fn node_with(name: &str, packages: &[&str], options: &[&str]) -> anyhow::Result<PathBuf> {
     if output("npm", &["--version"]).is_none() {
         bail!("npm was not found: install Node.js 20 or newer (https://nodejs.org), then run this again");
     }
@@ -57,7 +89,8 @@ pub fn node(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
         fs::write(folder.join("package.json"), r#"{"private":true,"type":"module"}"#)?;
         let mut npm = Command::new("npm");
         npm.args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]);
-        run(npm.args(packages).current_dir(folder))
+        npm.args(options).args(packages).current_dir(folder);
+        run(npm.env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1").env("PUPPETEER_SKIP_DOWNLOAD", "1"))
     })?;
     Ok(folder)
 }
@@ -86,6 +119,30 @@ pub fn redis() -> anyhow::Result<()> {
 /// Sees to it that libfaketime is there, which shows a program another time.
 pub fn faketime() -> anyhow::Result<()> {
     of_system("faketime", "libfaketime", || output("faketime", &["--version"]).is_some())
+}
+
+/// Sees to it that Chromium is there, which servers drive.
+pub fn chromium() -> anyhow::Result<()> {
+    let is_there = || {
+        let mut names = ["chromium", "chromium-browser", "google-chrome"].iter();
+        names.any(|name| output(name, &["--version"]).is_some())
+    };
+    of_system("chromium", "Chromium", is_there)
+}
+
+/// Sees to it that PostgreSQL is there. Debian keeps its programs out of `PATH`.
+pub fn postgres() -> anyhow::Result<()> {
+    let is_there = || {
+        let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
+        output("initdb", &["--version"]).is_some()
+            || versions.map(|version| version.path().join("bin/initdb")).any(|initdb| initdb.exists())
+    };
+    of_system("postgresql", "PostgreSQL 13 or newer", is_there)
+}
+
+/// Sees to it that Git is there, which a server runs.
+pub fn git() -> anyhow::Result<()> {
+    of_system("git", "Git", || output("git", &["--version"]).is_some())
 }
 
 /// Installs a package of the system where there is apt, unless what it brings is there.

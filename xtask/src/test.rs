@@ -27,13 +27,19 @@ impl Test {
         let node = [ecosystem::NODE_SERVERS, ecosystem::NODE_CLIENTS].concat();
         ecosystem::node("node", &node)?;
         ecosystem::node("agents", ecosystem::AGENTS)?;
+        ecosystem::node_without_optional("servers", ecosystem::SERVERS)?;
         ecosystem::node("node22", ecosystem::NODE_22)?;
         ecosystem::node("conformance", ecosystem::CONFORMANCE)?;
         ecosystem::python("time-server", ecosystem::PYTHON_SERVER)?;
+        ecosystem::python("servers-python-1", ecosystem::PYTHON_SERVER_1)?;
+        ecosystem::python("servers-python-2", ecosystem::PYTHON_SERVERS)?;
         ecosystem::python("python-sdk-1", ecosystem::PYTHON_CLIENT_1)?;
         ecosystem::python("python-sdk-2", ecosystem::PYTHON_CLIENT_2)?;
         ecosystem::redis()?;
         ecosystem::faketime()?;
+        ecosystem::chromium()?;
+        ecosystem::postgres()?;
+        ecosystem::git()?;
         if !self.only_tests {
             check::check()?;
         }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::script::{Call, DENIED, Fate, calls};
+use super::sent;
 use super::stage::Stage;
-use super::{page, sent};
-use crate::world::entries;
 use crate::world::model::{Model, Told};
+use crate::world::{entries, page};
 
 /// What is particular about a client.
 pub struct Client {
@@ -56,7 +56,7 @@ pub async fn check(stage: Stage, client: &Client, played: &Played) {
         assert_eq!(server.calls(), ["echo"; 3], "{}: {} receives what is allowed", client.name, server.name);
     }
     check_records(&stage, client);
-    page::has(&[matrix, sent::row(&stage, client)]);
+    page::has("clients.md", &[matrix, sent::row(&stage, client)]);
     stage.world.stop().await;
 }
 

@@ -22,11 +22,17 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The JSON-RPC message: the body, or the last event of a stream.
-    pub fn json(&self) -> Value {
+    /// The JSON-RPC message as it came: the body, or the last event of a stream.
+    pub fn message(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let last = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back();
-        serde_json::from_str(last.unwrap_or(&text)).unwrap_or_else(|error| panic!("{error}: {text}"))
+        last.unwrap_or(&text).to_owned()
+    }
+
+    /// The same, read.
+    pub fn json(&self) -> Value {
+        let text = self.message();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
     /// `<status> <code>`, or `<status> ok` for a result.
