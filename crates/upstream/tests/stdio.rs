@@ -244,8 +244,9 @@ async fn children_that_come_and_go_leave_nothing_behind() {
         let grandchild = number_after(&ask(&world, "spawn").await, "pid\"");
         let child = world.status().pid.expect("running");
         if cycle % 2 == 0 {
-            let killed = std::process::Command::new("kill").args(["-9", &child.to_string()]).status();
-            assert!(killed.expect("kill").success());
+            let child = i32::try_from(child).ok().and_then(rustix::process::Pid::from_raw);
+            let signal = rustix::process::Signal::KILL;
+            rustix::process::kill_process(child.expect("a process id"), signal).expect("it runs");
         }
         within(world.upstreams.shutdown()).await;
         gone(child).await;
