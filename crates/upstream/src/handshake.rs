@@ -22,6 +22,9 @@ pub(crate) struct Handshake {
     pub(crate) subscribes: bool,
     /// What lists it has, and of which it announces changes.
     lists: [Offer; 3],
+    /// Whether it was asked for the newer era and had not answered when it was spoken to in the
+    /// older one: another time it may be quicker.
+    is_makeshift: bool,
 }
 
 /// What is said of one kind of capability.
@@ -85,7 +88,18 @@ impl Handshake {
             instructions: result.get("instructions").and_then(Value::as_str).map(|text| text.as_ref().into()),
             logs: parsed.as_ref().is_some_and(|document| document.root().get("logging").is_some()),
             lists,
+            is_makeshift: false,
         }
+    }
+
+    /// The same, for want of an answer about the newer era in time, or not.
+    pub(crate) fn makeshift(self, is_makeshift: bool) -> Self {
+        Self { is_makeshift, ..self }
+    }
+
+    /// Whether another time another era may be found.
+    pub(crate) fn is_makeshift(&self) -> bool {
+        self.is_makeshift
     }
 
     /// Whether the server has a list of this kind.

@@ -77,6 +77,7 @@ async fn streamable(
     protocol: Protocol,
     on_end: OnEnd,
 ) -> Result<(Kind, Handshake), UpstreamError> {
+    let mut is_silent = false;
     if protocol != Protocol::Legacy {
         let limit = remote.hub.settings.probe_timeout;
         match tokio::time::timeout(limit, modern::discover(&remote)).await {
@@ -87,11 +88,12 @@ async fn streamable(
             Ok(Ok(Discovered::NotModern)) | Err(_) if protocol == Protocol::Modern => {
                 return Err(UpstreamError::protocol(&remote.hub.server, NOT_MODERN));
             }
-            Ok(Ok(Discovered::NotModern)) | Err(_) => {}
+            Ok(Ok(Discovered::NotModern)) => {}
+            Err(_) => is_silent = true,
         }
     }
     match Legacy::open(Arc::clone(&remote)).await? {
-        Opening::Open(link, handshake) => Ok((Kind::Legacy(link), handshake)),
+        Opening::Open(link, handshake) => Ok((Kind::Legacy(link), handshake.makeshift(is_silent))),
         // What the newer transport was told is the better explanation when the
         // older one is not there either.
         Opening::NotHere(refusal) => event_stream(remote, on_end).await.map_err(|error| match error {
@@ -158,7 +160,7 @@ async fn shake_hands(hub: &Hub, duplex: &Duplex, protocol: Protocol) -> Result<H
                 None => Err(error),
             }
         }
-        outcome => outcome,
+        outcome => outcome.map(|handshake| handshake.makeshift(is_silent)),
     }
 }
 

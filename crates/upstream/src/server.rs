@@ -69,6 +69,8 @@ pub(crate) struct Server {
 #[derive(Clone, Copy)]
 struct Known {
     era: Era,
+    /// Whether that is to be found out again when the link is opened anew.
+    is_makeshift: bool,
     /// Whether it may offer something else to clients with other capabilities.
     tells_clients_apart: bool,
     /// Whether these have a link of their own.
@@ -79,6 +81,7 @@ impl Known {
     fn of(link: &Link) -> Self {
         Self {
             era: link.era(),
+            is_makeshift: link.handshake.is_makeshift(),
             tells_clients_apart: link.tells_clients_apart(),
             is_one_session: link.is_one_session(),
         }
@@ -412,7 +415,9 @@ impl Server {
     async fn connect_once(self: &Arc<Self>) -> Result<Arc<Link>, UpstreamError> {
         self.hub.enter(State::Connecting);
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
-        let known = self.known().map(|known| known.era);
+        // A further link is of the era of the first, whatever that is.
+        let known =
+            self.known().filter(|known| !known.is_makeshift || self.place != 0).map(|known| known.era);
         let opening = open::open(&self.hub, &self.client, &self.spec, &self.ring, known, self.on_end(serial));
         let (kind, handshake) = match tokio::time::timeout(self.spec.start_timeout, opening).await {
             Ok(outcome) => outcome?,

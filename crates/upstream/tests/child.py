@@ -117,13 +117,16 @@ def handle(message):
             os._exit(1)
         if "silent-at-discover" in HABITS:
             return
+        if "late-at-first" in HABITS and not os.path.exists("was-late"):
+            open("was-late", "w").close()
+            return
         if "modern" in HABITS:
             answer(message, DISCOVERED)
         else:
             refuse(message)
     elif method == "initialize":
         declared.append(message["params"]["capabilities"])
-        if "modern" in HABITS:
+        if "modern" in HABITS and "late-at-first" not in HABITS:
             refuse(message)
         elif "never-initializes" not in HABITS:
             answer(message, INITIALIZED)

@@ -381,6 +381,24 @@ async fn older_children_survive_the_probe_or_are_started_without_it() {
 }
 
 #[tokio::test]
+async fn a_child_of_both_eras_that_was_late_once_is_not_taken_for_an_older_one_for_ever() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Transport::Stdio { command, args, env, max_memory, .. } = child(&["modern", "late-at-first"]) else {
+        unreachable!("a child")
+    };
+    let cwd = Some(folder.path().to_owned());
+    let transport = Transport::Stdio { command, args, env, cwd, max_memory };
+    let settings = Settings { probe_timeout: Duration::from_millis(300), ..settings() };
+    let mut world = World::new(transport, settings, |_| {});
+    world.echo().await.expect("answered");
+    assert_eq!(world.status().era, Some(Era::Legacy), "it did not say otherwise in time");
+    let _ = world.call(tool("crash")).await.expect_err("it crashed");
+    world.event(|event| matches!(event, Event::StateChanged(_, State::Error))).await;
+    world.echo().await.expect("answered");
+    assert_eq!(world.status().era, Some(Era::Modern));
+}
+
+#[tokio::test]
 async fn a_newer_child_that_starts_slowly_is_not_taken_for_an_older_one() {
     let settings = Settings { probe_timeout: Duration::from_millis(50), ..settings() };
     let world = World::new(child(&["modern", "slow"]), settings, |_| {});
