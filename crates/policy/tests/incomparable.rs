@@ -76,6 +76,20 @@ fn a_rule_with_conditions_refuses_them_whichever_argument_it_names() {
 }
 
 #[test]
+fn however_it_is_spelled_it_is_treated_alike() {
+    let condition = json!([{"param": "account", "operator": "gt", "value": 1}]);
+    let set = set(rules(json!([{"action": "allow", "conditions": condition}])), vec![]);
+    for spelled in ["90000000000000000", "90e15", "9e+16", "90000000000000000.0", "9007199254740992.5"] {
+        let ruling = ruled(&set, "pay", &format!(r#"{{"account":{spelled}}}"#));
+        assert_eq!(line(&ruling.decision), REFUSED, "{spelled}");
+    }
+    for spelled in ["9e15", "9007199254740991.0"] {
+        let ruling = ruled(&set, "pay", &format!(r#"{{"account":{spelled}}}"#));
+        assert_eq!(line(&ruling.decision), "allow", "{spelled}");
+    }
+}
+
+#[test]
 fn the_refusal_names_the_rule_that_looks() {
     let conditional =
         json!([{"action": "allow", "conditions": [{"param": "a", "operator": "eq", "value": 1}]}]);

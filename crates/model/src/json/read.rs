@@ -458,13 +458,18 @@ impl Reader<'_> {
             }
             self.digits()?;
         }
-        if is_integer && magnitude > MAX_SAFE_INTEGER && self.limits.numbers == Numbers::Safe {
+        let is_safe_only = self.limits.numbers == Numbers::Safe;
+        if is_integer && magnitude > MAX_SAFE_INTEGER && is_safe_only {
             return self.fail(Problem::IntegerRange);
         }
         if !is_integer || self.at - whole > 300 {
             let text = std::str::from_utf8(&self.bytes[start..self.at]).unwrap_or_default();
-            if !text.parse::<f64>().is_ok_and(f64::is_finite) {
-                return self.fail(Problem::NumberRange);
+            match text.parse::<f64>() {
+                Ok(double) if is_unsafe_double(double) && !is_integer && is_safe_only => {
+                    return self.fail(Problem::IntegerRange);
+                }
+                Ok(double) if double.is_finite() => {}
+                _ => return self.fail(Problem::NumberRange),
             }
         }
         self.leaf(Kind::Number, start, false)
@@ -481,7 +486,17 @@ fn magnitude(digits: &[u8]) -> u64 {
 /// Whether a number, as it was read, is an integer that not every reader keeps exact.
 pub(super) fn is_unsafe_integer(raw: &str) -> bool {
     let digits = raw.strip_prefix('-').unwrap_or(raw).as_bytes();
-    digits.iter().all(u8::is_ascii_digit) && magnitude(digits) > MAX_SAFE_INTEGER
+    if digits.iter().all(u8::is_ascii_digit) {
+        return magnitude(digits) > MAX_SAFE_INTEGER;
+    }
+    raw.parse().is_ok_and(is_unsafe_double)
+}
+
+/// Whether a number that is spelled as no integer (`9007199254740993.0`, `1e16`) is written as
+/// one in canonical JSON (RFC 8785: below 10^21), which a record holds, and is then beyond
+/// ±(2^53−1). However it is spelled, a number is treated alike.
+fn is_unsafe_double(double: f64) -> bool {
+    (MAX_SAFE_INTEGER as f64) < double.abs() && double.abs() < 1e21
 }
 
 /// Resolves the escapes of a string whose escapes were already checked.
@@ -568,6 +583,12 @@ mod tests {
             (b"\"a\nb\"", Some(Problem::ControlCharacter)),
             (b"9007199254740992", Some(Problem::IntegerRange)),
             (b"18446744073709551617", Some(Problem::IntegerRange)),
+            (b"9007199254740991.0", None),
+            (b"9e15", None),
+            (b"9007199254740993.0", Some(Problem::IntegerRange)),
+            (b"-90e15", Some(Problem::IntegerRange)),
+            (b"9.99e20", Some(Problem::IntegerRange)),
+            (b"1e21", None),
             (b"1e400", Some(Problem::NumberRange)),
             (b"{\"a\":1,\"\\u0061\":2}", Some(Problem::DuplicateKey("a".into()))),
             (b"[{\"x\":{\"k\":1,\"k\":1}}]", Some(Problem::DuplicateKey("k".into()))),
@@ -649,7 +670,9 @@ mod tests {
             Just(serde_json::Value::Null),
             any::<bool>().prop_map(Into::into),
             (-9_007_199_254_740_991_i64..=9_007_199_254_740_991).prop_map(Into::into),
-            any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(Into::into),
+            any::<f64>()
+                .prop_filter("safe and finite", |n| n.is_finite() && !is_unsafe_double(*n))
+                .prop_map(Into::into),
             any::<String>().prop_map(Into::into),
         ];
         leaf.prop_recursive(6, 64, 8, |inner| {
