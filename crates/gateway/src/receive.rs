@@ -79,17 +79,24 @@ impl Arrival {
     }
 
     fn header(&self, name: &HeaderName) -> Result<Option<&str>, RpcError> {
-        let Carrier::Http(headers, _) = &self.carrier else { return Ok(None) };
-        let mut values = headers.get_all(name).iter();
-        let first = values.next();
-        if values.next().is_some() {
-            return Err(RpcError::bad_request(HEADER_MISMATCH, format!("header {name} is repeated")));
+        match &self.carrier {
+            Carrier::Http(headers, _) => only(headers, name),
+            Carrier::Connection(_) => Ok(None),
         }
-        first
-            .map(|value| value.to_str().map(str::trim))
-            .transpose()
-            .map_err(|_| RpcError::bad_request(HEADER_MISMATCH, format!("header {name} is not ASCII")))
     }
+}
+
+/// What a header says that may be there once.
+pub(crate) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, RpcError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(RpcError::bad_request(HEADER_MISMATCH, format!("header {name} is repeated")));
+    }
+    first
+        .map(|value| value.to_str().map(str::trim))
+        .transpose()
+        .map_err(|_| RpcError::bad_request(HEADER_MISMATCH, format!("header {name} is not ASCII")))
 }
 
 /// What a header that repeats an argument says.

@@ -150,7 +150,11 @@ async fn post(
             return plain(StatusCode::REQUEST_TIMEOUT, "the body broke off or took too long");
         }
     };
-    let session = match shown(&parts.headers) {
+    let ticket = match shown(&parts.headers) {
+        Ok(ticket) => ticket,
+        Err(error) => return respond(Reply::error(None, &error)),
+    };
+    let session = match ticket {
         Some(ticket) => match gateway.session(ticket, &caller, &surface).await {
             Ok(session) => session,
             Err(error) => return respond(Reply::later(None, &error)),
@@ -259,7 +263,11 @@ async fn listen(
     peer: SocketAddr,
     headers: &HeaderMap,
 ) -> Response<Body> {
-    let Some(ticket) = shown(headers) else { return not_allowed() };
+    let ticket = match shown(headers) {
+        Ok(Some(ticket)) => ticket,
+        Ok(None) => return not_allowed(),
+        Err(error) => return respond(Reply::error(None, &error)),
+    };
     if !accepts(headers, "text", "event-stream") {
         return plain(StatusCode::NOT_ACCEPTABLE, "GET opens a text/event-stream; say so in Accept");
     }
@@ -295,7 +303,11 @@ async fn delete(
     surface: &Surface,
     headers: &HeaderMap,
 ) -> Response<Body> {
-    let Some(ticket) = shown(headers) else { return not_allowed() };
+    let ticket = match shown(headers) {
+        Ok(Some(ticket)) => ticket,
+        Ok(None) => return not_allowed(),
+        Err(error) => return respond(Reply::error(None, &error)),
+    };
     let session = match gateway.session(ticket, caller, surface).await {
         Ok(Some(session)) => session,
         Ok(None) => return no_session(),
@@ -308,8 +320,8 @@ async fn delete(
 }
 
 /// The ticket that a request shows.
-fn shown(headers: &HeaderMap) -> Option<&str> {
-    headers.get(&SESSION).and_then(|ticket| ticket.to_str().ok()).map(str::trim)
+fn shown(headers: &HeaderMap) -> Result<Option<&str>, RpcError> {
+    receive::only(headers, &SESSION)
 }
 
 fn no_session() -> Response<Body> {
@@ -318,15 +330,19 @@ fn no_session() -> Response<Body> {
 
 /// Checks the media types of a POST; says whether its answer may be a stream.
 fn negotiate(headers: &HeaderMap) -> Result<bool, Box<Response<Body>>> {
+    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+    let kind = kinds.next();
+    // Two of them are one too many: which of them whatever stands in front has read, nobody knows.
+    let kind = if kinds.next().is_some() { None } else { kind };
     // What nearly every client sends needs no taking apart.
     let is = |name: HeaderName, usual: &str| headers.get(name).is_some_and(|value| value == usual);
-    if is(CONTENT_TYPE, "application/json")
+    if kind.is_some_and(|kind| kind == "application/json")
         && is(ACCEPT, "application/json, text/event-stream")
         && !headers.contains_key(CONTENT_ENCODING)
     {
         return Ok(true);
     }
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Box::new(plain(

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use doorward_identity::{Authenticator, Presented, Refused};
 use doorward_model::Caller;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
 /// Finds out who presents these credentials.
 ///
@@ -21,16 +21,35 @@ pub(crate) async fn identify(
     authenticator.identify(presented).await
 }
 
-/// The credentials in these headers.
+/// The credentials in these headers: a bearer token, or a key in `X-Api-Key`.
+///
+/// Two different ones are one too many, and so is a header that is there twice: which of
+/// them whatever stands in front looked at, nobody knows. Then it is as if there were none.
 pub(crate) fn presented(headers: &HeaderMap) -> Presented<'_> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let bearer = values.next().and_then(|value| value.to_str().ok()).and_then(bearer);
-    // Two credentials are one too many: which of them a proxy in front looked at,
-    // nobody knows.
-    let bearer = if values.next().is_some() { None } else { bearer };
-    let bearer = bearer.or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()));
+    let (Ok(authorization), Ok(key)) = (only(headers, &AUTHORIZATION), only(headers, &KEY)) else {
+        return Presented { bearer: None };
+    };
+    let bearer = match (authorization.and_then(bearer), key) {
+        (Some(token), Some(key)) if token != key => None,
+        (token, key) => token.or(key),
+    };
     Presented { bearer }
 }
+
+const KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// What a header says; an error when it is there more than once, or no text.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Unclear> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Unclear),
+        (Some(_), Some(_)) => Err(Unclear),
+    }
+}
+
+/// A header that says nothing, or more than one thing.
+struct Unclear;
 
 /// The token of an `Authorization` header; the scheme's case does not matter (RFC 9110, section 11.1).
 fn bearer(header: &str) -> Option<&str> {
@@ -54,6 +73,30 @@ mod tests {
         ];
         for (header, expected) in cases {
             assert_eq!(bearer(header), expected, "{header:?}");
+        }
+    }
+    #[test]
+    fn two_credentials_are_none() {
+        type Said = &'static [(&'static str, &'static str)];
+        let cases: [(Said, Option<&str>); 8] = [
+            (&[("authorization", "Bearer a")], Some("a")),
+            (&[("x-api-key", "a")], Some("a")),
+            (&[("authorization", "Bearer a"), ("x-api-key", "a")], Some("a")),
+            (&[("authorization", "Basic dTpw"), ("x-api-key", "a")], Some("a")),
+            (&[("authorization", "Bearer a"), ("x-api-key", "b")], None),
+            (&[("authorization", "Bearer a"), ("authorization", "Bearer a")], None),
+            (&[("authorization", "Bearer a"), ("authorization", "Bearer b"), ("x-api-key", "a")], None),
+            (&[("x-api-key", "a"), ("x-api-key", "a")], None),
+        ];
+        for (said, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for (name, value) in said {
+                headers.append(
+                    HeaderName::from_bytes(name.as_bytes()).expect("a name"),
+                    value.parse().expect("a value"),
+                );
+            }
+            assert_eq!(presented(&headers).bearer, expected, "{said:?}");
         }
     }
 }
