@@ -80,14 +80,23 @@ const PROTOCOL_KEYS: [&str; 23] = [
     "argument",
     "context",
     "level",
-    "requestid",
-    "progresstoken",
-    "requeststate",
-    "inputresponses",
-    "taskid",
+    "requestId",
+    "progressToken",
+    "requestState",
+    "inputResponses",
+    "taskId",
     "task",
     "notifications",
-    "protocolversion",
+    "protocolVersion",
+];
+
+/// The keys of `_meta` that servers act on.
+const META_KEYS: [&str; 5] = [
+    "progressToken",
+    "io.modelcontextprotocol/protocolVersion",
+    "io.modelcontextprotocol/clientCapabilities",
+    "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/logLevel",
 ];
 
 impl<'a> Message<'a> {
@@ -114,7 +123,7 @@ impl<'a> Message<'a> {
                 "params" => params = Some(value),
                 "result" => result = Some(value),
                 "error" => error = Some(value),
-                other => odd_case = odd_case.or_else(|| case_variant(other)),
+                other => odd_case = odd_case.or_else(|| imitated(other, &PROTOCOL_KEYS)),
             }
         }
         let readable_id = id.filter(|id| id_is_valid(*id));
@@ -141,7 +150,7 @@ impl<'a> Message<'a> {
                     if !params.is_object() {
                         return refuse("`params` must be an object");
                     }
-                    if let Some(variant) = params.members().find_map(|(key, _)| case_variant(&key)) {
+                    if let Some(variant) = imitation(params) {
                         return Err(Malformed::new(
                             readable_id,
                             format!("key spelled unlike the protocol's `{variant}`"),
@@ -189,32 +198,33 @@ fn id_is_valid(id: Value<'_>) -> bool {
     }
 }
 
-/// The protocol key that `key` imitates: equal but for case, where case includes
-/// the two characters outside ASCII that fold into it (U+017F and U+212A).
-fn case_variant(key: &str) -> Option<&'static str> {
-    // Lower case is how nearly every key is written, and no imitation.
-    if key.len() > 24 || !key.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
-        return None;
-    }
-    let mut folded = String::with_capacity(key.len());
-    let mut changed = false;
-    for c in key.chars() {
-        let lower = match c {
-            '\u{17f}' => 's',
-            '\u{212a}' => 'k',
-            other => other.to_ascii_lowercase(),
+/// The protocol key that a key of `params` imitates, or one of an object in there whose keys
+/// are the protocol's as well. Arguments belong to the tool.
+fn imitation(params: Value<'_>) -> Option<&'static str> {
+    let within = |key: &str, value: Value<'_>| {
+        let known: &[&str] = match key {
+            "_meta" => &META_KEYS,
+            "ref" => &["type", "name", "uri"],
+            "argument" => &["name", "value"],
+            "context" => &["arguments"],
+            _ => return None,
         };
-        changed |= lower != c;
-        folded.push(lower);
-    }
-    if !changed {
-        return None;
-    }
-    let exact = matches!(
-        key,
-        "requestId" | "progressToken" | "requestState" | "inputResponses" | "taskId" | "protocolVersion"
-    );
-    if exact { None } else { PROTOCOL_KEYS.into_iter().find(|known| *known == folded) }
+        value.members().find_map(|(key, _)| imitated(&key, known))
+    };
+    params.members().find_map(|(key, value)| imitated(&key, &PROTOCOL_KEYS).or_else(|| within(&key, value)))
+}
+
+/// The key of `known` that `key` imitates: equal but for case, where case includes the two
+/// characters outside ASCII that fold into it (U+017F and U+212A).
+fn imitated(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    let folded = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    let is_alike = |known: &str| key.chars().map(folded).eq(known.chars().map(folded));
+    // The usual keys are spelled as they should be, and need no more than the first look.
+    if known.contains(&key) { None } else { known.iter().find(|known| is_alike(known)).copied() }
 }
 
 #[cfg(test)]
@@ -303,7 +313,14 @@ mod tests {
                 "arguments",
             ),
             (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"ta\u017f\u212a":{}}}"#, "task"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"RequestState":""}}"#, "requeststate"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"RequestState":""}}"#, "requestState"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"requeststate":""}}"#, "requestState"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":{"progresstoken":1}}}"#,
+                "progressToken",
+            ),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"ref":{"name":"a","Name":"b"}}}"#, "name"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"argument":{"Value":"b"}}}"#, "value"),
         ];
         for (text, key) in cases {
             assert_eq!(
@@ -312,7 +329,7 @@ mod tests {
                 "{text}"
             );
         }
-        let fine = r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"progressToken":1,"requestState":"","arguments":{"Name":1}}}"#;
+        let fine = r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"progressToken":1,"requestState":"","arguments":{"Name":1},"_meta":{"Mine":1,"progressToken":1}}}"#;
         assert_eq!(summary(fine), "request 1 x", "arguments belong to the tool");
     }
 }

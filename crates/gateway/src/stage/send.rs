@@ -256,9 +256,9 @@ fn members(resolved: &Resolved<'_>) -> Bytes {
         | Operation::DirectoryRead => "uri",
         Operation::CompletionComplete => "ref",
     };
-    // What belongs to a round is written anew, where there is one.
-    let is_of_round =
-        |key: &str| resolved.round().is_some() && matches!(key, "inputResponses" | "requestState");
+    // What belongs to a round is written anew, where there is one; where there is none it means
+    // nothing, and a server of the other era would act on it.
+    let is_of_round = |key: &str| matches!(key, "inputResponses" | "requestState");
     // A stray `task` means nothing in the modern era; a server of the other would act on it.
     let is_stray = resolved.asked().era() == Era::Modern || tasks::sought(resolved) == Sought::Extension;
     let is_kept = |key: &str| key != "_meta" && !is_of_round(key) && !(is_stray && key == "task");
