@@ -9,6 +9,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::door::{Door, Shared};
 use crate::error::EgressError;
+use crate::names::{Names, System};
 use crate::pool::Pool;
 use crate::reach::Rules;
 use crate::target::Target;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub added_roots: Vec<CertificateDer<'static>>,
     /// Where answers must find room; `None` sets no bounds beside each answer's own.
     pub room: Option<Arc<Room>>,
+    /// Who knows where a name leads.
+    pub names: Arc<dyn Names>,
 }
 
 impl Default for Settings {
@@ -37,6 +40,7 @@ impl Default for Settings {
             max_idle: 64,
             added_roots: Vec::new(),
             room: None,
+            names: Arc::new(System),
         }
     }
 }
@@ -76,6 +80,7 @@ impl Client {
             tls,
             pool: Pool::new(self.settings.max_idle),
             clock: Arc::clone(&self.clock),
+            names: Arc::clone(&self.settings.names),
             connect_timeout: self.settings.connect_timeout,
             idle_timeout: self.settings.idle_timeout,
             room: self.settings.room.clone(),

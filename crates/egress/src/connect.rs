@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::error::EgressError;
 use crate::link::Link;
+use crate::names::Names;
 use crate::reach::Rules;
 use crate::target::Target;
 
@@ -26,10 +27,11 @@ pub(crate) async fn open(
     target: &Target,
     rules: Rules,
     tls: Option<&Arc<ClientConfig>>,
+    names: &dyn Names,
     limit: Duration,
 ) -> Result<Link, EgressError> {
     let host: Arc<str> = target.host().into();
-    match tokio::time::timeout(limit, dial(target, &host, rules, tls)).await {
+    match tokio::time::timeout(limit, dial(target, &host, rules, tls, names)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(EgressError::ConnectTimeout { host, limit }),
     }
@@ -40,8 +42,9 @@ async fn dial(
     host: &Arc<str>,
     rules: Rules,
     tls: Option<&Arc<ClientConfig>>,
+    names: &dyn Names,
 ) -> Result<Link, EgressError> {
-    let addresses = resolve(target, host).await?;
+    let addresses = resolve(target, host, names).await?;
     // One address that must not be dialled spoils the name: an honest one has none.
     if let Some(address) = addresses.iter().map(SocketAddr::ip).find(|ip| !rules.admit(*ip, target.is_tls()))
     {
@@ -64,13 +67,16 @@ async fn dial(
     }
 }
 
-async fn resolve(target: &Target, host: &Arc<str>) -> Result<Vec<SocketAddr>, EgressError> {
+async fn resolve(
+    target: &Target,
+    host: &Arc<str>,
+    names: &dyn Names,
+) -> Result<Vec<SocketAddr>, EgressError> {
     if let Ok(address) = target.host().parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, target.port())]);
     }
     let failed = |cause| EgressError::Resolve { host: Arc::clone(host), cause: Arc::new(cause) };
-    let found: Vec<_> =
-        tokio::net::lookup_host((target.host(), target.port())).await.map_err(failed)?.collect();
+    let found = names.resolve(target.host(), target.port()).await.map_err(failed)?;
     if found.is_empty() { Err(failed(io::ErrorKind::NotFound.into())) } else { Ok(found) }
 }
 

@@ -23,6 +23,7 @@ use crate::body::Body;
 use crate::connect;
 use crate::error::EgressError;
 use crate::link::Link;
+use crate::names::Names;
 use crate::pool::Pool;
 use crate::reach::Rules;
 use crate::target::Target;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) pool: Pool,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) names: Arc<dyn Names>,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) room: Option<Arc<Room>>,
@@ -147,6 +149,7 @@ impl Door {
             &shared.target,
             shared.rules,
             shared.tls.as_ref(),
+            &*shared.names,
             shared.connect_timeout,
         ))
         .await?;
