@@ -49,7 +49,7 @@ const RS256: &str = concat!(
 struct Published(Vec<u8>);
 
 impl KeyFetcher for Published {
-    fn fetch<'a>(&'a self, _uri: &'a str) -> Fetching<'a> {
+    fn fetch<'a>(&'a self, _uri: &'a str, _named_at: Option<&'a str>) -> Fetching<'a> {
         Box::pin(std::future::ready(Ok(self.0.clone())))
     }
 }

@@ -24,10 +24,12 @@ pub type FetchError = Box<dyn std::error::Error + Send + Sync>;
 /// A fetch under way.
 pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, FetchError>> + Send + 'a>>;
 
-/// Gets an issuer's key set. Bounds of time and size are the implementor's.
+/// Gets an issuer's key set. Bounds of time and size are the implementor's, and so is how far an
+/// address may lead that nobody here has written.
 pub trait KeyFetcher: Send + Sync + 'static {
-    /// Fetches the JSON document at `uri`.
-    fn fetch<'a>(&'a self, uri: &'a str) -> Fetching<'a>;
+    /// Fetches the JSON document at `uri`, an address that the document at `named_at` names;
+    /// `None` when it stands in the configuration.
+    fn fetch<'a>(&'a self, uri: &'a str, named_at: Option<&'a str>) -> Fetching<'a>;
 }
 
 /// Least time between two fetches.
@@ -111,11 +113,11 @@ impl KeySet {
     }
 
     pub(crate) async fn fetch(&self) -> Result<Vec<VerifyingKey>, FetchError> {
-        let uri = match &self.place {
-            Place::Known(uri) => uri.clone(),
-            Place::Of(issuer) => self.discover(issuer).await?,
+        let (uri, named_at) = match &self.place {
+            Place::Known(uri) => (uri.clone(), None),
+            Place::Of(issuer) => (self.discover(issuer).await?, Some(issuer.as_str())),
         };
-        let document = self.fetcher.fetch(&uri).await?;
+        let document = self.fetcher.fetch(&uri, named_at).await?;
         read(&document).ok_or_else(|| format!("there is no key set at {uri}").into())
     }
 
@@ -123,7 +125,7 @@ impl KeySet {
     /// section 4). Asked anew each time: it may move.
     async fn discover(&self, issuer: &str) -> Result<String, FetchError> {
         let address = format!("{}{METADATA}", issuer.strip_suffix('/').unwrap_or(issuer));
-        let metadata: Value = serde_json::from_slice(&self.fetcher.fetch(&address).await?)?;
+        let metadata: Value = serde_json::from_slice(&self.fetcher.fetch(&address, None).await?)?;
         let text = |key: &str| metadata.get(key).and_then(Value::as_str);
         if text("issuer") != Some(issuer) {
             return Err(format!("the metadata at {address} are of another issuer").into());

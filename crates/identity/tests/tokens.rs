@@ -344,7 +344,7 @@ impl Issuer {
 }
 
 impl KeyFetcher for Issuer {
-    fn fetch<'a>(&'a self, _uri: &'a str) -> Fetching<'a> {
+    fn fetch<'a>(&'a self, _uri: &'a str, _named_at: Option<&'a str>) -> Fetching<'a> {
         Box::pin(async move {
             *self.fetches.lock().expect("not poisoned") += 1;
             // Gives the others a chance to ask as well.
@@ -417,7 +417,7 @@ async fn an_issuer_that_is_down_locks_nobody_out_who_was_in() {
 struct Web(Vec<(String, String)>);
 
 impl KeyFetcher for Web {
-    fn fetch<'a>(&'a self, uri: &'a str) -> Fetching<'a> {
+    fn fetch<'a>(&'a self, uri: &'a str, _named_at: Option<&'a str>) -> Fetching<'a> {
         let found = self.0.iter().find(|(address, _)| address == uri);
         let found = found.map(|(_, document)| document.clone().into_bytes());
         Box::pin(async move { found.ok_or_else(|| FetchError::from(format!("nothing at {uri}"))) })

@@ -108,9 +108,9 @@ struct Dated {
 }
 
 impl KeyFetcher for Dated {
-    fn fetch<'a>(&'a self, uri: &'a str) -> Fetching<'a> {
+    fn fetch<'a>(&'a self, uri: &'a str, named_at: Option<&'a str>) -> Fetching<'a> {
         Box::pin(async move {
-            let (headers, body) = self.fetcher.get(uri).await?;
+            let (headers, body) = self.fetcher.get(uri, named_at).await?;
             let date = headers.get(header::DATE).and_then(|date| http_date::read(date.to_str().ok()?));
             let noted = date.map(|theirs| (theirs, self.clock.now()));
             *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = noted;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorward_egress::{Client, Outgoing, Reach, Replay, Rules, Settings, Target};
+use doorward_egress::{Client, Outgoing, Replay, Rules, Settings, Target};
 use doorward_identity::{FetchError, Fetching, KeyFetcher};
 use doorward_model::Clock;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -22,12 +22,23 @@ impl Fetcher {
         Self(Client::new(Settings::default(), clock))
     }
 
-    /// The body, and the head that came before it.
-    pub(crate) async fn get(&self, uri: &str) -> Result<(HeaderMap, Vec<u8>), FetchError> {
+    /// The body, and the head that came before it. `named_at` is where the address was read,
+    /// unless it stands in the configuration.
+    pub(crate) async fn get(
+        &self,
+        uri: &str,
+        named_at: Option<&str>,
+    ) -> Result<(HeaderMap, Vec<u8>), FetchError> {
         let target = Target::parse(uri)?;
         let path = target.path().clone();
-        // The address stands in the configuration, so its owner chose it.
-        let door = self.0.door(target, Rules { reach: Reach::Anywhere, allow_insecure_http: false })?;
+        // What stands in the configuration, its owner chose. What an issuer names may be at the
+        // issuer's own place, or in public: no document leads from there into our network.
+        let is_chosen = match named_at.map(Target::parse).transpose()? {
+            None => true,
+            Some(issuer) => issuer.same_origin(&target),
+        };
+        let rules = if is_chosen { Rules::CONFIGURED } else { Rules::DISCOVERED };
+        let door = self.0.door(target, rules)?;
         let mut headers = HeaderMap::new();
         headers
             .insert(header::ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
@@ -48,7 +59,7 @@ impl Fetcher {
 }
 
 impl KeyFetcher for Fetcher {
-    fn fetch<'a>(&'a self, uri: &'a str) -> Fetching<'a> {
-        Box::pin(async move { Ok(tokio::time::timeout(WITHIN, self.get(uri)).await??.1) })
+    fn fetch<'a>(&'a self, uri: &'a str, named_at: Option<&'a str>) -> Fetching<'a> {
+        Box::pin(async move { Ok(tokio::time::timeout(WITHIN, self.get(uri, named_at)).await??.1) })
     }
 }
