@@ -30,6 +30,7 @@ use doorward_model::{Clock, Random};
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Lint, Loaded, Variables, find};
+use crate::printable::without_odd;
 
 /// The world as a command sees it.
 pub struct Surroundings<'a> {
@@ -141,5 +142,5 @@ fn load(named: Option<&Path>, world: &mut Surroundings<'_>) -> anyhow::Result<Op
 /// `gateway.yaml:12:3: error: … [server-id]`.
 fn located(path: &Path, lint: &Lint) -> String {
     let gap = if lint.line.is_some() { "" } else { " " };
-    format!("{}:{gap}{lint} [{}]", path.display(), lint.code)
+    without_odd(&format!("{}:{gap}{lint} [{}]", path.display(), lint.code)).into_owned()
 }

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod explain;
 pub mod forward;
 pub mod logging;
+pub mod printable;
 pub mod runtime;
 pub mod selftest;
 pub mod system;

@@ -8,6 +8,7 @@ mod patient;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context as _;
@@ -18,9 +19,12 @@ use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
+
+use crate::printable::{printable_json, without_odd};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -88,7 +92,8 @@ pub fn start(format: Format, filter: Option<&str>) -> anyhow::Result<Levels> {
     let usual = EnvFilter::try_new(filter.unwrap_or("info")).context("DOORWARD_LOG cannot be read")?;
     let levels = Levels::default();
     let filter = ByServer { usual, levels: levels.clone() };
-    let lines = tracing_subscriber::fmt::layer().with_writer(|| Patient);
+    // What is odd is escaped by the writer, which sees all of a line.
+    let lines = tracing_subscriber::fmt::layer().with_writer(Lines(format)).with_ansi_sanitization(false);
     let registry = tracing_subscriber::registry();
     let started = match format {
         Format::Text => registry.with(lines.with_ansi(false).with_filter(filter)).try_init(),
@@ -96,6 +101,37 @@ pub fn start(format: Format, filter: Option<&str>) -> anyhow::Result<Levels> {
     };
     started.map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok(levels)
+}
+
+/// Where lines go: standard error. Names, messages and errors in them come from outside, so each
+/// stays one line, and every character of it can be seen, whoever wrote it and whatever it says.
+#[derive(Clone, Copy)]
+struct Lines(Format);
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        *self
+    }
+}
+
+impl Write for Lines {
+    /// Takes a line at a time, which is how they are written.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let shown = match self.0 {
+            Format::Text => without_odd(text),
+            Format::Json => printable_json(text),
+        };
+        Patient.write_all(format!("{shown}\n").as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Patient.flush()
+    }
 }
 
 /// Lets pass what is usual, and what is wanted of the server that a line names.

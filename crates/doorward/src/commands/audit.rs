@@ -9,6 +9,7 @@ use doorward_model::Timestamp;
 
 use super::layout::pad;
 use super::{Exit, Surroundings, load};
+use crate::printable::printable;
 
 /// What to ask the log.
 #[derive(Debug, clap::Subcommand)]
@@ -172,7 +173,7 @@ pub(super) fn run(
             for (title, counts) in [("By status:", &stats.by_status), ("By server:", &stats.by_server)] {
                 writeln!(world.out, "\n{title}")?;
                 for (key, count) in counts {
-                    writeln!(world.out, "  {key}: {count}")?;
+                    writeln!(world.out, "  {}: {count}", printable(key))?;
                 }
             }
             Ok(Exit::Done)
@@ -216,7 +217,7 @@ fn line(row: &CallRow) -> String {
         Status::RateLimited => "⏱️",
         Status::Error => "❌",
     };
-    let shown = |text: &str, width| pad(&text.escape_debug().to_string(), width);
+    let shown = |text: &str, width| pad(&printable(text), width);
     format!(
         "{icon} {} | {} | {} | {} | {}ms",
         row.time,
@@ -261,7 +262,7 @@ fn verified(
         Some(bad) => {
             writeln!(world.out, "❌ Chain broken at entry: {bad}")?;
             for fault in &report.faults {
-                writeln!(world.err, "{fault}")?;
+                writeln!(world.err, "{}", printable(&fault.to_string()))?;
             }
         }
     }

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::{Value, json};
 
 use super::{Exit, Surroundings, load};
+use crate::printable::{printable_json, printable_lines};
 use crate::system::SystemClock;
 
 const EXAMPLES: &str = "\
@@ -74,12 +75,12 @@ pub(super) fn run(
     if arguments.json {
         writeln!(world.out, "{}", indented(&text))?;
     } else if let Some(message) = answer["error"]["message"].as_str() {
-        writeln!(world.err, "{message}")?;
+        writeln!(world.err, "{}", printable_lines(message))?;
     } else {
         for block in answer["result"]["content"].as_array().into_iter().flatten() {
             match block["text"].as_str() {
-                Some(text) => writeln!(world.out, "{text}")?,
-                None => writeln!(world.out, "{block}")?,
+                Some(text) => writeln!(world.out, "{}", printable_lines(text))?,
+                None => writeln!(world.out, "{}", printable_json(&block.to_string()))?,
             }
         }
     }

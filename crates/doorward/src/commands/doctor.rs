@@ -7,6 +7,7 @@ use super::layout::pad;
 use super::{Exit, Surroundings, locate};
 use crate::config::Config;
 use crate::doctor::{self, Finding, Scope, Status};
+use crate::printable::without_odd;
 use crate::runtime;
 
 const EXAMPLES: &str = "\
@@ -86,5 +87,7 @@ fn line(finding: &Finding) -> String {
     let Finding { check, subject, status, message, remedy } = finding;
     let subject = subject.as_ref().map(|subject| format!("{subject}: ")).unwrap_or_default();
     let remedy = remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-    format!("{} {} {subject}{message}{remedy}", pad(status.as_str(), 4), pad(check, 11))
+    let said = format!("{subject}{message}{remedy}");
+    // Servers and issuers have their words in it.
+    format!("{} {} {}", pad(status.as_str(), 4), pad(check, 11), without_odd(&said))
 }

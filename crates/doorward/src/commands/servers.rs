@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::layout::pad;
 use super::{Exit, Surroundings, load};
 use crate::config::servers::{Server, Transport};
+use crate::printable::printable;
 
 /// What to do with servers.
 #[derive(Debug, clap::Subcommand)]
@@ -55,7 +56,7 @@ pub(super) fn run(
     for server in servers {
         let (id, name) = (pad(server.id.as_str(), 20), pad(&server.name, 30));
         let enabled = pad(if server.enabled { "true" } else { "false" }, 10);
-        writeln!(world.out, "{id} {name} {enabled} {}", place(server))?;
+        writeln!(world.out, "{id} {name} {enabled} {}", printable(&place(server)))?;
     }
     Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use doorward_ledger::{Filter, Index};
 
 use super::{Exit, Surroundings, load};
+use crate::printable::printable;
 
 /// Arguments of `doorward usage`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,7 @@ pub(super) fn run(
     for (title, counts) in [("By server:", &usage.by_server), ("By tool:", &usage.by_tool)] {
         writeln!(world.out, "\n{title}")?;
         for (key, count) in counts {
-            writeln!(world.out, "  {}: {count}", key.escape_debug())?;
+            writeln!(world.out, "  {}: {count}", printable(key))?;
         }
     }
     Ok(Exit::Done)

@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::Value;
 
 use crate::commands::layout::pad;
+use crate::printable::printable;
 
 pub(super) fn print(trace: &Value, out: &mut dyn Write) -> std::io::Result<()> {
     let text = |key: &str| word(&trace[key]);
@@ -73,15 +74,9 @@ fn members(value: &Value) -> String {
 fn word(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) if text.contains(is_odd) => text.escape_debug().to_string(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text).into_owned(),
         Value::Array(all) => all.iter().map(word).collect::<Vec<_>>().join("; "),
         Value::Object(_) => format!("({})", members(value)),
         other => other.to_string(),
     }
-}
-
-/// Whether a terminal might do something else than show this character as it is.
-fn is_odd(character: char) -> bool {
-    character != '"' && character != '\'' && character.escape_debug().len() > 1
 }
