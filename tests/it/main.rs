@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::disallowed_methods, reason = "tests may fail loudly, run programs and wait")]
 
 mod agents;
+mod attacks;
 mod audiences;
 mod bad_input;
 mod capture;
