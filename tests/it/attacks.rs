@@ -10,7 +10,6 @@ mod comparison;
 mod door;
 mod identities;
 mod lookalikes;
-mod page;
 mod parsers;
 mod raw;
 mod reach;

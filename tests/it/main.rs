@@ -26,6 +26,7 @@ mod full_disk;
 mod list_changed;
 mod oidc;
 mod packaging;
+mod pages;
 mod partial;
 mod program;
 mod property;

@@ -125,12 +125,12 @@ impl Write for Lines {
             Format::Text => without_odd(text),
             Format::Json => printable_json(text),
         };
-        Patient.write_all(format!("{shown}\n").as_bytes())?;
+        Patient(self.0).write_all(format!("{shown}\n").as_bytes())?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Patient.flush()
+        Patient(self.0).flush()
     }
 }
 

@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::Format;
+
 /// How long the first line waits.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// A pipe that has room has room for so much (POSIX: `PIPE_BUF` is at least 512, on Linux 4096).
@@ -25,14 +27,14 @@ struct State {
 
 static STATE: Mutex<State> = Mutex::new(State { left_out: 0, is_torn: false });
 
-/// A writer that never waits for long.
+/// A writer of such lines that never waits for long.
 #[derive(Debug)]
-pub(super) struct Patient;
+pub(super) struct Patient(pub(super) Format);
 
 impl Write for Patient {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
-        state.write(&mut io::stderr(), line);
+        state.write(&mut io::stderr(), line, self.0);
         // What is left out is nobody's error.
         Ok(line.len())
     }
@@ -43,7 +45,7 @@ impl Write for Patient {
 }
 
 impl State {
-    fn write(&mut self, out: &mut (impl Write + AsFd), line: &[u8]) {
+    fn write(&mut self, out: &mut (impl Write + AsFd), line: &[u8], format: Format) {
         // Whoever has waited in vain once does not wait again.
         if self.left_out > 0 {
             if !has_room(out, None) {
@@ -51,10 +53,7 @@ impl State {
                 return;
             }
             let end = if std::mem::take(&mut self.is_torn) { "\n" } else { "" };
-            let what = if self.left_out == 1 { "line" } else { "lines" };
-            let words =
-                format!("{end}{} {what} of the log were left out because nobody read them\n", self.left_out);
-            if out.write_all(words.as_bytes()).is_err() {
+            if out.write_all(format!("{end}{}\n", notice(self.left_out, format)).as_bytes()).is_err() {
                 return;
             }
             self.left_out = 0;
@@ -68,6 +67,18 @@ impl State {
             if out.write_all(piece).is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// What is said instead of so many lines.
+fn notice(count: u64, format: Format) -> String {
+    let what = if count == 1 { "line of the log was" } else { "lines of the log were" };
+    let words = format!("{count} {what} left out because nobody read them");
+    match format {
+        Format::Text => words,
+        Format::Json => {
+            format!(r#"{{"level":"WARN","fields":{{"message":"{words}"}},"target":"doorward::logging"}}"#)
         }
     }
 }
@@ -92,7 +103,7 @@ mod tests {
         let mut state = State::default();
         let line = [b"x".repeat(999), b"\n".to_vec()].concat();
         for _ in 0..100 {
-            state.write(&mut writer, &line);
+            state.write(&mut writer, &line, Format::Text);
         }
         let left_out = state.left_out;
         assert!((1..100).contains(&left_out), "{left_out}");
@@ -100,7 +111,7 @@ mod tests {
         let whole = reader.read(&mut read).expect("read");
         assert!(whole >= 60_000, "{whole}");
         let end = if read[whole - 1] == b'\n' { "" } else { "\n" };
-        state.write(&mut writer, b"again\n");
+        state.write(&mut writer, b"again\n", Format::Text);
         let length = reader.read(&mut read).expect("read");
         let said = String::from_utf8_lossy(&read[..length]).into_owned();
         assert_eq!(
@@ -108,6 +119,10 @@ mod tests {
             format!("{end}{left_out} lines of the log were left out because nobody read them\nagain\n")
         );
         drop(reader);
-        state.write(&mut writer, b"nobody is there\n");
+        state.write(&mut writer, b"nobody is there\n", Format::Text);
+        let notice = notice(1, Format::Json);
+        let notice: serde_json::Value = serde_json::from_str(&notice).expect("JSON");
+        let said = notice["fields"]["message"].as_str();
+        assert_eq!(said, Some("1 line of the log was left out because nobody read them"));
     }
 }
