@@ -10,6 +10,8 @@ use doorward_model::Caller;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
+use crate::receive::only;
+
 /// Finds out who presents these credentials.
 ///
 /// # Errors
@@ -38,19 +40,6 @@ pub(crate) fn presented(headers: &HeaderMap) -> Presented<'_> {
 
 const KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// What a header says; an error when it is there more than once, or no text.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Unclear> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| Unclear),
-        (Some(_), Some(_)) => Err(Unclear),
-    }
-}
-
-/// A header that says nothing, or more than one thing.
-struct Unclear;
-
 /// The token of an `Authorization` header; the scheme's case does not matter (RFC 9110, section 11.1).
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
@@ -75,6 +64,7 @@ mod tests {
             assert_eq!(bearer(header), expected, "{header:?}");
         }
     }
+
     #[test]
     fn two_credentials_are_none() {
         type Said = &'static [(&'static str, &'static str)];
