@@ -54,10 +54,14 @@ async fn a_clock_that_jumps_changes_dates_and_nothing_else() {
     for used in [200, 200, 429] {
         assert_eq!(modern.call("github__get_issue", json!({})).await.status, used);
     }
-    // A step back, a leap forward, and back again: only whether a key has ended depends on it.
+    // A step back, a leap forward, and back again, and half a minute in small steps: only whether
+    // a key has ended depends on it.
     let ends = Client::modern(gateway.address, "/mcp", BOB);
-    for (offset, ending) in [("-3600", 200), ("+0", 200), ("+400d", 401), ("+0", 200)] {
-        jump(offset);
+    let jumps = [("-3600", 200), ("+0", 200), ("+400d", 401), ("+0", 200)];
+    let jumps = jumps.map(|(offset, ending)| (offset.to_owned(), ending)).into_iter();
+    let steps = (-30..=30).step_by(10).map(|seconds| (format!("{seconds:+}"), 200));
+    for (offset, ending) in jumps.chain(steps) {
+        jump(&offset);
         for _ in 0..5 {
             assert_eq!(modern.call("github__echo", json!({"at": offset})).await.status, 200, "{offset}");
         }

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::program::Program;
 use crate::world::http::Events;
 use crate::world::{
-    ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, World, doorward, entries, eventually, records_in, written,
+    ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, World, doorward, entries, eventually, records_in, times,
+    written,
 };
 
 /// Clients that call without pause.
@@ -29,7 +30,7 @@ async fn each_call_is_decided_by_one_configuration_however_often_they_change() {
     let files =
         [one.clone(), one.replace("id: one", "id: two"), one.replace("action: allow", "action: perhaps")];
     let mut listening = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..times(20, 200) {
         listening.push(world.modern("/mcp", ALICE).listen().await);
     }
     let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -78,7 +79,7 @@ async fn asked_to_stop_it_answers_what_it_has_taken_and_keeps_every_record() {
     let gateway = Program::start(&config, &folder.path().join("log"), &[]).await;
     let address = gateway.address;
     let mut listening = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..times(20, 500) {
         listening.push(Client::modern(address, "/mcp", ALICE).listen().await);
     }
     let answered = Arc::new(AtomicUsize::new(0));
