@@ -12,7 +12,6 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
-use crate::shell::{cargo, root, run};
 use setup::{Bench as Setup, Subject};
 
 /// Measure calls/s, latency, CPU per call and memory, beside a floor.
@@ -41,9 +40,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
-        let packages = ["--package", "doorward", "--package", "doorward-bench"];
-        run(cargo().args(["build", "--profile", &self.profile]).args(packages))?;
-        let programs = root().join("target").join(&self.profile);
+        let programs = setup::programs(&self.profile)?;
         let setup = Setup::start(&programs)?;
         if !self.json {
             println!(

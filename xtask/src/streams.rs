@@ -11,8 +11,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
-use crate::bench::setup::{Bench as Setup, KEYS, Subject};
-use crate::shell::{cargo, root, run};
+use crate::bench::setup::{self, Bench as Setup, KEYS, Subject, resident_kib};
 
 /// Measure what open listen streams cost: memory each, and the calls beside them.
 #[derive(Args)]
@@ -31,10 +30,7 @@ pub struct Streams {
 
 impl Streams {
     pub fn run(self) -> anyhow::Result<()> {
-        let packages = ["--package", "doorward", "--package", "doorward-bench"];
-        run(cargo().args(["build", "--profile", &self.profile]).args(packages))?;
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-        let programs = target.join(&self.profile);
+        let programs = setup::programs(&self.profile)?;
         let setup = Setup::start(&programs)?;
         let subject = setup.subjects().get(1).context("no gateway runs")?;
         let without = self.p99(&programs, subject)?;
@@ -81,10 +77,4 @@ impl Streams {
             .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
         report["p99_us"].as_f64().context("no p99")
     }
-}
-
-fn resident_kib(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
 }

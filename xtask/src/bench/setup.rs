@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::shell::root;
+use crate::shell::{cargo, root, run};
 
 const TOKEN: &str = "gw_bench_0123456789abcdef";
 /// The keys of other callers, so that none of them needs more streams than one may have.
@@ -226,6 +226,21 @@ fn people() -> String {
         );
     }
     serde_json::json!({ "people": people }).to_string()
+}
+
+/// Builds Doorward and the programs that measure it; where they are.
+pub fn programs(profile: &str) -> anyhow::Result<PathBuf> {
+    let packages = ["--package", "doorward", "--package", "doorward-bench"];
+    run(cargo().args(["build", "--profile", profile]).args(packages))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    Ok(target.join(profile))
+}
+
+/// The memory that a process has at the moment.
+pub fn resident_kib(pid: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
 }
 
 pub fn free_port() -> anyhow::Result<u16> {

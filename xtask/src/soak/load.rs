@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use serde_json::Value;
 
 use super::place::{Place, Running, TOKEN};
 use super::report::Report;
-use crate::bench::setup::{free_port, wait_for};
+use crate::bench::setup::{free_port, resident_kib, wait_for};
 use crate::shell::run;
 
 /// How much memory may grow, in MiB in ten minutes.
@@ -148,12 +147,9 @@ struct Sample {
 
 impl Sample {
     fn take(at: Duration, pid: u32) -> anyhow::Result<Self> {
-        let process = Path::new("/proc").join(pid.to_string());
-        let status = fs::read_to_string(process.join("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        let files = fs::read_dir(process.join("fd"))?.count();
-        Ok(Self { seconds: at.as_secs_f64(), mib: kib / 1024.0, files: files as f64 })
+        let mib = resident_kib(pid)? as f64 / 1024.0;
+        let files = fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+        Ok(Self { seconds: at.as_secs_f64(), mib, files: files as f64 })
     }
 
     fn table(samples: &[Self]) -> String {

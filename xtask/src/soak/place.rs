@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::bench::setup::{free_port, wait_for};
-use crate::shell::{cargo, root, run};
+use crate::bench::setup::{self, free_port, wait_for};
+use crate::shell::root;
 
 pub const TOKEN: &str = "gw_soak_0123456789abcdef";
 
@@ -27,15 +27,13 @@ impl Place {
 
     /// Builds the programs and makes an empty folder.
     pub fn prepare(name: &str, profile: &str) -> anyhow::Result<Self> {
-        let packages = ["--package", "doorward", "--package", "doorward-bench"];
-        run(cargo().args(["build", "--quiet", "--profile", profile]).args(packages))?;
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+        let programs = setup::programs(profile)?;
         let folder = root().join("target/soak").join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
-        Ok(Self { programs: target.join(profile), folder, port: free_port()? })
+        Ok(Self { programs, folder, port: free_port()? })
     }
 
     /// Writes a configuration in which everybody may call these servers.

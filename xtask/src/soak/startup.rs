@@ -1,15 +1,14 @@
 //! How soon a gateway with many servers is ready, and what it needs while nobody calls.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 
 use super::place::Place;
 use super::report::Report;
+use crate::bench::setup::resident_kib;
 
 /// Servers in the configuration. None is started before it is needed.
 const SERVERS: usize = 50;
@@ -38,7 +37,7 @@ pub fn run(profile: &str, report: &mut Report) -> anyhow::Result<()> {
         }
         ready.push(started.elapsed().as_secs_f64() * 1_000.0);
         std::thread::sleep(Duration::from_secs(2));
-        idle = idle.max(resident_mib(gateway.0.id())?);
+        idle = idle.max(resident_kib(gateway.0.id())? as f64 / 1024.0);
     }
     ready.sort_by(f64::total_cmp);
     let slowest = ready.last().copied().unwrap_or_default();
@@ -58,11 +57,4 @@ fn is_ready(port: u16) -> bool {
         Ok(answer)
     };
     ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
-}
-
-fn resident_mib(pid: u32) -> anyhow::Result<f64> {
-    let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib / 1024.0)
 }
