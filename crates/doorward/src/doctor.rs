@@ -142,7 +142,7 @@ pub async fn examine(
             say(finding)?;
         }
     }
-    say(descriptors::check(config, holder.as_ref()))?;
+    say(descriptors::check(config, holder.as_ref(), surroundings.capacity))?;
     say(memory::check(surroundings.capacity))?;
     if scope.reaches_out {
         for (finding, skew) in outside::check(config, surroundings, scope.within).await {

@@ -95,6 +95,14 @@ impl Space {
         self.held = bytes;
     }
 
+    /// Everything it holds; what is left is as it was at first, in the same room.
+    #[must_use = "what is taken is given back when dropped"]
+    pub fn take(&mut self) -> Self {
+        // Where nothing is held there is nothing to give back to anybody.
+        let room = self.room.as_ref().filter(|_| self.held > 0).map(Arc::clone);
+        Self { room, held: std::mem::take(&mut self.held) }
+    }
+
     /// Whether it belongs to no room.
     pub fn is_nowhere(&self) -> bool {
         self.room.is_none()
@@ -134,6 +142,10 @@ mod tests {
         assert_eq!((one.hold(60), other.hold(41), other.hold(40)), (Ok(()), Err(NoRoom), Ok(())));
         assert_eq!((one.hold(61), room.used()), (Err(NoRoom), 100));
         assert_eq!((one.hold(10), room.used()), (Ok(()), 50), "it may shrink");
+        let taken = one.take();
+        assert_eq!((one.hold(50), room.used()), (Ok(()), 100), "what is left is in the same room");
+        drop((taken, one.take(), one.take()));
+        assert_eq!((one.hold(10), room.used()), (Ok(()), 50));
         drop(other);
         assert_eq!(room.used(), 10);
         one.hold_anyway(150);

@@ -30,21 +30,20 @@ pub struct Framer {
     partial: Vec<u8>,
     /// Why the rest of a line is passed over.
     skipping: Option<Line>,
-    room: Option<Arc<Room>>,
-    /// What the open line holds of it.
+    /// What the open line holds of the room for lines.
     space: Space,
 }
 
 impl Framer {
     /// A framer for one stream with lines of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { limit, partial: Vec::new(), skipping: None, room: None, space: Space::default() }
+        Self { limit, partial: Vec::new(), skipping: None, space: Space::default() }
     }
 
     /// The same, for lines that there must be room for.
     #[must_use]
     pub fn within(self, room: &Arc<Room>) -> Self {
-        Self { room: Some(Arc::clone(room)), ..self }
+        Self { space: room.space(), ..self }
     }
 
     /// Takes the next bytes and appends the lines they complete to `lines`.
@@ -57,7 +56,7 @@ impl Framer {
                 lines.push(skipped);
                 continue;
             }
-            let space = std::mem::take(&mut self.space);
+            let space = self.space.take();
             let mut line = std::mem::take(&mut self.partial);
             line.extend_from_slice(rest);
             if line.last() == Some(&b'\r') {
@@ -80,22 +79,15 @@ impl Framer {
             return;
         } else if length > self.limit {
             Line::TooLong
-        } else if length > SMALL && !self.has_room(length) {
+        } else if length > SMALL && self.space.hold(length).is_err() {
             Line::NoRoom
         } else {
             return;
         };
         // The memory goes back at once: whoever sends endless lines gets none.
-        (self.partial, self.space) = (Vec::new(), Space::default());
+        self.partial = Vec::new();
+        drop(self.space.take());
         self.skipping = Some(skipped);
-    }
-
-    fn has_room(&mut self, length: usize) -> bool {
-        let Some(room) = &self.room else { return true };
-        if self.space.is_nowhere() {
-            self.space = room.space();
-        }
-        self.space.hold(length).is_ok()
     }
 }
 

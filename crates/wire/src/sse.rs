@@ -62,8 +62,7 @@ pub struct Decoder {
     has_data: bool,
     /// Whether the open event says anything at all.
     is_open: bool,
-    room: Option<Arc<Room>>,
-    /// What the open event holds of it.
+    /// What the open event holds of the room for events.
     space: Space,
 }
 
@@ -79,7 +78,6 @@ impl Decoder {
             data: Vec::new(),
             has_data: false,
             is_open: false,
-            room: None,
             space: Space::default(),
         }
     }
@@ -87,7 +85,7 @@ impl Decoder {
     /// The same, for events that there must be room for.
     #[must_use]
     pub fn within(self, room: &Arc<Room>) -> Self {
-        Self { space: room.space(), room: Some(Arc::clone(room)), ..self }
+        Self { space: room.space(), ..self }
     }
 
     /// Takes the next bytes and appends the events they complete to `events`.
@@ -179,9 +177,7 @@ impl Decoder {
         let mut event = std::mem::take(&mut self.event);
         self.has_data = false;
         if std::mem::take(&mut self.is_open) {
-            let next = self.room.as_ref().map(Room::space).unwrap_or_default();
-            let space = std::mem::replace(&mut self.space, next);
-            event.data = space.keep(Bytes::from(std::mem::take(&mut self.data)));
+            event.data = self.space.take().keep(Bytes::from(std::mem::take(&mut self.data)));
             events.push_back(event);
         }
     }

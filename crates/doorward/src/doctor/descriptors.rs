@@ -18,8 +18,8 @@ const OF_CHILD: u64 = 3 * 8;
 /// With fewer even a few clients and servers do not fit.
 const FEWEST: u64 = 256;
 
-pub(super) fn check(config: &Config, holder: Option<&Holder>) -> Finding {
-    let needed = needed(config);
+pub(super) fn check(config: &Config, holder: Option<&Holder>, capacity: Capacity) -> Finding {
+    let needed = needed(config, capacity);
     let of_holder = holder.and_then(|holder| limit_of(holder.pid?));
     let whose = if of_holder.is_some() { "the running gateway" } else { "a gateway started here" };
     judge(of_holder.or_else(own), needed, whose)
@@ -51,8 +51,8 @@ fn judge(limit: Option<u64>, needed: u64, whose: &str) -> Finding {
     }
 }
 
-fn needed(config: &Config) -> u64 {
-    let clients = Capacity::of_process().connections() as u64;
+fn needed(config: &Config, capacity: Capacity) -> u64 {
+    let clients = capacity.connections() as u64;
     let in_flight = doorward_upstream::Settings::default().max_in_flight as u64;
     let servers =
         config.servers.iter().filter(|server| server.enabled).map(|server| match server.transport {
