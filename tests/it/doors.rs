@@ -12,25 +12,15 @@ use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use crate::world::http::{MODERN, exchange, insert};
+use crate::world::http::{exchange, insert};
 use crate::world::{ALICE, Answer, BOB, Client, STAFF_MAY_ALL, Speaks, World};
-use crate::world::{call, configuration, doorward, entries, eventually, system};
+use crate::world::{configuration, doorward, entries, eventually, system, tls};
 
 /// `tools/call` of `github__echo`, as a message and with its headers.
 fn echo(address: SocketAddr) -> (HeaderMap, Bytes) {
-    let mut headers = Client::modern(address, "/mcp", ALICE).headers();
-    insert(&mut headers, "mcp-method", "tools/call");
-    insert(&mut headers, "mcp-name", "github__echo");
-    let mut params = call("github__echo", json!({"a": 1}));
-    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
-    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
-    (headers, body.to_string().into())
+    Client::modern(address, "/mcp", ALICE).modern_call("github__echo", json!({"a": 1}))
 }
 
 /// Calls from an address of this machine, with `X-Forwarded-For` as given.
@@ -276,16 +266,7 @@ async fn call_over_tls(
     world: &World,
     root: Option<&CertificateDer<'static>>,
 ) -> Result<Answer, std::io::Error> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(root.cloned());
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(world.address()).await?;
-    let name = ServerName::try_from("localhost").expect("a name");
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let stream = tls::connect(world.address(), root).await?;
     assert_eq!(stream.get_ref().1.alpn_protocol(), None);
     let (headers, body) = echo(world.address());
     Ok(exchange(stream, Method::POST, "/mcp", &headers, body).await.expect("an answer"))

@@ -20,6 +20,7 @@ pub mod replicas;
 #[cfg(target_os = "linux")]
 pub mod site;
 pub mod tap;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

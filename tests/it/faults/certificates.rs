@@ -12,15 +12,15 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::program::Program;
-use crate::world::http::insert;
 use crate::world::{
-    ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, call, configuration, entries, eventually, records_in,
+    ALICE, Client, Recorder, STAFF_MAY_ALL, Speaks, configuration, entries, eventually, records_in, tls,
 };
 
 /// Whoever vouches for servers here.
@@ -155,20 +155,8 @@ fn lines(log: &Path) -> usize {
 }
 
 /// Opens a connection to a gateway; with it the certificate that was shown.
-async fn connect(
-    address: SocketAddr,
-    root: &Certificate,
-) -> (tokio_rustls::client::TlsStream<TcpStream>, CertificateDer<'static>) {
-    let mut roots = RootCertStore::empty();
-    roots.add(root.der().clone()).expect("a root");
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(address).await.expect("connected");
-    let name = ServerName::try_from("localhost").expect("a name");
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("trusted");
+async fn connect(address: SocketAddr, root: &Certificate) -> (TlsStream<TcpStream>, CertificateDer<'static>) {
+    let stream = tls::connect(address, Some(root.der())).await.expect("trusted");
     let shown = stream.get_ref().1.peer_certificates().expect("shown")[0].clone().into_owned();
     (stream, shown)
 }
@@ -197,18 +185,6 @@ async fn post(
     }
 }
 
-fn echo(address: SocketAddr) -> (HeaderMap, Bytes) {
-    let client = Client::modern(address, "/mcp", ALICE);
-    let mut params = call("github__echo", json!({"a": 1}));
-    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
-    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
-    let mut headers = client.headers();
-    insert(&mut headers, "mcp-method", "tools/call");
-    insert(&mut headers, "mcp-name", "github__echo");
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
-    (headers, body.to_string().into())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_certificate_is_shown_to_the_next_and_cuts_nobody_off() {
     let authority = Authority::new("ours");
@@ -228,7 +204,8 @@ async fn a_renewed_certificate_is_shown_to_the_next_and_cuts_nobody_off() {
     let gateway = Program::start(&config, &log, &[]).await;
     let (mut kept, shown) = connect(gateway.address, &authority.certificate).await;
     assert_eq!(shown, *one.0.der());
-    let (headers, body) = echo(gateway.address);
+    let client = Client::modern(gateway.address, "/mcp", ALICE);
+    let (headers, body) = client.modern_call("github__echo", json!({"a": 1}));
     assert!(post(&mut kept, &headers, &body).await.contains(r#"{\"a\":1}"#));
 
     // A key that does not fit changes nothing.

@@ -198,6 +198,12 @@ impl Client {
 
     /// `tools/call`, or `None` when the gateway is not there to answer it whole.
     pub async fn try_call(&self, tool: &str, arguments: Value) -> Option<Answer> {
+        let (headers, body) = self.modern_call(tool, arguments);
+        self.try_raw(Method::POST, &headers, body).await
+    }
+
+    /// The headers and the body of `tools/call`, as a client of 2026-07-28 sends them.
+    pub fn modern_call(&self, tool: &str, arguments: Value) -> (HeaderMap, Bytes) {
         let mut params = super::call(tool, arguments);
         params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
         params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
@@ -205,7 +211,7 @@ impl Client {
         let mut headers = self.headers();
         insert(&mut headers, "mcp-method", "tools/call");
         insert(&mut headers, "mcp-name", tool);
-        self.try_raw(Method::POST, &headers, message.to_string().into()).await
+        (headers, message.to_string().into())
     }
 
     /// Ends the session.
