@@ -111,6 +111,7 @@ fn decision(call: CallId, received: Timestamp) -> DecisionRecord<'static> {
         rule: None,
         bundle: "sha256:0",
         input_digest: "sha256:1",
+        input: None,
         evaluator: "rules",
         shadow: &[],
         limits: &[],

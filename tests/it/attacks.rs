@@ -15,4 +15,5 @@ mod raw;
 mod reach;
 mod server;
 mod smuggling;
+mod spellings;
 mod terminal;

@@ -29,6 +29,7 @@ mod packaging;
 mod pages;
 mod partial;
 mod program;
+mod proof;
 mod property;
 mod questions;
 mod quotas;

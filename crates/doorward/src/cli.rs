@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     audit, call, check, completions, debug, doctor, explain, init, keys, manual, policy, selftest, serve,
-    servers, usage,
+    servers, usage, verify,
 };
 use crate::selftest::dummy;
 
@@ -63,6 +63,8 @@ pub enum Command {
     /// Read and verify the log of decisions
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Check a proof of one decision, without a gateway and without its log
+    Verify(verify::Arguments),
     /// Look closely at one call, or log more about one server
     #[command(subcommand)]
     Debug(debug::Command),

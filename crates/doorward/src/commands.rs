@@ -20,6 +20,8 @@ pub mod selftest;
 pub mod serve;
 pub mod servers;
 pub mod usage;
+pub mod verify;
+pub mod which;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -96,6 +98,7 @@ pub fn run(cli: Cli, mut world: Surroundings<'_>) -> anyhow::Result<Exit> {
         Some(Command::Call(arguments)) => call::run(&arguments, named, &mut world),
         Some(Command::Policy(command)) => policy::run(&command, named, &mut world),
         Some(Command::Audit(command)) => audit::run(&command, named, &mut world),
+        Some(Command::Verify(arguments)) => verify::run(&arguments, &mut world),
         Some(Command::Usage(arguments)) => usage::run(&arguments, named, &mut world),
         Some(Command::TrialCompile) => trial(&mut world),
         Some(Command::Completions(arguments)) => completions::run(&arguments, &mut world),

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod forward;
 pub mod logging;
 pub mod printable;
+pub mod prove;
 pub mod runtime;
 pub mod selftest;
 pub mod system;

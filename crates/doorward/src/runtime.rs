@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use doorward_gateway::door::{self, Listener};
-use doorward_gateway::{Gateway, Parts, Settings};
+use doorward_gateway::{Gateway, Parts, Rulebook, Settings};
 use doorward_ledger::{EventRecord, Ledger};
 use doorward_model::{Clock, Counts, Random, Seal, Shared};
 use doorward_store::{Memory, Redis, Tally};
@@ -134,6 +134,12 @@ pub fn open_ledger(config: &Config, surroundings: &Surroundings) -> anyhow::Resu
     Ok(ledger)
 }
 
+/// Keeps the policies before anything is decided by them, so that whatever is can be shown to
+/// follow from them.
+fn keep_bundle(ledger: &Ledger, rulebook: &Rulebook) -> anyhow::Result<()> {
+    Ok(ledger.keep_bundle(rulebook.policy.digest(), rulebook.policy.bundle())?)
+}
+
 fn event(ledger: &Ledger, surroundings: &Surroundings, kind: &str, reason: &str, detail: Option<&str>) {
     let record =
         EventRecord { kind, time: surroundings.clock.now(), reason, detail, ..EventRecord::default() };
@@ -170,6 +176,7 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
     // Before the log is opened: a start that is refused leaves nothing behind.
     let telemetry = telemetry::start(&surroundings)?;
     let ledger = open_ledger(&loaded.config, &surroundings)?;
+    keep_bundle(&ledger, &rulebook)?;
     let seal = Arc::new(doorward_vault::open(&loaded.config.audit.key_dir, &*surroundings.random)?);
     let Stores { shared, counts, tally } =
         stores(&loaded.config, Arc::clone(&seal) as Arc<dyn Seal>, &surroundings)?;
@@ -294,6 +301,7 @@ fn reload(
         return Ok(false);
     }
     let rulebook = builder.build(&loaded.config)?;
+    keep_bundle(gateway.ledger(), &rulebook)?;
     gateway.upstreams().configure(rulebook::specs(&loaded.config));
     gateway.install(rulebook);
     builder.put_in_force(&loaded.digest);

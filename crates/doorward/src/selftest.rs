@@ -3,8 +3,7 @@
 //! A gateway of this very program is started in a folder of its own, with keys of its own,
 //! and a server that notes what it receives ([`dummy`]). Calls go over real HTTP through all
 //! stages. Neither the log nor the servers of the configuration are touched: of it, only the
-//! policies are taken, and examined in a gateway of the same kind. A question that nothing
-//! was built for is answered by [`Outcome::Absent`], never by a pass.
+//! policies are taken, and examined in a gateway of the same kind.
 
 mod before;
 mod client;
@@ -38,8 +37,6 @@ pub enum Outcome {
     Pass,
     /// The opposite was shown, or it could not be.
     Fail,
-    /// There is nothing to show it with.
-    Absent,
 }
 
 impl Outcome {
@@ -48,7 +45,6 @@ impl Outcome {
         match self {
             Self::Pass => "PASS",
             Self::Fail => "FAIL",
-            Self::Absent => "ABSENT",
         }
     }
 }
@@ -84,11 +80,6 @@ impl Question {
             Err(error) => (Outcome::Fail, format!("it could not be shown: {error:#}")),
         };
         Answer { question: self.name, asks: self.asks, outcome, evidence }
-    }
-
-    fn absent(self, evidence: &str) -> Answer {
-        let (question, asks) = (self.name, self.asks);
-        Answer { question, asks, outcome: Outcome::Absent, evidence: evidence.to_owned() }
     }
 }
 

@@ -35,6 +35,7 @@ mod subscriptions;
 mod surface;
 mod tasks;
 mod trace;
+mod uri;
 mod view;
 
 pub use ask::AskLimits;

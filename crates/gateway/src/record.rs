@@ -36,7 +36,8 @@ pub(crate) fn decision(
     record.server = Some(resolved.server().id.as_str());
     record.fingerprint = resolved.capability().map(|capability| &*capability.fingerprint);
     record.arguments = resolved.arguments();
-    record.input_digest = permitted.input_digest();
+    record.input_digest = &permitted.input().digest;
+    record.input = permitted.input().document.as_deref();
     record.evaluator = ruling.evaluator;
     record.shadow = &shadow;
     record.limits = used;
@@ -56,7 +57,8 @@ pub(crate) fn refusal(
     record.server = refused.place.server.as_ref().map(|server| server.id.as_str());
     record.fingerprint = refused.place.fingerprint.as_deref();
     record.arguments = refused.arguments;
-    record.input_digest = &refused.input_digest;
+    record.input_digest = &refused.input.digest;
+    record.input = refused.input.document.as_deref();
     record.evaluator = refused.ruling.as_ref().map_or("", |ruling| ruling.evaluator);
     record.shadow = &shadow;
     record.terminal = Some((outcome, duration_us, None));
@@ -101,6 +103,7 @@ fn base<'r>(
         rule: decision.rule.as_deref(),
         bundle: asked.snapshot.rulebook.policy.digest(),
         input_digest: "",
+        input: None,
         evaluator: "",
         shadow: &[],
         limits: &[],

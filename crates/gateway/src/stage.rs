@@ -50,6 +50,15 @@ pub(crate) enum Refusal {
     Unrecorded(doorward_ledger::LedgerError),
 }
 
+/// What a verdict was reached from, as policies saw it.
+#[derive(Default)]
+pub(crate) struct Input {
+    /// Its digest; empty where no policy was asked.
+    pub digest: String,
+    /// The document itself, where the log keeps it.
+    pub document: Option<String>,
+}
+
 /// A refused call on its way to its record and its answer.
 pub(crate) struct Refused<'a> {
     pub asked: Box<Asked<'a>>,
@@ -58,7 +67,7 @@ pub(crate) struct Refused<'a> {
     pub arguments: Option<doorward_model::json::Value<'a>>,
     pub refusal: Refusal,
     pub ruling: Option<Ruling>,
-    pub input_digest: String,
+    pub input: Input,
 }
 
 impl<'a> Refused<'a> {
@@ -72,7 +81,7 @@ impl<'a> Refused<'a> {
             arguments: None,
             refusal,
             ruling: None,
-            input_digest: String::new(),
+            input: Input::default(),
         })
     }
 
@@ -80,15 +89,7 @@ impl<'a> Refused<'a> {
     pub(crate) fn resolved(resolved: Resolved<'a>, refusal: Refusal) -> Box<Self> {
         let (operation, arguments) = (resolved.operation(), resolved.arguments());
         let (asked, place) = resolved.into_asked();
-        Box::new(Self {
-            asked,
-            operation,
-            place,
-            arguments,
-            refusal,
-            ruling: None,
-            input_digest: String::new(),
-        })
+        Box::new(Self { asked, operation, place, arguments, refusal, ruling: None, input: Input::default() })
     }
 
     /// Adds what the client called the target it could not reach.
@@ -106,9 +107,9 @@ impl<'a> Refused<'a> {
     }
 
     /// Adds what the policy said.
-    pub(crate) fn ruled(mut self: Box<Self>, ruling: Ruling, input_digest: String) -> Box<Self> {
+    pub(crate) fn ruled(mut self: Box<Self>, ruling: Ruling, input: Input) -> Box<Self> {
         self.ruling = Some(ruling);
-        self.input_digest = input_digest;
+        self.input = input;
         self
     }
 }

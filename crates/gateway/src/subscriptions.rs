@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use doorward_model::{CapabilityKind, Operation, ServerId, Timestamp, Verdict};
-use doorward_policy::{Arguments, Inquiry};
+use doorward_policy::{Arguments, Inquiry, Target};
 use doorward_upstream::Subscription;
 
 use crate::mailbox::Mailbox;
@@ -157,7 +157,7 @@ fn is_allowed(snapshot: &Snapshot, id: &ServerId, uri: &str, from: &Standpoint, 
     let inquiry = Inquiry {
         operation: Operation::ResourcesSubscribe,
         server: facts,
-        target: uri,
+        target: Target::new(kind, uri),
         arguments: Arguments::Known(None),
         caller: &from.caller,
         definition: capability.and_then(|capability| snapshot.definition_facts(capability)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorward_model::{Caller, CapabilityKind, Operation, ServerId, Timestamp};
-use doorward_policy::{Arguments, Context, DefinitionFacts, Inquiry};
+use doorward_policy::{Arguments, Context, DefinitionFacts, Inquiry, Target};
 use doorward_registry::{Capability, Server};
 
 use crate::catalogs;
@@ -78,19 +78,21 @@ impl<'a> View<'a> {
 
     fn shows(&self, capability: &Capability) -> bool {
         let definition = self.snapshot.definition_facts(capability);
-        self.lists(&capability.server.id, operation(capability.kind), &capability.name, definition)
+        let target = Target::new(capability.kind, &capability.name);
+        self.lists(&capability.server.id, operation(capability.kind), target, definition)
     }
 
     /// Whether a list may name a resource that is in no catalog.
     pub(crate) fn names(&self, server: &Server, operation: Operation, uri: &str) -> bool {
-        server.offers(CapabilityKind::Resource, uri) && self.lists(&server.id, operation, uri, None)
+        let target = Target::new(CapabilityKind::Resource, uri);
+        server.offers(CapabilityKind::Resource, uri) && self.lists(&server.id, operation, target, None)
     }
 
     fn lists(
         &self,
         server: &ServerId,
         operation: Operation,
-        target: &str,
+        target: Target<'_>,
         definition: Option<&DefinitionFacts>,
     ) -> bool {
         let snapshot = self.snapshot;

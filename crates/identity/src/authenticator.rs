@@ -48,12 +48,12 @@ struct Jwt {
 
 enum Source {
     Fixed(Vec<VerifyingKey>),
-    Published(KeySet),
+    Published(Arc<KeySet>),
 }
 
 impl Source {
     fn published(place: Place, fetcher: Option<Arc<dyn KeyFetcher>>) -> Result<Self, SettingsError> {
-        Ok(Self::Published(KeySet::new(place, fetcher.ok_or(SettingsError::NoFetcher)?)))
+        Ok(Self::Published(Arc::new(KeySet::new(place, fetcher.ok_or(SettingsError::NoFetcher)?))))
     }
 }
 
@@ -73,6 +73,19 @@ impl Authenticator {
         let keys = known(settings.keys)?;
         let jwt = settings.jwt.map(|jwt| Jwt::new(jwt, fetcher)).transpose()?;
         Ok(Self { clock, anonymous, keys, jwt })
+    }
+
+    /// Goes on with the issuer's keys that an earlier one has fetched, where it asked at the
+    /// same place: an issuer that is down must not lock everybody out because a rule changed.
+    #[must_use]
+    pub fn after(mut self, earlier: &Self) -> Self {
+        if let (Some(jwt), Some(known)) = (&mut self.jwt, earlier.published())
+            && let Source::Published(set) = &mut jwt.source
+            && set.is_at(known)
+        {
+            *set = Arc::clone(known);
+        }
+        self
     }
 
     /// Who presents this? Answers from memory alone.
@@ -131,7 +144,7 @@ impl Authenticator {
         }
     }
 
-    fn published(&self) -> Option<&KeySet> {
+    fn published(&self) -> Option<&Arc<KeySet>> {
         match &self.jwt.as_ref()?.source {
             Source::Published(set) => Some(set),
             Source::Fixed(_) => None,

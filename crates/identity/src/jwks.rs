@@ -43,6 +43,7 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 const MAX_KEYS: usize = 100;
 
 /// Where a key set is.
+#[derive(PartialEq, Eq)]
 pub(crate) enum Place {
     /// At this address.
     Known(String),
@@ -59,7 +60,7 @@ pub(crate) struct KeySet {
     fetcher: Arc<dyn KeyFetcher>,
     keys: RwLock<Fetched>,
     /// Held across a fetch on purpose: whoever waits for it finds the work done.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone, Default)]
@@ -79,7 +80,7 @@ impl Fetched {
 
 impl KeySet {
     pub(crate) fn new(place: Place, fetcher: Arc<dyn KeyFetcher>) -> Self {
-        Self { place, fetcher, keys: RwLock::default(), turn: tokio::sync::Mutex::default() }
+        Self { place, fetcher, keys: RwLock::default(), turn: Arc::default() }
     }
 
     /// The keys known now; `None` if they should be fetched before they are used.
@@ -92,14 +93,28 @@ impl KeySet {
 
     /// Fetches the keys unless that was tried a moment ago. When fetching fails, the
     /// old keys stay in force: an issuer that is down must not lock everybody out.
-    pub(crate) async fn refresh(&self, clock: &dyn Clock) {
-        let _turn = self.turn.lock().await;
+    ///
+    /// A fetch that has begun goes on when nobody waits for it any longer. Otherwise a
+    /// stranger who hangs up would spend the attempt for everybody else.
+    pub(crate) async fn refresh(self: &Arc<Self>, clock: &dyn Clock) {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         let now = clock.elapsed();
         if self.read().was_just_tried(now) {
             return;
         }
         self.write().tried_at = Some(now);
-        match self.fetch().await {
+        let set = Arc::clone(self);
+        let fetch = tokio::spawn(async move {
+            let fetched = set.fetch().await;
+            set.take_up(fetched, now);
+            drop(turn);
+        });
+        // It neither panics nor is aborted, but at the end of everything.
+        let _ = fetch.await;
+    }
+
+    fn take_up(&self, fetched: Result<Vec<VerifyingKey>, FetchError>, now: Duration) {
+        match fetched {
             Ok(keys) => {
                 let mut fetched = self.write();
                 fetched.keys = Arc::new(keys);
@@ -110,6 +125,11 @@ impl KeySet {
                 tracing::warn!(target: "doorward::identity", of, %error, "the key set cannot be fetched");
             }
         }
+    }
+
+    /// Whether these are the keys at the same place.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        self.place == other.place
     }
 
     pub(crate) async fn fetch(&self) -> Result<Vec<VerifyingKey>, FetchError> {

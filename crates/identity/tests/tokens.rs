@@ -392,6 +392,46 @@ async fn published_keys_are_fetched_once_and_again_when_they_change() {
 }
 
 #[tokio::test]
+async fn who_hangs_up_does_not_spend_the_attempt_for_the_others() {
+    let clock = Arc::new(Fixed::new(5));
+    let rsa = Signer::rsa();
+    let issuer = Issuer::with(vec![Issuer::publishing(&[rsa.jwk("k")])]);
+    let key = JwtKey::KeySet("https://id.example/keys".to_owned());
+    let door = Arc::new(door(settings(key), &clock, Some(issuer.clone())));
+    let stranger = tokio::spawn({
+        let door = Arc::clone(&door);
+        async move { identify(&door, "a.b.c").await }
+    });
+    while issuer.fetches() == 0 {
+        tokio::task::yield_now().await;
+    }
+    stranger.abort();
+    assert!(stranger.await.expect_err("it hung up").is_cancelled());
+    let token = rsa.token(&json!({"alg": "RS256"}), &good(&clock));
+    assert_eq!(identify(&door, &token).await, None);
+    assert_eq!(issuer.fetches(), 1);
+}
+
+#[tokio::test]
+async fn another_configuration_goes_on_with_the_keys_of_the_same_issuer() {
+    let clock = Arc::new(Fixed::new(5));
+    let rsa = Signer::rsa();
+    let issuer = Issuer::with(vec![Issuer::publishing(&[rsa.jwk("k")])]);
+    let key = |place: &str| JwtKey::KeySet(format!("https://id.example/{place}"));
+    let first = door(settings(key("keys")), &clock, Some(issuer.clone()));
+    let token = rsa.token(&json!({"alg": "RS256"}), &good(&clock));
+    assert_eq!(identify(&first, &token).await, None);
+
+    let same = door(settings(key("keys")), &clock, Some(issuer.clone())).after(&first);
+    assert_eq!(identify(&same, &token).await, None, "from now on the issuer is down");
+    let demanding = JwtSettings { audience: vec!["another".to_owned()], ..settings(key("keys")) };
+    let demanding = door(demanding, &clock, Some(issuer.clone())).after(&same);
+    assert_eq!(identify(&demanding, &token).await, Some(Refused::Audience), "the keys alone are kept");
+    let elsewhere = door(settings(key("others")), &clock, Some(issuer.clone())).after(&same);
+    assert_eq!(identify(&elsewhere, &token).await, Some(Refused::SigningKey), "another issuer's are not");
+}
+
+#[tokio::test]
 async fn an_issuer_that_is_down_locks_nobody_out_who_was_in() {
     let clock = Arc::new(Fixed::new(5));
     let rsa = Signer::rsa();

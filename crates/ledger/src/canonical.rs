@@ -121,6 +121,12 @@ fn cut(text: &str) -> &str {
     first(text, LONGEST)
 }
 
+/// Texts as a list of a record has them: no more than the first so many, each no longer
+/// than so much.
+pub fn as_recorded(texts: &[String]) -> impl Iterator<Item = &str> {
+    texts.iter().take(MOST).map(|text| cut(text))
+}
+
 /// The first so many characters of a text.
 pub(crate) fn first(text: &str, characters: usize) -> &str {
     if text.len() <= characters {
@@ -179,11 +185,11 @@ pub(crate) fn decision(record: &DecisionRecord<'_>, salt: &hmac::Key, capture: C
     object.maybe_indexed(Column::Email, "person_email", record.email);
     object.key("reasons");
     object.0.push('[');
-    for (at, reason) in record.reasons.iter().take(MOST).enumerate() {
+    for (at, reason) in as_recorded(record.reasons).enumerate() {
         if at > 0 {
             object.0.push(',');
         }
-        push_string(object.0, cut(reason));
+        push_string(object.0, reason);
     }
     object.0.push(']');
     object.maybe("rule", record.rule);

@@ -39,6 +39,9 @@ pub enum LedgerError {
         /// What is wrong.
         reason: String,
     },
+    /// The log is not the one that its checkpoint over so many entries was signed for.
+    #[error("the first {0} entries of the log are not those that were signed; run `doorward audit verify`")]
+    NotAsSigned(u64),
     /// The signing key cannot be used.
     #[error("the signing key {0} cannot be read")]
     Key(PathBuf),
@@ -74,7 +77,7 @@ impl LedgerError {
             Self::File { .. } => "ledger-file",
             Self::NotWritten => "ledger-not-written",
             Self::TooLarge(_) => "ledger-too-large",
-            Self::Damaged { .. } => "ledger-damaged",
+            Self::Damaged { .. } | Self::NotAsSigned(_) => "ledger-damaged",
             Self::Key(_) => "ledger-key",
             Self::OtherKey(_) => "ledger-other-key",
             Self::NoSeal => "ledger-no-seal",

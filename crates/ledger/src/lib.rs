@@ -10,11 +10,13 @@
 //! as `unknown` at the next start.
 
 mod anchors;
+mod bundles;
 mod canonical;
 mod checkpoint;
 mod ends;
 mod entry;
 mod error;
+mod evidence;
 mod index;
 mod inspect;
 mod keys;
@@ -32,8 +34,11 @@ mod shared;
 mod verify;
 mod writer;
 
+pub use bundles::bundle;
+pub use canonical::as_recorded;
 pub use checkpoint::Checkpoint;
 pub use error::LedgerError;
+pub use evidence::{Evidence, Included, evidence, is_anchored};
 pub use index::{CallRow, Filter, Index, Recorded, Stats, Status, UnknownStatus, Usage};
 pub use inspect::{Inspection, holder, inspect};
 pub use legacy::{LegacyReport, verify_legacy};

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use doorward_model::json::canonical as canonical_text;
 use doorward_model::{CallId, Clock, Random};
 
+use crate::bundles;
 use crate::canonical;
 use crate::checkpoint;
 use crate::error::LedgerError;
@@ -63,6 +64,20 @@ impl Ledger {
         Ok((Self(Arc::new(Handle { shared, threads })), recovery))
     }
 
+    /// Whether arguments, results and input documents of calls to this server are kept.
+    pub fn keeps_payloads_of(&self, server: &str) -> bool {
+        self.0.shared.options.capture_of(Some(server)) == Capture::Full
+    }
+
+    /// Keeps a policy bundle under its digest, for who is to reach a verdict again. On disk
+    /// when this returns, and to be called before anything is decided by it.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn keep_bundle(&self, digest: &str, bundle: &str) -> Result<(), LedgerError> {
+        bundles::keep(&self.0.shared.options.folder, digest, bundle)
+    }
+
     /// Gives a decision its place in the log. Nothing may follow from it before
     /// [`before_dispatch`](Self::before_dispatch), or, for a refusal,
     /// [`before_answer`](Self::before_answer) has returned.
@@ -73,11 +88,14 @@ impl Ledger {
         let shared = &self.0.shared;
         let capture = shared.options.capture_of(record.server);
         let draft = canonical::decision(record, &shared.keys.salt, capture);
-        if capture == Capture::Full
-            && let Some(arguments) = record.arguments
-        {
+        if capture == Capture::Full {
             // First, so that the log never speaks of what was not kept.
-            shared.keep(record.call, Part::Arguments, || canonical_text(arguments).into())?;
+            if let Some(arguments) = record.arguments {
+                shared.keep(record.call, Part::Arguments, || canonical_text(arguments).into())?;
+            }
+            if let Some(input) = record.input {
+                shared.keep(record.call, Part::Input, || input.into())?;
+            }
         }
         let waits = record.terminal.is_none();
         let place = shared.decide(&draft, waits.then_some(record.call))?;
@@ -104,8 +122,10 @@ impl Ledger {
     /// # Errors
     /// When the disk does not take what was written.
     pub async fn before_answer(&self, ticket: &Ticket) -> Result<(), LedgerError> {
-        if ticket.place.result().is_none() {
-            self.0.shared.written(&ticket.place).await?;
+        match ticket.place.result() {
+            // Another entry's write may have failed for both; the number is then somebody else's.
+            Some(known) => known?,
+            None => self.0.shared.written(&ticket.place).await?,
         }
         match self.0.shared.options.durability {
             Durability::Strict | Durability::Durable => self.0.shared.on_disk(ticket.place.sequence).await,

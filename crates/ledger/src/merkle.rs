@@ -133,14 +133,36 @@ pub fn consistency_ranges(first: u64, second: u64) -> Option<Vec<Range<u64>>> {
 ///
 /// `None` when there are too few leaves.
 pub fn roots(ranges: &[Range<u64>], leaves: impl IntoIterator<Item = Hash>) -> Option<Vec<Hash>> {
-    let mut trees = vec![Tree::default(); ranges.len()];
+    let mut subtrees = Subtrees::new(ranges.to_vec());
     for (at, leaf) in (0..).zip(leaves) {
-        if let Some(found) = ranges.iter().position(|range| range.contains(&at)) {
-            trees[found].push(leaf);
+        subtrees.push(at, leaf);
+    }
+    subtrees.roots()
+}
+
+/// Subtrees over ranges that do not overlap, while the leaves of the whole tree pass by.
+#[derive(Debug)]
+pub(crate) struct Subtrees(Vec<(Range<u64>, Tree)>);
+
+impl Subtrees {
+    pub(crate) fn new(ranges: Vec<Range<u64>>) -> Self {
+        Self(ranges.into_iter().map(|range| (range, Tree::default())).collect())
+    }
+
+    /// The leaf at this place of the whole tree; each has to pass, in order.
+    pub(crate) fn push(&mut self, at: u64, leaf: Hash) {
+        if let Some((_, tree)) = self.0.iter_mut().find(|(range, _)| range.contains(&at)) {
+            tree.push(leaf);
         }
     }
-    let whole = trees.iter().zip(ranges).all(|(tree, range)| tree.size() == range.end - range.start);
-    whole.then(|| trees.iter().map(Tree::root).collect())
+
+    /// Their roots; `None` when there were too few leaves.
+    pub(crate) fn roots(&self) -> Option<Vec<Hash>> {
+        let root = |(range, tree): &(Range<u64>, Tree)| {
+            (tree.size() == range.end - range.start).then(|| tree.root())
+        };
+        self.0.iter().map(root).collect()
+    }
 }
 
 /// Where a tree with at least two leaves divides: behind the largest power of two that

@@ -28,6 +28,13 @@ pub(crate) struct Note {
     pub ended: bool,
 }
 
+impl Note {
+    /// How many entries it says that it covers, signed or not.
+    fn size(&self) -> Option<u64> {
+        self.text.lines().nth(1)?.parse().ok()
+    }
+}
+
 /// Reads notes one after another, in memory bounded by the longest.
 pub(crate) struct Notes<R> {
     reader: R,
@@ -102,6 +109,36 @@ pub(crate) fn recent(log: &Path, verifier: &str) -> Result<Vec<Checkpoint>, Ledg
         return Err(LedgerError::OtherKey(path));
     }
     Ok(found)
+}
+
+/// The first checkpoint of a log that covers so many entries, with its note.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn covering(
+    log: &Path,
+    verifier: &str,
+    entries: u64,
+) -> Result<Option<(String, Checkpoint)>, LedgerError> {
+    first(&own(log), verifier, |size| size >= entries)
+}
+
+/// The first checkpoint of a file whose size will do and which is signed with this key.
+pub(crate) fn first(
+    path: &Path,
+    verifier: &str,
+    will_do: impl Fn(u64) -> bool,
+) -> Result<Option<(String, Checkpoint)>, LedgerError> {
+    let Some(mut notes) = Notes::open(path)? else { return Ok(None) };
+    while let Some(note) = notes.next().map_err(LedgerError::file("read", path))? {
+        // Checking a signature takes a thousand times as long as reading a number.
+        if note.size().is_some_and(&will_do)
+            && let Some(checkpoint) = Checkpoint::open(&note.text, verifier)
+        {
+            return Ok(Some((note.text, checkpoint)));
+        }
+    }
+    Ok(None)
 }
 
 /// Puts right what a crash left at the end of a file: a whole note gets the line end
@@ -233,6 +270,21 @@ mod tests {
         assert!(sizes.len() < 1_000 && sizes.last() == Some(&2_000));
         mend(&world.path(), &world.verifier()).expect("nothing to mend");
         assert_eq!(fs::read_to_string(world.path()).expect("text"), many);
+    }
+
+    #[test]
+    fn the_first_checkpoint_that_covers_enough_is_found_and_no_unsigned_one() {
+        let (world, other) = (World::new(), World::new());
+        let file = format!("{}\n{}\n{}\n{}\n", world.sign(3), other.sign(5), world.sign(8), world.sign(9));
+        fs::write(world.path(), file).expect("written");
+        let covering = |entries| {
+            let found = covering(world.folder.path(), &world.verifier(), entries).expect("readable");
+            found.map(|(note, checkpoint)| {
+                assert_eq!(Checkpoint::open(&note, &world.verifier()).as_ref(), Some(&checkpoint));
+                checkpoint.size
+            })
+        };
+        assert_eq!([0, 3, 4, 8, 9, 10].map(covering), [Some(3), Some(3), Some(8), Some(8), Some(9), None]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Payloads: whole arguments and results, sealed, apart from the log.
+//! Payloads: whole arguments, results and input documents, sealed, apart from the log.
 //!
 //! They lie in files of one minute each, in folders of one day each, by the time in
 //! the id of their call: `payloads/2026-11-21/10-05`. Old days can be deleted; the log
@@ -26,6 +26,8 @@ pub(crate) struct Payload {
     pub arguments: Option<String>,
     /// The server's result, as far as it was kept.
     pub result: Option<String>,
+    /// The input document, whole.
+    pub input: Option<String>,
 }
 
 /// Which part of a call a frame holds.
@@ -33,22 +35,31 @@ pub(crate) struct Payload {
 pub(crate) enum Part {
     Arguments = 1,
     Result = 2,
+    /// What the policies saw. Of use only as a whole: its digest stands in the record.
+    Input = 3,
 }
 
-/// Characters that are kept of each part.
+/// Characters that are kept of arguments and result.
 const LONGEST: usize = 10_000;
+/// Bytes of the longest input document that is kept.
+const LONGEST_INPUT: usize = 1 << 20;
 const HEADER: usize = 4 + 16 + 1;
 /// No frame seals more, whatever its length says.
-const LONGEST_SEALED: usize = 1 << 17;
+const LONGEST_SEALED: usize = LONGEST_INPUT + (1 << 10);
 
 /// The payloads of a log that is being written.
 pub(crate) struct Payloads {
     log: PathBuf,
     seal: Arc<dyn Seal>,
-    current: Mutex<Option<Current>>,
+    /// The files that were written last, the latest behind the others. Calls of one minute end
+    /// in the next, so that two are written in turns.
+    current: Mutex<Vec<Current>>,
 }
 
-/// The file that was written last.
+/// How many files stay open.
+const OPEN: usize = 4;
+
+/// A file that is being written.
 struct Current {
     path: PathBuf,
     file: File,
@@ -59,12 +70,17 @@ struct Current {
 
 impl Payloads {
     pub(crate) fn new(log: &Path, seal: Arc<dyn Seal>) -> Self {
-        Self { log: log.to_path_buf(), seal, current: Mutex::new(None) }
+        Self { log: log.to_path_buf(), seal, current: Mutex::default() }
     }
 
-    /// Keeps the beginning of a text.
+    /// Keeps the beginning of a text; of an input document all or nothing.
     pub(crate) fn keep(&self, call: CallId, part: Part, text: &str) -> Result<(), LedgerError> {
-        let sealed = self.seal.seal(&context(call, part), first(text, LONGEST).as_bytes());
+        let text = match part {
+            Part::Arguments | Part::Result => first(text, LONGEST),
+            Part::Input if text.len() <= LONGEST_INPUT => text,
+            Part::Input => return Ok(()),
+        };
+        let sealed = self.seal.seal(&context(call, part), text.as_bytes());
         let sealed = sealed.map_err(|reason| LedgerError::Payload { call, reason })?;
         let mut frame = Vec::with_capacity(HEADER + sealed.len());
         frame.extend_from_slice(&u32::try_from(sealed.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -72,28 +88,26 @@ impl Payloads {
         frame.extend_from_slice(&sealed);
         let path = path(&self.log, call);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_none_or(|current| current.path != path) {
-            if let Some(done) = current.take() {
-                done.sync()?;
-            }
-            *current = Some(Current::open(path)?);
+        if let Some(known) = current.iter_mut().find(|current| current.path == path) {
+            return known.append(&frame);
         }
-        match &mut *current {
-            Some(current) => current.append(&frame),
-            None => Ok(()),
+        if current.len() >= OPEN
+            && let Some(oldest) = current.first_mut()
+        {
+            // It goes when it is on disk: what could not be put there must not be forgotten.
+            oldest.sync()?;
+            current.remove(0);
         }
+        let mut fresh = Current::open(path)?;
+        fresh.append(&frame)?;
+        current.push(fresh);
+        Ok(())
     }
 
     /// Puts on disk what was kept so far.
     pub(crate) fn sync(&self) -> Result<(), LedgerError> {
-        match &mut *self.current.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(current) if current.fresh => {
-                current.sync()?;
-                current.fresh = false;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.iter_mut().try_for_each(Current::sync)
     }
 }
 
@@ -127,8 +141,12 @@ impl Current {
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), LedgerError> {
-        self.file.sync_data().map_err(LedgerError::file("sync", &self.path))
+    fn sync(&mut self) -> Result<(), LedgerError> {
+        if self.fresh {
+            self.file.sync_data().map_err(LedgerError::file("sync", &self.path))?;
+            self.fresh = false;
+        }
+        Ok(())
     }
 }
 
@@ -145,7 +163,7 @@ pub(crate) fn read(log: &Path, seal: &dyn Seal, call: CallId) -> Result<Payload,
         Err(error) => return Err(error),
     };
     while let Some((header, sealed)) = frames.next()? {
-        for part in [Part::Arguments, Part::Result] {
+        for part in [Part::Arguments, Part::Result, Part::Input] {
             if header == context(call, part) {
                 let clear = seal.open(&header, &sealed);
                 let clear = clear.map_err(|reason| LedgerError::Payload { call, reason })?;
@@ -153,6 +171,7 @@ pub(crate) fn read(log: &Path, seal: &dyn Seal, call: CallId) -> Result<Payload,
                 match part {
                     Part::Arguments => payload.arguments = text,
                     Part::Result => payload.result = text,
+                    Part::Input => payload.input = text,
                 }
             }
         }
@@ -263,7 +282,11 @@ mod tests {
     }
 
     fn both(arguments: &str, result: &str) -> Payload {
-        Payload { arguments: Some(arguments.to_owned()), result: Some(result.to_owned()) }
+        Payload {
+            arguments: Some(arguments.to_owned()),
+            result: Some(result.to_owned()),
+            ..Payload::default()
+        }
     }
 
     #[test]
@@ -287,6 +310,56 @@ mod tests {
         let mut names: Vec<_> = files.filter_map(|file| file.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         assert_eq!(names, ["10-00", "10-01"]);
+    }
+
+    #[test]
+    fn calls_that_end_a_minute_later_do_not_close_the_files_of_others() {
+        let world = World::new();
+        let payloads = world.payloads();
+        let mut calls = Vec::new();
+        for _ in 0..OPEN + 2 {
+            calls.push(world.call());
+            world.clock.advance(Duration::from_secs(60));
+        }
+        for part in [Part::Arguments, Part::Result] {
+            for call in &calls {
+                payloads.keep(*call, part, "x").expect("kept");
+            }
+        }
+        let held = payloads.current.lock().expect("not poisoned");
+        assert_eq!(held.len(), OPEN);
+        assert_eq!(held.last().expect("one").path, path(world.folder.path(), calls[OPEN + 1]));
+        drop(held);
+        // Two in turns stay open both.
+        let opened = || -> Vec<_> {
+            let held = payloads.current.lock().expect("not poisoned");
+            held.iter().map(|current| std::os::fd::AsRawFd::as_raw_fd(&current.file)).collect()
+        };
+        let before = opened();
+        for _ in 0..3 {
+            payloads.keep(calls[OPEN], Part::Input, "y").expect("kept");
+            payloads.keep(calls[OPEN + 1], Part::Input, "y").expect("kept");
+        }
+        assert_eq!(opened(), before);
+        payloads.sync().expect("on disk");
+        assert!(payloads.current.lock().expect("not poisoned").iter().all(|current| !current.fresh));
+        for call in calls {
+            assert_eq!(world.read(call).expect("readable").result.as_deref(), Some("x"));
+        }
+    }
+
+    #[test]
+    fn an_input_document_is_kept_whole_or_not_at_all() {
+        let world = World::new();
+        let (whole, beyond) = (world.call(), world.call());
+        let longest = "x".repeat(LONGEST_INPUT);
+        let payloads = world.payloads();
+        payloads.keep(whole, Part::Input, &longest).expect("kept");
+        payloads.keep(beyond, Part::Input, &format!("{longest}x")).expect("not kept");
+        payloads.keep(beyond, Part::Arguments, "{}").expect("kept");
+        assert_eq!(world.read(whole).expect("readable").input.as_deref(), Some(&*longest));
+        let found = world.read(beyond).expect("readable");
+        assert_eq!((found.input, found.arguments.as_deref()), (None, Some("{}")));
     }
 
     #[test]

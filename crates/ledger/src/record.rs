@@ -55,6 +55,8 @@ pub struct DecisionRecord<'a> {
     pub bundle: &'a str,
     /// Digest of the input document.
     pub input_digest: &'a str,
+    /// The input document, where it is to be kept.
+    pub input: Option<&'a str>,
     /// What evaluated the Rego policies.
     pub evaluator: &'a str,
     /// What shadow policies would have said.

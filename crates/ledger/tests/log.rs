@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_ledger::{
@@ -69,10 +70,21 @@ impl World {
 }
 
 fn decide(ledger: &Ledger, clock: &Fixed, at: usize, terminal: bool) -> Result<Ticket, LedgerError> {
+    let ticket = place(ledger, clock, at, terminal)?;
+    block_on(ledger.before_dispatch(&ticket)).map(|()| ticket)
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(future)
+}
+
+/// A decision with its place in the log, not written yet.
+fn place(ledger: &Ledger, clock: &Fixed, at: usize, terminal: bool) -> Result<Ticket, LedgerError> {
     let text = format!(r#"{{"n":{at},"token":"hush"}}"#);
     let arguments = Document::parse(Bytes::from(text), &Limits::default()).expect("valid");
     let client = ClientLabel { name: "test".to_owned(), version: "1".to_owned() };
-    let ticket = ledger.decide(&DecisionRecord {
+    ledger.decide(&DecisionRecord {
         call: CallId::new(clock.now(), clock),
         received: clock.now(),
         operation: "tools/call",
@@ -96,14 +108,13 @@ fn decide(ledger: &Ledger, clock: &Fixed, at: usize, terminal: bool) -> Result<T
         rule: None,
         bundle: "sha256:0",
         input_digest: "sha256:1",
+        input: None,
         evaluator: "rules",
         shadow: &[],
         limits: &[],
         trace_id: None,
         terminal: terminal.then_some((Outcome::Denied, 5, None)),
-    })?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(ledger.before_dispatch(&ticket)).map(|()| ticket)
+    })
 }
 
 fn outcome(outcome: Outcome) -> OutcomeRecord<'static> {
@@ -416,6 +427,35 @@ fn a_log_that_cannot_be_written_refuses_loses_nothing_and_comes_back() {
     assert_eq!(outcomes, ["success"; 3], "what was refused is not in the log, what happened is");
     drop(ledger);
     assert_eq!(world.verdict(), Ok(()));
+}
+
+#[test]
+fn a_refusal_is_not_answered_when_the_write_that_failed_was_another_calls() {
+    for durability in [Durability::Strict, Durability::Durable, Durability::Relaxed] {
+        let world = World::new();
+        let options = Options { segment_bytes: 1, durability, ..world.options() };
+        let (ledger, _) =
+            Ledger::open(options, Arc::clone(&world.clock) as Arc<dyn Clock>, &*world.clock).expect("opens");
+        call(&ledger, &world.clock, 0);
+        ledger.flush().expect("written");
+        let obstacle = world.path().join("segments/00000000000000000002.log");
+        fs::create_dir(&obstacle).expect("created");
+        // Both have their place in one write, and the other call is the one that makes it.
+        let refused = place(&ledger, &world.clock, 2, true).expect("a place");
+        let other = place(&ledger, &world.clock, 1, false).expect("a place");
+        assert!(block_on(ledger.before_dispatch(&other)).is_err());
+        let answer = block_on(async {
+            tokio::time::timeout(Duration::from_secs(5), ledger.before_answer(&refused)).await
+        });
+        assert!(answer.expect("it is known at once").is_err(), "{durability:?}");
+        fs::remove_dir(&obstacle).expect("removed");
+        ledger.healthy().expect("it comes back");
+        // Its number is now another entry's.
+        assert!(block_on(ledger.before_answer(&refused)).is_err(), "{durability:?}");
+        drop(ledger);
+        let logged = fs::read_to_string(world.segments().remove(0)).expect("readable");
+        assert!(!logged.contains("\"outcome\":\"denied\""));
+    }
 }
 
 proptest! {

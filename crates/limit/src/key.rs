@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use doorward_model::{Caller, ServerId};
+use doorward_model::{Caller, GrantKind, ServerId};
 
 /// Who calls what, as limits count it.
 #[derive(Clone, Copy, Debug)]
@@ -86,31 +86,44 @@ impl KeyTemplate {
         let mut key = String::with_capacity(64);
         let caller = subject.caller;
         for part in &self.0 {
-            let (letter, value) = match part {
+            match part {
                 Part::Person => match &caller.person {
-                    Some(person) => ('p', person.id.as_str()),
-                    None => ('g', caller.grant.id.as_str()),
+                    Some(person) => push(&mut key, 'p', &person.id),
+                    None => push_grant(&mut key, caller),
                 },
                 Part::Agent => match &caller.agent {
-                    Some(agent) => ('a', agent.id.as_str()),
-                    None => ('g', caller.grant.id.as_str()),
+                    Some(agent) => push(&mut key, 'a', &agent.id),
+                    None => push_grant(&mut key, caller),
                 },
-                Part::Grant => ('g', caller.grant.id.as_str()),
-                Part::Consumer => ('c', caller.consumer()),
-                Part::Server => ('s', subject.server.as_str()),
-                Part::Tool => ('t', subject.tool),
+                Part::Grant => push_grant(&mut key, caller),
+                Part::Consumer => push(&mut key, 'c', caller.consumer()),
+                Part::Server => push(&mut key, 's', subject.server.as_str()),
+                Part::Tool => push(&mut key, 't', subject.tool),
                 Part::Ip => {
                     match subject.ip {
                         Some(ip) => write!(key, "i{}", network(ip)).expect("a String takes everything"),
                         None => key.push('i'),
                     }
                     key.push(';');
-                    continue;
                 }
-            };
-            write!(key, "{letter}{}:{value};", value.len()).expect("a String takes everything");
+            }
         }
         key
+    }
+}
+
+fn push(key: &mut String, letter: char, value: &str) {
+    write!(key, "{letter}{}:{value};", value.len()).expect("a String takes everything");
+}
+
+/// A token is one of many that an issuer gives to the same bearer, who is counted as one
+/// however often it is renewed.
+fn push_grant(key: &mut String, caller: &Caller) {
+    if caller.grant.kind == GrantKind::Jwt {
+        push(key, 'p', caller.person.as_ref().map_or("", |person| &person.id));
+        push(key, 'a', caller.agent.as_ref().map_or("", |agent| &agent.id));
+    } else {
+        push(key, 'g', &caller.grant.id);
     }
 }
 
@@ -124,6 +137,8 @@ pub fn network(ip: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use doorward_model::{Grant, Person};
+
     use super::*;
 
     #[test]
@@ -134,6 +149,35 @@ mod tests {
         }
         for text in ["", "grant:", "grants", "Grant", "grant server"] {
             assert!(text.parse::<KeyTemplate>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_renewed_token_counts_as_the_one_before_it() {
+        let caller = |kind, id: &str, person: &str| Caller {
+            grant: Grant {
+                id: id.into(),
+                kind,
+                roles: vec![],
+                servers: None,
+                scopes: vec![],
+                expires_at: None,
+                rate_limit: None,
+            },
+            person: Some(Person { id: person.into(), ..Person::default() }),
+            agent: None,
+        };
+        let key = |template: &str, kind, id, person| {
+            let (caller, server) = (caller(kind, id, person), ServerId::try_from("s").expect("an id"));
+            let subject = Subject { caller: &caller, server: &server, tool: "t", ip: None };
+            template.parse::<KeyTemplate>().expect(template).key(&subject)
+        };
+        for template in ["grant", "grant:server", "agent"] {
+            let of = |id, person| key(template, GrantKind::Jwt, id, person);
+            assert_eq!(of("jwt:1", "ana"), of("jwt:2", "ana"), "{template}");
+            assert_ne!(of("jwt:1", "ana"), of("jwt:1", "bob"), "{template}");
+            let of = |id| key(template, GrantKind::Key, id, "ana");
+            assert_ne!(of("key-1"), of("key-2"), "{template}");
         }
     }
 

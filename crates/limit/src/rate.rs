@@ -58,7 +58,7 @@ impl Rate {
     pub(crate) fn new(max: u32, per: Per, burst: u32) -> Self {
         let period = u64::try_from(per.duration().as_nanos()).unwrap_or(u64::MAX);
         let interval = (period / u64::from(max.max(1))).max(1);
-        Self { interval, tolerance: interval * u64::from(burst.saturating_sub(1)) }
+        Self { interval, tolerance: interval.saturating_mul(u64::from(burst.saturating_sub(1))) }
     }
 }
 

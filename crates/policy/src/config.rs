@@ -52,8 +52,9 @@ pub struct Rule {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// An argument's name; when there is none of that name, a dotted path
-    /// (`filter.owner`, `items.0.id`) or a JSON pointer (`/filter/owner`).
+    /// An argument's name, or a dotted path (`filter.owner`, `items.0.id`); where a call has
+    /// both, and they differ, an allow rule does not apply and a deny rule does. A JSON
+    /// pointer (`/filter/owner`) is a path and never a name.
     pub param: String,
     /// `eq`, `neq`, `in`, `regex`, `not_in`, `lt`, `lte`, `gt`, `gte`, `contains`
     /// or `exists`.

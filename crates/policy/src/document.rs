@@ -33,11 +33,6 @@ pub(crate) const MEMBERS: [&str; 16] = [
 /// The definition of a capability that nobody knows.
 pub(crate) const NO_DEFINITION: &str = r#"{"annotations":{},"fingerprint":"","reviewed_by":"","risk":""}"#;
 
-/// The name or URI that stands in the document under this kind.
-pub(crate) fn target_as<'a>(inquiry: &Inquiry<'a>, kind: Kind) -> &'a str {
-    if inquiry.kind() == kind { inquiry.target } else { "" }
-}
-
 /// Writes the document of an inquiry, in one pass.
 pub(crate) fn write(inquiry: &Inquiry<'_>, caller: &Prepared) -> String {
     let mut out = String::with_capacity(1_024);
@@ -61,9 +56,9 @@ pub(crate) fn write(inquiry: &Inquiry<'_>, caller: &Prepared) -> String {
     out.push_str(",\"operation\":");
     push_string(&mut out, inquiry.operation.as_str());
     out.push_str(",\"prompt\":");
-    push_string(&mut out, target_as(inquiry, Kind::Prompt));
+    push_string(&mut out, inquiry.target.named_as(Kind::Prompt));
     out.push_str(",\"resource\":{\"uri\":");
-    push_string(&mut out, target_as(inquiry, Kind::Resource));
+    push_string(&mut out, inquiry.target.named_as(Kind::Resource));
     out.push_str("},\"scopes\":");
     out.push_str(&caller.scopes_text);
     out.push_str(",\"server\":");
@@ -71,7 +66,7 @@ pub(crate) fn write(inquiry: &Inquiry<'_>, caller: &Prepared) -> String {
     out.push_str(",\"session\":");
     session(&mut out, inquiry.session);
     out.push_str(",\"tool\":");
-    push_string(&mut out, target_as(inquiry, Kind::Tool));
+    push_string(&mut out, inquiry.target.named_as(Kind::Tool));
     out.push_str(",\"user\":");
     push_string(&mut out, &caller.user);
     out.push('}');

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use doorward_model::json::{Document, Limits, Numbers, Value, canonical, push_string};
-use doorward_model::{Caller, ClientLabel, Operation, ServerId, Timestamp};
+use doorward_model::{Caller, CapabilityKind, ClientLabel, Operation, ServerId, Timestamp};
 use regorus::Value as RegoValue;
 
 use crate::document::push_texts;
@@ -17,8 +17,8 @@ pub struct Inquiry<'a> {
     pub operation: Operation,
     /// On which server.
     pub server: &'a ServerFacts,
-    /// The server's own name of the tool or prompt, or the URI of the resource.
-    pub target: &'a str,
+    /// About what.
+    pub target: Target<'a>,
     /// With which arguments.
     pub arguments: Arguments<'a>,
     /// Who asks.
@@ -42,40 +42,40 @@ impl<'a> Inquiry<'a> {
             Arguments::Listing => None,
         }
     }
+}
 
-    /// What kind of thing the target is.
-    pub(crate) fn kind(&self) -> Kind {
-        Kind::of(self.operation, self.target)
+/// What is asked about, under the name that its server has for it. A prompt may be named like
+/// a URI, so that the name does not tell what it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) name: &'a str,
+}
+
+impl<'a> Target<'a> {
+    /// * `name`: the server's own name of the tool or prompt, the URI of the resource, or the
+    ///   template of such URIs.
+    pub fn new(kind: CapabilityKind, name: &'a str) -> Self {
+        let kind = match kind {
+            CapabilityKind::Tool => Kind::Tool,
+            CapabilityKind::Resource | CapabilityKind::ResourceTemplate => Kind::Resource,
+            CapabilityKind::Prompt => Kind::Prompt,
+        };
+        Self { kind, name }
+    }
+
+    /// Its name, if it is of this kind.
+    pub(crate) fn named_as(self, kind: Kind) -> &'a str {
+        if self.kind == kind { self.name } else { "" }
     }
 }
 
-/// What the target of an operation is.
+/// What rules tell apart: a template stands for resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Tool,
     Resource,
     Prompt,
-}
-
-impl Kind {
-    /// A completion is for a prompt or for a resource template; what starts like a
-    /// URI (RFC 3986, section 3.1) is the latter.
-    fn of(operation: Operation, target: &str) -> Self {
-        match operation {
-            Operation::ToolsCall => Self::Tool,
-            Operation::ResourcesRead
-            | Operation::ResourcesSubscribe
-            | Operation::SkillsGet
-            | Operation::DirectoryRead => Self::Resource,
-            Operation::PromptsGet => Self::Prompt,
-            Operation::CompletionComplete => {
-                let scheme = target.split_once(':').map_or("", |(scheme, _)| scheme);
-                let letters = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.');
-                let starts = scheme.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
-                if starts && scheme.bytes().all(letters) { Self::Resource } else { Self::Prompt }
-            }
-        }
-    }
 }
 
 /// The arguments of a call, or the fact that nobody calls yet.
@@ -204,22 +204,6 @@ pub struct Context<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_completion_is_for_what_its_target_looks_like() {
-        let cases = [
-            ("file:///{path}", Kind::Resource),
-            ("urn:x:{id}", Kind::Resource),
-            ("a+b.c-d:x", Kind::Resource),
-            ("summarise", Kind::Prompt),
-            (":x", Kind::Prompt),
-            ("1a:x", Kind::Prompt),
-            ("two words: x", Kind::Prompt),
-        ];
-        for (target, expected) in cases {
-            assert_eq!(Kind::of(Operation::CompletionComplete, target), expected, "{target}");
-        }
-    }
 
     #[test]
     fn annotations_that_are_no_object_count_as_none() {

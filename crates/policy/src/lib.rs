@@ -9,6 +9,7 @@
 //! Both layers are always evaluated completely. `hide` beats `deny` beats
 //! `approve` beats `allow`; when nobody says anything the answer is `deny`.
 
+mod bundle;
 mod config;
 mod document;
 mod facts;
@@ -21,10 +22,13 @@ mod set;
 mod simulate;
 mod value;
 
+pub use bundle::BundleError;
 pub use config::{Condition, Mode, Options, RegoSource, RolePolicy, Rule};
-pub use facts::{Arguments, Context, DefinitionFacts, EarlierCall, Inquiry, ServerFacts, SessionFacts};
+pub use facts::{
+    Arguments, Context, DefinitionFacts, EarlierCall, Inquiry, ServerFacts, SessionFacts, Target,
+};
 pub use problem::{PolicyError, Warning};
 pub use rego::trial_compile;
 pub use ruling::{Listing, Ruling};
-pub use set::{Compiled, PolicySet};
+pub use set::{Compiled, PolicySet, sha256};
 pub use simulate::{InvalidInput, simulate};

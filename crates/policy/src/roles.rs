@@ -134,7 +134,7 @@ impl RoleRules {
             matched = true;
             let unconditional = rule.conditions.is_empty();
             if unconditional && rule.action == Some(Verdict::Hide) {
-                return rule.say(inquiry.kind());
+                return rule.say(inquiry.target.kind);
             }
             if decided.is_none() && rule.action.is_some() && rule.holds(arguments, inquiry.caller) {
                 decided = Some(rule);
@@ -143,7 +143,7 @@ impl RoleRules {
                 break;
             }
         }
-        decided.map_or_else(|| nothing(matched), |rule| rule.say(inquiry.kind()))
+        decided.map_or_else(|| nothing(matched), |rule| rule.say(inquiry.target.kind))
     }
 
     /// What calls can expect, whatever their arguments.
@@ -161,10 +161,14 @@ impl RoleRules {
             may_allow |= action <= Verdict::Approve;
         }
         if let Some((rule, Verdict::Hide)) = certain {
-            return Outlook { unconditional: rule.say(inquiry.kind()), may_allow: false, may_abstain: false };
+            return Outlook {
+                unconditional: rule.say(inquiry.target.kind),
+                may_allow: false,
+                may_abstain: false,
+            };
         }
         Outlook {
-            unconditional: first.map_or_else(|| nothing(matched), |rule| rule.say(inquiry.kind())),
+            unconditional: first.map_or_else(|| nothing(matched), |rule| rule.say(inquiry.target.kind)),
             may_allow: may_allow || certain.is_some_and(|(_, action)| action <= Verdict::Approve),
             may_abstain: certain.is_none(),
         }
@@ -188,7 +192,7 @@ impl RoleRules {
 
     /// The rules that match, in the order in which they are asked.
     fn matching<'s>(&'s self, inquiry: &Inquiry<'s>) -> impl Iterator<Item = &'s Rule> + use<'s> {
-        let (kind, server, target) = (inquiry.kind(), inquiry.server.id.as_str(), inquiry.target);
+        let (kind, server, target) = (inquiry.target.kind, inquiry.server.id.as_str(), inquiry.target.name);
         let applies: Vec<bool> =
             self.policies.iter().map(|policy| policy.applies_to(inquiry.caller)).collect();
         let candidates = match kind {

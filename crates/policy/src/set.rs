@@ -4,8 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use bytes::Bytes;
-use doorward_model::json::{Document, Limits, Numbers, canonical, push_hex};
+use doorward_model::json::push_hex;
 use doorward_model::{Caller, Decision, Layer, ServerId, Verdict};
 
 use crate::config::{Mode, Options, RegoSource, RolePolicy};
@@ -14,10 +13,7 @@ use crate::problem::{PolicyError, Warning};
 use crate::rego::{self, Module, Needs, Statement};
 use crate::roles::{RoleRules, Said};
 use crate::ruling::{Listing, Ruling, combine};
-use crate::{document, prepared};
-
-/// The evaluator, named in digests because another one may decide differently.
-const EVALUATOR: &str = "regorus/0.14.1";
+use crate::{bundle, document, prepared};
 
 /// How many compiled modules are kept for the next time.
 const MODULES_KEPT: usize = 256;
@@ -39,6 +35,7 @@ pub struct PolicySet {
     modules: Vec<Arc<Module>>,
     /// What of the input some module can see.
     needs: Needs,
+    bundle: String,
     digest: String,
 }
 
@@ -94,15 +91,26 @@ impl PolicySet {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let digest = digest_of(&roles, &rego, &modules, options);
+        let bundle = bundle::write(&roles, &rego, modules.iter().map(|module| module.is_fast()), options);
+        let digest = sha256(bundle.as_bytes());
         let needs = modules.iter().fold(Needs::default(), |needs, module| needs.and(module.needs));
-        Ok((Self { roles: compiled_roles, modules, needs, digest }, warnings))
+        Ok((Self { roles: compiled_roles, modules, needs, bundle, digest }, warnings))
     }
 
-    /// `sha256:<hex>` over the canonical form of everything that influences a verdict:
-    /// rules, modules, data, modes, options and evaluators.
+    /// Everything that influences a verdict, as canonical JSON: rules, modules, data, modes,
+    /// options and evaluators. [`from_bundle`](Self::from_bundle) reads it.
+    pub fn bundle(&self) -> &str {
+        &self.bundle
+    }
+
+    /// `sha256:<hex>` over [`bundle`](Self::bundle).
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The modules that define `redact`, by name.
+    pub fn redacting(&self) -> impl Iterator<Item = &str> {
+        self.modules.iter().filter(|module| module.redacts()).map(|module| &*module.name)
     }
 
     /// Decides one call. For [`Arguments::Listing`] this is the decision on a call without
@@ -167,11 +175,6 @@ impl PolicySet {
     /// digest, and that [`simulate`](crate::simulate()) decides again.
     pub fn input_document(&self, inquiry: &Inquiry<'_>) -> String {
         document::write(inquiry, &prepared::prepared(inquiry.caller))
-    }
-
-    /// `sha256:<hex>` over [`input_document`](Self::input_document).
-    pub fn input_digest(&self, inquiry: &Inquiry<'_>) -> String {
-        sha256(self.input_document(inquiry).as_bytes())
     }
 
     /// Who would look at the arguments of this call: the role rule that is asked first, if it
@@ -240,36 +243,8 @@ impl Compiled {
     }
 }
 
-fn digest_of(
-    roles: &[RolePolicy],
-    rego: &[RegoSource],
-    modules: &[Arc<Module>],
-    options: &Options,
-) -> String {
-    let policies: Vec<_> = rego
-        .iter()
-        .zip(modules)
-        .map(|(source, module)| {
-            serde_json::json!({
-                "name": source.name,
-                "source": source.source,
-                "data": source.data,
-                "mode": source.mode,
-                "evaluator": if module.is_fast() { "rvm" } else { "interpreter" },
-            })
-        })
-        .collect();
-    let bundle =
-        serde_json::json!({ "roles": roles, "rego": policies, "options": options, "evaluator": EVALUATOR });
-    let limits = Limits { numbers: Numbers::Exact, values: usize::MAX, ..Limits::default() };
-    let document = Document::parse(Bytes::from(bundle.to_string()), &limits);
-    // What serde_json wrote is JSON; were its nesting beyond our reader's limit, its
-    // own sorted form names the bundle just as well.
-    sha256(document.map_or_else(|_| bundle.to_string(), |document| canonical(document.root())).as_bytes())
-}
-
-/// `sha256:<hex>`.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
+/// `sha256:<hex>`, as records name bundles and input documents.
+pub fn sha256(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(71);
     out.push_str("sha256:");
     push_hex(&mut out, digest::digest(&digest::SHA256, bytes).as_ref());

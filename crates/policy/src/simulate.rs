@@ -3,10 +3,14 @@
 use std::net::IpAddr;
 
 use doorward_model::json::{Kind, Value};
-use doorward_model::{Agent, Caller, ClientLabel, Grant, GrantKind, Operation, Person, ServerId, Timestamp};
+use doorward_model::{
+    Agent, Caller, CapabilityKind, ClientLabel, Grant, GrantKind, Operation, Person, ServerId, Timestamp,
+};
 
 use crate::document::MEMBERS;
-use crate::facts::{Arguments, Context, DefinitionFacts, EarlierCall, Inquiry, ServerFacts, SessionFacts};
+use crate::facts::{
+    Arguments, Context, DefinitionFacts, EarlierCall, Inquiry, ServerFacts, SessionFacts, Target,
+};
 use crate::problem::hint;
 use crate::ruling::Ruling;
 use crate::set::PolicySet;
@@ -49,7 +53,7 @@ pub fn simulate(set: &PolicySet, document: Value<'_>) -> Result<Ruling, InvalidI
     let known = Operation::ALL.map(Operation::as_str);
     let operation = Operation::from_method(&operation)
         .ok_or_else(|| invalid("operation", &format!("is not one of {}", known.join(", "))))?;
-    let (server, target) = (server(&reader)?, target(&reader, operation)?);
+    let (server, (kind, name)) = (server(&reader)?, target(&reader, operation)?);
     let (caller, definition, session) = (caller(&reader)?, definition(&reader)?, session(&reader)?);
     let limits = limits(&reader)?;
 
@@ -69,7 +73,7 @@ pub fn simulate(set: &PolicySet, document: Value<'_>) -> Result<Ruling, InvalidI
     Ok(set.decide(&Inquiry {
         operation,
         server: &server,
-        target: &target,
+        target: Target::new(kind, &name),
         arguments: arguments(&reader)?,
         caller: &caller,
         definition: Some(&definition),
@@ -97,19 +101,23 @@ fn server(reader: &Reader<'_>) -> Result<ServerFacts, InvalidInput> {
     ))
 }
 
-fn target(reader: &Reader<'_>, operation: Operation) -> Result<String, InvalidInput> {
+fn target(reader: &Reader<'_>, operation: Operation) -> Result<(CapabilityKind, String), InvalidInput> {
     let uri = reader.member("resource").member("uri").text()?;
     let prompt = reader.member("prompt").text()?;
-    Ok(match operation {
-        Operation::ToolsCall => reader.member("tool").text()?,
+    let (kind, name) = match operation {
+        Operation::ToolsCall => (CapabilityKind::Tool, reader.member("tool").text()?),
         Operation::ResourcesRead
         | Operation::ResourcesSubscribe
         | Operation::SkillsGet
-        | Operation::DirectoryRead => uri,
-        Operation::PromptsGet => prompt,
-        Operation::CompletionComplete => uri.filter(|uri| !uri.is_empty()).or(prompt),
-    }
-    .unwrap_or_default())
+        | Operation::DirectoryRead => (CapabilityKind::Resource, uri),
+        Operation::PromptsGet => (CapabilityKind::Prompt, prompt),
+        // A completion is for one of the two; the other is empty.
+        Operation::CompletionComplete => match uri.filter(|uri| !uri.is_empty()) {
+            Some(uri) => (CapabilityKind::ResourceTemplate, Some(uri)),
+            None => (CapabilityKind::Prompt, prompt),
+        },
+    };
+    Ok((kind, name.unwrap_or_default()))
 }
 
 fn caller(reader: &Reader<'_>) -> Result<Caller, InvalidInput> {

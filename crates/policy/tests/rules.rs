@@ -2,10 +2,10 @@
 
 mod world;
 
-use doorward_model::{Operation, Verdict};
+use doorward_model::{CapabilityKind, Operation, Verdict};
 use doorward_policy::Options;
 use serde_json::json;
-use world::{World, compile, roles, set};
+use world::{World, compile, rego, roles, set};
 
 fn one_policy(rules: serde_json::Value) -> serde_json::Value {
     json!([{"id": "p", "name": "Policy", "roles": ["*"], "rules": rules}])
@@ -28,7 +28,6 @@ fn a_rule_speaks_of_what_it_names() {
         (Operation::ResourcesSubscribe, "github", "file:///public/a", "allow"),
         (Operation::ResourcesRead, "github", "file:///secret", nothing),
         (Operation::ResourcesRead, "github", "get_x", nothing),
-        (Operation::CompletionComplete, "github", "file:///public/{name}", "allow"),
         (
             Operation::PromptsGet,
             "github",
@@ -47,6 +46,31 @@ fn a_rule_speaks_of_what_it_names() {
     for (operation, server, target, expected) in cases {
         let world = World::new(target).on(server).doing(operation);
         assert_eq!(world.line(&set), expected, "{operation} {target} on {server}");
+    }
+}
+
+#[test]
+fn a_completion_is_judged_as_what_it_is_for_whatever_that_is_called() {
+    use CapabilityKind::{Prompt, ResourceTemplate};
+    let rules = json!([{"resource": "*", "action": "allow"}, {"prompt": "*", "action": "deny"}]);
+    let by_rules = set(roles(one_policy(rules)), vec![]);
+    let by_rego = set(
+        vec![],
+        vec![rego(
+            "p",
+            "package p\nallow if input.resource.uri != \"\"\ndeny contains \"no\" if input.prompt != \"\"",
+        )],
+    );
+    for set in [by_rules, by_rego] {
+        for (kind, name, expected) in [
+            (Prompt, "file:///admin", "deny"),
+            (Prompt, "admin", "deny"),
+            (ResourceTemplate, "{+path}", "allow"),
+            (ResourceTemplate, "file:///{path}", "allow"),
+        ] {
+            let world = World::new(name).doing(Operation::CompletionComplete).about(kind);
+            assert!(world.line(&set).starts_with(expected), "{kind:?} {name}: {}", world.line(&set));
+        }
     }
 }
 

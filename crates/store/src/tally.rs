@@ -25,7 +25,9 @@ use tokio::sync::oneshot;
 const BATCH: usize = 256;
 /// How often counters that are of no use any more are looked for.
 const SWEEP: Duration = Duration::from_secs(60 * 60);
-/// How long they are kept all the same: a clock may be put back.
+/// How long they are kept all the same: a clock may be put back. And whoever looks believes
+/// the earlier of this look's time and the last one's, so that a clock which was wrong for a
+/// moment costs nobody what was counted.
 const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 const SCHEMA: &str = "
@@ -56,7 +58,8 @@ enum Done {
 /// The open file.
 struct Book {
     database: Connection,
-    sweep_at: Timestamp,
+    /// When it was last looked for what is of no use.
+    swept: Timestamp,
 }
 
 impl Tally {
@@ -191,7 +194,7 @@ impl Book {
         // What is counted stays so, whatever happens to the machine.
         database.pragma_update(None, "synchronous", "FULL")?;
         database.execute_batch(SCHEMA)?;
-        Ok(Self { database, sweep_at: Timestamp::default() })
+        Ok(Self { database, swept: Timestamp::default() })
     }
 
     /// What each [`Order::Take`] came to, in order.
@@ -209,14 +212,15 @@ impl Book {
                 Order::Close => {}
             }
         }
-        let is_due = latest >= self.sweep_at && latest > Timestamp::default();
+        let since = latest.as_micros().abs_diff(self.swept.as_micros());
+        let is_due = latest > Timestamp::default() && since >= micros(SWEEP);
         if is_due {
-            let of_use = latest.as_micros().saturating_sub(micros(KEEP));
+            let of_use = latest.min(self.swept).as_micros().saturating_sub(micros(KEEP));
             transaction.execute("DELETE FROM counters WHERE ends < ?1", params![of_use])?;
         }
         transaction.commit()?;
         if is_due {
-            self.sweep_at = latest.plus(SWEEP);
+            self.swept = latest;
         }
         Ok(counted)
     }
@@ -344,10 +348,29 @@ mod tests {
             tally.take(&new, at("2026-11-22T23:00:00Z")).await.expect("counted");
         }
         assert_eq!(kept(&path), [1, 2], "a clock may be put back");
-        tally.take(&new, at("2026-11-23T00:00:01Z")).await.expect("counted");
-        assert_eq!(kept(&path), [3]);
+        for time in ["2026-11-23T00:00:01Z", "2026-11-23T01:00:01Z"] {
+            tally.take(&new, at(time)).await.expect("counted");
+        }
+        assert_eq!(kept(&path), [4]);
         tally.give_back(&old).await;
-        assert_eq!(kept(&path), [3], "and does not come back");
+        assert_eq!(kept(&path), [4], "and does not come back");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_wrong_for_a_moment_renews_no_quota() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tally = Tally::new(folder.path().join("counts.db")).expect("a thread");
+        let month = [counter("month", 2, "2026-12-01")];
+        let then = [counter("then", 2, "2028-01-01")];
+        for (counter, time, used) in [
+            (&month, "2026-11-21T10:00:00Z", 1),
+            (&then, "2027-12-26T10:00:00Z", 1),
+            (&month, "2026-11-21T10:00:01Z", 2),
+            (&month, "2026-11-21T12:00:00Z", 2),
+        ] {
+            let counted = tally.take(counter, at(time)).await.expect("counted");
+            assert_eq!(counted.used, [used], "{time}");
+        }
     }
 
     #[tokio::test]

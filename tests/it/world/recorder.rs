@@ -59,6 +59,8 @@ pub struct Recorder {
 struct State {
     speaks: Speaks,
     tools: Mutex<Vec<String>>,
+    /// Resources beside its own.
+    resources: Mutex<Vec<String>>,
     received: Mutex<Vec<Received>>,
     news: News,
     /// What calls of `wait` wait for.
@@ -85,6 +87,7 @@ impl Recorder {
         let state = Arc::new(State {
             speaks,
             tools: Mutex::new(TOOLS.map(str::to_owned).to_vec()),
+            resources: Mutex::default(),
             received: Mutex::default(),
             news: News::default(),
             gate: Semaphore::new(0),
@@ -153,6 +156,12 @@ impl Recorder {
     pub fn offer_only(&self, tools: &[&str]) {
         *self.state.tools.lock().expect("not poisoned") =
             tools.iter().map(|tool| (*tool).to_owned()).collect();
+    }
+
+    /// Lists these resources beside its own.
+    pub fn offer_resources(&self, uris: &[&str]) {
+        *self.state.resources.lock().expect("not poisoned") =
+            uris.iter().map(|uri| (*uri).to_owned()).collect();
     }
 
     /// Says on every open stream that its list of tools changed.
@@ -455,7 +464,12 @@ fn reply(state: &State, message: &Value, authorization: &str, told: String) -> V
             let define = |name: &String| json!({"name": name, "description": format!("does {name}"), "inputSchema": {"type": "object"}});
             json!({"tools": tools.iter().map(define).collect::<Vec<_>>()})
         }
-        "resources/list" => json!({"resources": [{"uri": "wiki://handbook", "name": "handbook"}]}),
+        "resources/list" => {
+            let more = state.resources.lock().expect("not poisoned");
+            let usual = std::iter::once("wiki://handbook").chain(more.iter().map(String::as_str));
+            let define = |uri: &str| json!({"uri": uri, "name": uri.rsplit('/').next()});
+            json!({"resources": usual.map(define).collect::<Vec<_>>()})
+        }
         "resources/templates/list" => {
             json!({"resourceTemplates": [{"uriTemplate": "wiki://{page}", "name": "page"}]})
         }

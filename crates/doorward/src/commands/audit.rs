@@ -1,5 +1,7 @@
 //! `doorward audit`: what the log says, and whether it holds.
 
+mod prove;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +27,8 @@ pub enum Command {
     /// Check every hash, the order and the signed checkpoints
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Verify),
+    /// Prove one decision to somebody without the log
+    Prove(prove::Arguments),
     /// Print records as calls end, until Ctrl-C
     #[command(after_help = "Examples:\n  doorward audit tail\n  doorward audit tail --status denied --json")]
     Tail(Selection),
@@ -151,14 +155,15 @@ pub(super) fn run(
         return legacy(path, *json, world);
     }
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
-    let folder = loaded.config.audit.dir;
+    let config = loaded.config;
+    let folder = config.audit.dir.clone();
     match command {
         Command::Log(arguments) => {
             let filter =
                 Filter { limit: arguments.limit, before: arguments.before, ..arguments.selection.filter() };
             let mut rows = Index::open_caught_up(&folder)?.query(&filter)?;
             if arguments.full {
-                reveal(&mut rows, &folder, &loaded.config.audit.key_dir, world)?;
+                reveal(&mut rows, &folder, &config.audit.key_dir, world)?;
             }
             print(&rows, arguments.selection.json, world)?;
             Ok(Exit::Done)
@@ -179,11 +184,12 @@ pub(super) fn run(
             Ok(Exit::Done)
         }
         Command::Verify(arguments) => {
-            let mut anchors = loaded.config.audit.anchors;
+            let mut anchors = config.audit.anchors;
             anchors.extend(arguments.anchor.iter().cloned());
             verified(&folder, &anchors, arguments.json, world)
         }
         Command::Tail(selection) => tail(&folder, selection, world),
+        Command::Prove(arguments) => prove::run(arguments, &config, world),
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) struct Builder {
     tried: HashSet<[u8; 32]>,
     compiled: Compiled,
     limiter: Option<(String, Arc<Limiter>)>,
+    authenticator: Option<Arc<Authenticator>>,
 }
 
 impl Builder {
@@ -45,6 +46,7 @@ impl Builder {
             tried: HashSet::new(),
             compiled: Compiled::default(),
             limiter: None,
+            authenticator: None,
         }
     }
 
@@ -63,17 +65,28 @@ impl Builder {
 
     /// Compiles everything that a configuration says.
     pub(super) fn build(&mut self, config: &Config) -> anyhow::Result<Rulebook> {
-        let fetcher = Arc::new(Fetcher::new(Arc::clone(&self.surroundings.clock)));
-        let clock = Arc::clone(&self.surroundings.clock);
-        let authenticator = Authenticator::new(config.auth.settings(), clock, Some(fetcher))?;
         Ok(Rulebook {
             front: Arc::new(front(&config.listen)),
-            authenticator: Arc::new(authenticator),
+            authenticator: self.authenticator(config)?,
             servers: config.servers.iter().map(registered).collect(),
             policy: Arc::new(self.policy(config)?),
             limiter: self.limiter(&config.limits)?,
             quotas: Arc::new(Quotas::new(quotas(&config.limits)?)),
         })
+    }
+
+    /// Goes on with what the one before it has fetched: a reload must not make everybody's
+    /// token depend on an issuer that is down.
+    fn authenticator(&mut self, config: &Config) -> anyhow::Result<Arc<Authenticator>> {
+        let fetcher = Arc::new(Fetcher::new(Arc::clone(&self.surroundings.clock)));
+        let clock = Arc::clone(&self.surroundings.clock);
+        let fresh = Authenticator::new(config.auth.settings(), clock, Some(fetcher))?;
+        let authenticator = Arc::new(match &self.authenticator {
+            Some(earlier) => fresh.after(earlier),
+            None => fresh,
+        });
+        self.authenticator = Some(Arc::clone(&authenticator));
+        Ok(authenticator)
     }
 
     fn policy(&mut self, config: &Config) -> anyhow::Result<PolicySet> {
@@ -98,6 +111,10 @@ impl Builder {
             Ok((policy, warnings)) => {
                 for warning in warnings {
                     tracing::warn!(target: "doorward::policy", "{warning}");
+                }
+                // What a policy wants taken out must not go out because nobody did it.
+                if let Some(name) = policy.redacting().next() {
+                    bail!("{name}: defines `redact`, which this version cannot do: take it out, or `deny`");
                 }
                 Ok(policy)
             }

@@ -62,6 +62,8 @@ impl Setup {
         let rest = json!({
             "policies": [{"id": STAFF, "name": "Staff", "roles": [STAFF], "rules": rules}],
             "regoPolicies": [{"name": "lines", "source": LINES}],
+            // What the policies are asked is kept, for who is to reach a verdict again.
+            "audit": {"capture": "full"},
         });
         Self { rest, ..Self::bare(program) }
     }

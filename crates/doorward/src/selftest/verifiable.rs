@@ -4,12 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use doorward_ledger::{Filter, Index, verify};
+use doorward_ledger::{CallRow, Filter, Index};
 use doorward_model::Random as _;
+use doorward_policy::RegoSource;
+use doorward_verify::{Reached, verify};
 
 use super::deterministic::{compile, differs};
 use super::stage::{Ended, log};
 use super::{Answer, Question, Seen};
+use crate::prove::{Disclosed, Log, Proven, prove};
+use crate::runtime::trial;
 use crate::system::SystemRandom;
 
 const HOLDS: Question = Question {
@@ -22,25 +26,23 @@ const AGAIN: Question = Question {
 };
 const PROOF: Question = Question {
     name: "provable",
-    asks: "Can one decision be proven by itself, with a bundle for somebody without the log?",
+    asks: "Can one decision be proven to somebody who has a public key and nothing else?",
 };
+/// What there is a proof of: verdicts and the layer that reached them.
+const KINDS: [(&str, &str); 3] = [("allow", "rules"), ("deny", "rules"), ("deny", "policy")];
 /// How many bytes are altered, one at a time.
 const ALTERED: usize = 40;
 
 /// Looks at the log of a gateway that has stopped, without its private keys.
 pub fn verifiable(ended: &Ended) -> Vec<Answer> {
-    vec![
-        HOLDS.answered(holds(ended)),
-        AGAIN.answered(again(ended)),
-        PROOF.absent("`audit prove` and `verify BUNDLE` are not built; what there is, is `audit verify` over the whole log"),
-    ]
+    vec![HOLDS.answered(holds(ended)), AGAIN.answered(again(ended)), PROOF.answered(proven(ended))]
 }
 
 fn holds(ended: &Ended) -> Seen {
     let log = log(ended.folder.path());
     let elsewhere = tempfile::tempdir()?;
     copy(&log, elsewhere.path())?;
-    let report = verify(elsewhere.path(), &[])?;
+    let report = doorward_ledger::verify(elsewhere.path(), &[])?;
     if let Some(fault) = report.faults.first() {
         return Ok(Err(format!("the log does not hold: {fault}")));
     }
@@ -57,7 +59,7 @@ fn holds(ended: &Ended) -> Seen {
         }
         fs::write(&segment, &altered)?;
         // What cannot even be read has been found out as well.
-        if verify(elsewhere.path(), &[]).is_ok_and(|report| report.is_valid()) {
+        if doorward_ledger::verify(elsewhere.path(), &[]).is_ok_and(|report| report.is_valid()) {
             return Ok(Err(format!("byte {at} was altered, and nobody noticed")));
         }
     }
@@ -83,6 +85,45 @@ fn again(ended: &Ended) -> Seen {
         return Ok(Err("there is no decision to reach again".to_owned()));
     }
     Ok(Ok(format!("{decided} recorded decisions reached again offline: same verdicts, rules and reasons")))
+}
+
+/// Proves a call of each kind, and alters each proof.
+fn proven(ended: &Ended) -> Seen {
+    let folder = log(ended.folder.path());
+    let (index, key) = (Index::open_read_only(&folder)?, fs::read_to_string(folder.join("ledger.pub"))?);
+    let rows = index.query(&Filter { limit: 100_000, ..Filter::default() })?;
+    let place = Log { folder: &folder, keys: &ended.config.audit.key_dir };
+    let disclosed = Disclosed { policies: true, input: true };
+    let trial = |source: &RegoSource| trial::in_a_child(&ended.program, source);
+    for (verdict, layer) in KINDS {
+        let is_one = |row: &&CallRow| row.verdict == verdict && row.layer == layer;
+        let row = rows.iter().find(is_one).with_context(|| format!("no {verdict} by {layer}"))?;
+        let found = index.recorded_at(row.seq)?.context("a call that is in the index")?;
+        let Proven::Proof { text, .. } = prove(&found, &place, disclosed, &SystemRandom)? else {
+            return Ok(Err(format!("no checkpoint covers the call {}", row.call)));
+        };
+        match verify(text.as_bytes(), &key, &trial) {
+            Ok(held) if held.reached == Reached::Same => {}
+            Ok(held) => {
+                return Ok(Err(format!("{verdict} by {layer}: the verdict is {}", held.reached.as_str())));
+            }
+            Err(flaw) => return Ok(Err(format!("{verdict} by {layer}: {flaw}"))),
+        }
+        for _ in 0..ALTERED {
+            let at = below(text.len());
+            let mut altered = text.clone().into_bytes();
+            if let Some(byte) = altered.get_mut(at) {
+                *byte ^= 1 << below(8);
+            }
+            if verify(&altered, &key, &trial).is_ok() {
+                return Ok(Err(format!("byte {at} of a proof was altered, and nobody noticed")));
+            }
+        }
+    }
+    Ok(Ok(format!(
+        "{} decisions proven with the public key alone, each verdict reached again from the policies and the input in its proof; {ALTERED} altered bytes in each, one at a time, were all found",
+        KINDS.len()
+    )))
 }
 
 /// Copies a log, but for keys and index.

@@ -7,10 +7,10 @@
 
 use doorward_model::json::Value;
 use doorward_model::{Decision, Layer, Verdict};
-use doorward_policy::{Arguments, Inquiry, Ruling};
+use doorward_policy::{Arguments, Inquiry, Ruling, Target, sha256};
 
 use crate::stage::resolve::Resolved;
-use crate::stage::{Refusal, Refused};
+use crate::stage::{Input, Refusal, Refused};
 use crate::tasks;
 
 /// A call that some rule allowed. Its fields are private to this file, so
@@ -18,26 +18,26 @@ use crate::tasks;
 pub(crate) struct Permitted<'a> {
     resolved: Resolved<'a>,
     ruling: Ruling,
-    input_digest: String,
+    input: Input,
 }
 
 /// Asks the policy. Allowing is the only path that yields a [`Permitted`].
 pub(crate) fn authorize(resolved: Resolved<'_>) -> Result<Permitted<'_>, Box<Refused<'_>>> {
-    let (ruling, input_digest) = decide(&resolved);
+    let (ruling, input) = decide(&resolved);
     match ruling.decision.verdict {
         Verdict::Allow if resolved.exists() => match resolved.unfit().or_else(|| tasks::lacking(&resolved)) {
-            None => Ok(Permitted { resolved, ruling, input_digest }),
-            Some(error) => Err(resolved.into_refused(Refusal::Invalid(error)).ruled(ruling, input_digest)),
+            None => Ok(Permitted { resolved, ruling, input }),
+            Some(error) => Err(resolved.into_refused(Refusal::Invalid(error)).ruled(ruling, input)),
         },
         // Allowed, but there is no such thing, or its registration withholds it.
         Verdict::Allow => {
             let decision = Decision::hide(Layer::Exposure, "no such capability, or disabled");
-            Err(resolved.into_refused(Refusal::Unknown(decision)).ruled(ruling, input_digest))
+            Err(resolved.into_refused(Refusal::Unknown(decision)).ruled(ruling, input))
         }
         // To a caller who may not see it, it does not exist.
         Verdict::Hide => {
             let decision = ruling.decision.clone();
-            Err(resolved.into_refused(Refusal::Unknown(decision)).ruled(ruling, input_digest))
+            Err(resolved.into_refused(Refusal::Unknown(decision)).ruled(ruling, input))
         }
         // Approvals are not built yet: what needs one is refused, and says so.
         Verdict::Approve => {
@@ -47,30 +47,30 @@ pub(crate) fn authorize(resolved: Resolved<'_>) -> Result<Permitted<'_>, Box<Ref
             decision
                 .reasons
                 .insert(0, "needs the approval of a human, which this version cannot ask for".to_owned());
-            Err(resolved.into_refused(Refusal::Denied(decision)).ruled(ruling, input_digest))
+            Err(resolved.into_refused(Refusal::Denied(decision)).ruled(ruling, input))
         }
         Verdict::Deny => {
             let decision = ruling.decision.clone();
-            Err(resolved.into_refused(Refusal::Denied(decision)).ruled(ruling, input_digest))
+            Err(resolved.into_refused(Refusal::Denied(decision)).ruled(ruling, input))
         }
     }
 }
 
-fn decide(resolved: &Resolved<'_>) -> (Ruling, String) {
+fn decide(resolved: &Resolved<'_>) -> (Ruling, Input) {
     let asked = resolved.asked();
     let snapshot = &asked.snapshot;
     let Some(server) = snapshot.server_facts(&resolved.server().id) else {
         // The server was found in this very snapshot; were it not, nothing is allowed.
         return (
             Ruling::from(Decision::deny(Layer::Scope, doorward_model::decision::DEFAULT_DENY)),
-            String::new(),
+            Input::default(),
         );
     };
     let context = asked.context();
     let inquiry = Inquiry {
         operation: resolved.operation(),
         server,
-        target: resolved.target(),
+        target: Target::new(resolved.kind(), resolved.target()),
         arguments: arguments(resolved),
         caller: asked.caller,
         definition: resolved.capability().and_then(|capability| snapshot.definition_facts(capability)),
@@ -79,7 +79,10 @@ fn decide(resolved: &Resolved<'_>) -> (Ruling, String) {
         limits: &[],
     };
     let policy = &snapshot.rulebook.policy;
-    (policy.decide(&inquiry), policy.input_digest(&inquiry))
+    let document = policy.input_document(&inquiry);
+    let digest = sha256(document.as_bytes());
+    let is_kept = asked.gateway.ledger.keeps_payloads_of(resolved.server().id.as_str());
+    (policy.decide(&inquiry), Input { digest, document: is_kept.then_some(document) })
 }
 
 /// The arguments, as far as policies may look at them.
@@ -101,11 +104,11 @@ impl<'a> Permitted<'a> {
         &self.ruling
     }
 
-    pub(crate) fn input_digest(&self) -> &str {
-        &self.input_digest
+    pub(crate) fn input(&self) -> &Input {
+        &self.input
     }
 
     pub(crate) fn into_refused(self, refusal: Refusal) -> Box<Refused<'a>> {
-        self.resolved.into_refused(refusal).ruled(self.ruling, self.input_digest)
+        self.resolved.into_refused(refusal).ruled(self.ruling, self.input)
     }
 }

@@ -18,6 +18,7 @@ use crate::pipeline::Asked;
 use crate::receive::Parameter;
 use crate::stage::{Refusal, Refused};
 use crate::surface::Surface;
+use crate::uri;
 
 /// A call whose target is known.
 pub(crate) struct Resolved<'a> {
@@ -56,11 +57,8 @@ pub(crate) async fn resolve(
             return Err(Refused::new(asked, operation, beyond.unwrap_or(Refusal::Invalid(error))));
         }
     };
-    let Some(server) = server_of(&asked, &named) else {
-        let decision = Decision::hide(Layer::Scope, "no such server in the caller's reach");
-        return Err(
-            Refused::new(asked, operation, Refusal::Unknown(decision)).named(named.kind, named.offered)
-        );
+    let Some(mut server) = server_of(&asked, &named) else {
+        return Err(out_of_reach(asked, operation, named));
     };
     if let Some(error) = asked.incoming.unless_exact.as_deref().cloned()
         && !exact::is_taken_by(&server)
@@ -77,6 +75,11 @@ pub(crate) async fn resolve(
         // does not depend on it, and the call will fail by itself.
         Box::pin(catalogs::ensure(asked.gateway, &server.id, &asked.declared)).await;
         asked.snapshot = asked.gateway.snapshot();
+        // All of the call is judged by one configuration, and that may be another by now.
+        match server_of(&asked, &named) {
+            Some(found) => server = found,
+            None => return Err(out_of_reach(asked, operation, named)),
+        }
     }
     let target = own_name(&asked, &server, &named);
     let (round, misfit) = match round(&asked, operation, &server, &target, named.arguments) {
@@ -88,7 +91,10 @@ pub(crate) async fn resolve(
     if let Some(span) = &asked.span {
         span.placed(&server.id, capability.as_ref());
     }
-    Ok(Resolved {
+    let is_uri = matches!(named.kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate);
+    // One that stands in the server's own list is its name, however it is spelled.
+    let is_ambiguous = is_uri && capability.is_none() && !uri::has_one_reading(named.kind, &target);
+    let resolved = Resolved {
         asked,
         operation,
         kind: named.kind,
@@ -99,8 +105,23 @@ pub(crate) async fn resolve(
         arguments: named.arguments,
         round,
         misfit,
-    })
+    };
+    if is_ambiguous {
+        let decision = Decision::hide(Layer::Exposure, AMBIGUOUS);
+        return Err(resolved.into_refused(Refusal::Unknown(decision)));
+    }
+    Ok(resolved)
 }
+
+/// The refusal of a call on a server that does not exist for its caller.
+fn out_of_reach<'a>(asked: Box<Asked<'a>>, operation: Operation, named: Named<'a>) -> Box<Refused<'a>> {
+    let decision = Decision::hide(Layer::Scope, "no such server in the caller's reach");
+    Refused::new(asked, operation, Refusal::Unknown(decision)).named(named.kind, named.offered)
+}
+
+/// Why a URI is as good as unknown.
+const AMBIGUOUS: &str =
+    "the URI is not in normal form (RFC 3986, section 6.2.2): its server might read it as another";
 
 /// What a call that is made again brings along: only the modern era makes calls again.
 fn round<'a>(
@@ -172,7 +193,10 @@ fn named<'a>(asked: &Asked<'a>, operation: Operation) -> Result<Named<'a>, RpcEr
                 },
                 Some("ref/resource") => Named {
                     kind: CapabilityKind::ResourceTemplate,
-                    offered: text(reference, "uri")?,
+                    offered: text(reference, "uri").and_then(|uri| {
+                        // Records tell templates from prompts by which of the two has a name.
+                        if uri.is_empty() { Err(invalid("params.ref.uri is empty")) } else { Ok(uri) }
+                    })?,
                     arguments: Some(argument),
                 },
                 _ => return Err(invalid("params.ref.type must be ref/prompt or ref/resource")),

@@ -44,10 +44,11 @@ impl Status {
         }
     }
 
-    /// The status of a call that ended so; a call under way counts as a success so far.
+    /// The status of a call that ended so; a call under way counts as a success so far, and so
+    /// does one that has asked its client something and is made again.
     pub fn of(outcome: Option<&str>) -> Self {
         match outcome {
-            None | Some("success" | "pending") => Self::Success,
+            None | Some("success" | "pending" | "input_required") => Self::Success,
             Some("denied") => Self::Denied,
             Some("rate_limited" | "quota_exceeded") => Self::RateLimited,
             Some(_) => Self::Error,
@@ -56,7 +57,7 @@ impl Status {
 
     fn condition(self) -> &'static str {
         match self {
-            Self::Success => "(outcome IS NULL OR outcome IN ('success', 'pending'))",
+            Self::Success => "(outcome IS NULL OR outcome IN ('success', 'pending', 'input_required'))",
             Self::Error => "outcome IN ('tool_error', 'upstream_error', 'timeout', 'cancelled', 'unknown')",
             Self::Denied => "outcome = 'denied'",
             Self::RateLimited => "outcome IN ('rate_limited', 'quota_exceeded')",
@@ -184,4 +185,37 @@ fn glob(text: &str) -> &'static str {
 /// Our globs know `*` and `?`; SQLite's know brackets, too.
 fn pattern(text: &str, operator: &str) -> String {
     if operator == "GLOB" { text.replace('[', "[[]") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use doorward_model::Outcome::{self, *};
+
+    use super::*;
+
+    const OUTCOMES: [Outcome; 11] = [
+        Success,
+        ToolError,
+        UpstreamError,
+        Timeout,
+        Cancelled,
+        Denied,
+        RateLimited,
+        QuotaExceeded,
+        InputRequired,
+        Pending,
+        Unknown,
+    ];
+
+    #[test]
+    fn a_status_finds_the_calls_that_have_it() {
+        let database = rusqlite::Connection::open_in_memory().expect("a database");
+        for outcome in OUTCOMES.map(Outcome::as_str) {
+            for status in [Status::Success, Status::Error, Status::Denied, Status::RateLimited] {
+                let sql = format!("SELECT {} FROM (SELECT ?1 AS outcome)", status.condition());
+                let found: bool = database.query_row(&sql, [outcome], |row| row.get(0)).expect("a condition");
+                assert_eq!(found, Status::of(Some(outcome)) == status, "{outcome} as {}", status.as_str());
+            }
+        }
+    }
 }

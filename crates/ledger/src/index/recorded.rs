@@ -1,10 +1,13 @@
 //! Everything that the log says of one call: its decision and its outcome, as written.
 
-use doorward_model::{CallId, Timestamp};
+use std::path::Path;
+
+use doorward_model::{CallId, Seal, Timestamp};
 
 use super::filter::Filter;
 use super::{CallRow, Index};
 use crate::error::LedgerError;
+use crate::payload;
 use crate::segment::{self, Lines};
 
 /// One call, as the log has it.
@@ -17,6 +20,17 @@ pub struct Recorded {
     /// The entry of its outcome; `None` for a call that ended with its decision, or has not
     /// ended.
     pub outcome: Option<Vec<u8>>,
+}
+
+impl Recorded {
+    /// The input document of the call, where it was kept.
+    ///
+    /// # Errors
+    /// When it is there and cannot be opened.
+    pub fn input(&self, log: &Path, seal: &dyn Seal) -> Result<Option<String>, LedgerError> {
+        let Some(call) = CallId::parse(&self.row.call) else { return Ok(None) };
+        Ok(payload::read(log, seal, call)?.input)
+    }
 }
 
 impl Index {

@@ -45,6 +45,7 @@ fn least() -> DecisionRecord<'static> {
         rule: None,
         bundle: "",
         input_digest: "",
+        input: None,
         evaluator: "",
         shadow: &[],
         limits: &[],

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use regorus::Value as RegoValue;
 
 use super::shape::InputPath;
-use crate::document::{MEMBERS, target_as};
+use crate::document::MEMBERS;
 use crate::facts::{Context, Inquiry, Kind, SessionFacts};
 use crate::prepared::Prepared;
 use crate::value::{self, object, texts};
@@ -83,12 +83,12 @@ fn member(name: &str, inquiry: &Inquiry<'_>, caller: &Prepared) -> RegoValue {
         "identity" => caller.identity.clone(),
         "limits" => limits(inquiry.limits),
         "operation" => inquiry.operation.as_str().into(),
-        "prompt" => target_as(inquiry, Kind::Prompt).into(),
-        "resource" => object([("uri", target_as(inquiry, Kind::Resource).into())]),
+        "prompt" => inquiry.target.named_as(Kind::Prompt).into(),
+        "resource" => object([("uri", inquiry.target.named_as(Kind::Resource).into())]),
         "scopes" => caller.scopes.clone(),
         "server" => inquiry.server.value.clone(),
         "session" => session(inquiry.session),
-        "tool" => target_as(inquiry, Kind::Tool).into(),
+        "tool" => inquiry.target.named_as(Kind::Tool).into(),
         _ => caller.user_value.clone(),
     }
 }

@@ -32,6 +32,11 @@ pub(crate) struct Module {
 }
 
 impl Module {
+    /// Whether it says what is to be taken out of arguments.
+    pub(crate) fn redacts(&self) -> bool {
+        self.entries.contains(&Entry::Redact)
+    }
+
     /// Whether it could allow anything: it defines `allow`, or `approve`.
     pub(crate) fn may_allow(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry, Entry::Allow | Entry::Approve))

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use doorward_model::Caller;
-use doorward_model::json::{Kind, Value};
+use doorward_model::json::{Kind, Value, canonical};
 
 use super::regex::Regex;
 use super::text::{js_string, js_string_of_config};
@@ -31,10 +31,20 @@ pub(crate) enum Met {
 /// A compiled condition.
 #[derive(Debug)]
 pub(crate) struct Condition {
-    param: String,
-    /// Where to look when no argument is named `param`.
+    /// The argument's name; `None` where a JSON pointer says that a path is meant.
+    name: Option<String>,
+    /// Where else to look. Empty where a name is all there is.
     path: Vec<String>,
     test: Test,
+}
+
+/// What the arguments hold where a condition looks.
+enum Found<'a> {
+    Nothing,
+    One(Value<'a>),
+    /// An argument of that name and something else at that path. Which of them the server
+    /// reads, nobody knows; who adds the one must not speak for the other.
+    Both,
 }
 
 #[derive(Debug)]
@@ -74,16 +84,27 @@ impl Condition {
             }
             Err(error) => return Err(error),
         };
-        let path = path(&written.param);
+        let is_pointer = written.param.starts_with('/') && !compat;
+        let path = if compat { Vec::new() } else { path(&written.param) };
         if path.len() > MAX_PATH {
             return Err(PolicyError::new(format!("{place}.param"), format!("goes deeper than {MAX_PATH}")));
         }
-        Ok(Self { param: written.param.clone(), path, test })
+        Ok(Self { name: (!is_pointer).then(|| written.param.clone()), path, test })
     }
 
     /// Asks it about a call. An argument that is not there meets no condition but `exists`.
     pub(crate) fn holds(&self, arguments: Option<Value<'_>>, caller: &Caller) -> Met {
-        let actual = arguments.and_then(|arguments| self.find(arguments));
+        let actual = match arguments.map_or(Found::Nothing, |arguments| self.find(arguments)) {
+            Found::Both => {
+                return match self.test {
+                    Test::Exists(expected) => met(expected),
+                    Test::Never => Met::No,
+                    _ => Met::Unclear,
+                };
+            }
+            Found::One(value) => Some(value),
+            Found::Nothing => None,
+        };
         match (&self.test, actual) {
             (Test::Exists(expected), actual) => met(actual.is_some() == *expected),
             (_, None) | (Test::Never, _) => Met::No,
@@ -111,14 +132,23 @@ impl Condition {
         }
     }
 
-    fn find<'a>(&self, arguments: Value<'a>) -> Option<Value<'a>> {
-        arguments.get(&self.param).or_else(|| {
-            let mut steps = self.path.iter();
-            let first = arguments.get(steps.next()?)?;
-            steps.try_fold(first, |at, step| match at.kind() {
-                Kind::Array => at.items().nth(step.parse().ok()?),
-                _ => at.get(step),
-            })
+    fn find<'a>(&self, arguments: Value<'a>) -> Found<'a> {
+        let named = self.name.as_ref().and_then(|name| arguments.get(name));
+        // A name without a dot is its own path.
+        let is_path = self.name.is_none() || self.path.len() > 1;
+        match (named, is_path.then(|| self.follow(arguments)).flatten()) {
+            (Some(named), Some(followed)) if canonical(named) != canonical(followed) => Found::Both,
+            (Some(value), _) | (None, Some(value)) => Found::One(value),
+            (None, None) => Found::Nothing,
+        }
+    }
+
+    fn follow<'a>(&self, arguments: Value<'a>) -> Option<Value<'a>> {
+        let mut steps = self.path.iter();
+        let first = arguments.get(steps.next()?)?;
+        steps.try_fold(first, |at, step| match at.kind() {
+            Kind::Array => at.items().nth(step.parse().ok()?),
+            _ => at.get(step),
         })
     }
 }
@@ -399,19 +429,38 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_followed_only_when_no_argument_has_that_name() {
-        let arguments = r#"{"a.b":"top","a":{"b":"deep","c":[{"d":"item"}]},"x/y":{"~":1}}"#;
+    fn a_path_is_followed_as_far_as_it_goes() {
+        let arguments = r#"{"a":{"b":"deep","c":[{"d":"item"}]},"x/y":{"~":1},"e.f":"named"}"#;
         let cases = [
-            ("a.b", "top", Met::Yes),
+            ("a.b", "deep", Met::Yes),
             ("/a/b", "deep", Met::Yes),
             ("a.c.0.d", "item", Met::Yes),
             ("/x~1y/~0", "1", Met::Yes),
+            ("e.f", "named", Met::Yes),
             ("a.c.1.d", "item", Met::No),
             ("a.missing", "x", Met::No),
         ];
         for (param, value, expected) in cases {
             assert_eq!(ask("eq", json!(value), param, arguments), expected, "{param}");
         }
+    }
+
+    #[test]
+    fn an_argument_with_the_name_of_a_path_does_not_speak_for_what_is_there() {
+        let decoy = r#"{"a.b":"me","/a/b":"me","a":{"b":"victim"}}"#;
+        let same = r#"{"a.b":"me","a":{"b":"me"}}"#;
+        let me = json!("me");
+        for (operator, value) in
+            [("eq", me.clone()), ("neq", me), ("in", json!(["me"])), ("regex", json!("m"))]
+        {
+            assert_eq!(ask(operator, value, "a.b", decoy), Met::Unclear, "{operator}");
+        }
+        assert_eq!(ask("eq", json!("me"), "a.b", same), Met::Yes);
+        assert_eq!(ask("exists", json!(false), "a.b", decoy), Met::No);
+        // A pointer is no name.
+        assert_eq!(ask("eq", json!("me"), "/a/b", decoy), Met::No);
+        assert_eq!(ask("eq", json!("victim"), "/a/b", decoy), Met::Yes);
+        assert_eq!(ask("eq", json!("me"), "/a/b", r#"{"/a/b":"me"}"#), Met::No);
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 use doorward_model::json::{Document, Limits, Numbers};
 use doorward_model::{
-    Agent, Caller, ClientLabel, Grant, GrantKind, Operation, Person, ServerId, Timestamp, Verdict,
+    Agent, Caller, CapabilityKind, ClientLabel, Grant, GrantKind, Operation, Person, ServerId, Timestamp,
+    Verdict,
 };
 use doorward_policy::{
     Arguments, Context, DefinitionFacts, Inquiry, Listing, Mode, Options, PolicyError, PolicySet, RegoSource,
-    RolePolicy, Ruling, ServerFacts, SessionFacts, Warning,
+    RolePolicy, Ruling, ServerFacts, SessionFacts, Target, Warning,
 };
 
 /// Everything an inquiry borrows.
@@ -18,6 +19,7 @@ use doorward_policy::{
 pub struct World {
     pub operation: Operation,
     pub server: ServerFacts,
+    pub kind: CapabilityKind,
     pub target: String,
     pub arguments: Option<Document>,
     pub caller: Caller,
@@ -44,6 +46,7 @@ impl World {
     pub fn new(tool: &str) -> Self {
         Self {
             operation: Operation::ToolsCall,
+            kind: CapabilityKind::Tool,
             server: server("github"),
             target: tool.into(),
             arguments: None,
@@ -90,8 +93,19 @@ impl World {
         self
     }
 
+    /// A completion is for a prompt, unless [`about`](Self::about) says otherwise.
     pub fn doing(mut self, operation: Operation) -> Self {
         self.operation = operation;
+        self.kind = match operation {
+            Operation::ToolsCall => CapabilityKind::Tool,
+            Operation::PromptsGet | Operation::CompletionComplete => CapabilityKind::Prompt,
+            _ => CapabilityKind::Resource,
+        };
+        self
+    }
+
+    pub fn about(mut self, kind: CapabilityKind) -> Self {
+        self.kind = kind;
         self
     }
 
@@ -102,7 +116,7 @@ impl World {
         question(&Inquiry {
             operation: self.operation,
             server: &self.server,
-            target: &self.target,
+            target: Target::new(self.kind, &self.target),
             arguments: incomparable.map_or(Arguments::Known(arguments), Arguments::Incomparable),
             caller: &self.caller,
             definition: self.definition.as_ref(),

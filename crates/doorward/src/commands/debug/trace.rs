@@ -7,10 +7,10 @@
 use std::path::Path;
 
 use doorward_ledger::{Index, Recorded};
-use doorward_model::CallId;
 use serde_json::{Value, json};
 
 use super::{rules, shown};
+use crate::commands::which::Which;
 use crate::commands::{Exit, Surroundings, load};
 use crate::config::Config;
 
@@ -29,7 +29,7 @@ Exit status: 0 the call was found, 1 there is none.";
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// The call's id, or the number of its entry
-    call: String,
+    call: Which,
     /// Ask the policies with the whole arguments, where they were kept (`audit.capture: full`)
     #[arg(long)]
     full: bool,
@@ -43,22 +43,11 @@ pub(super) fn run(
     named: Option<&Path>,
     world: &mut Surroundings<'_>,
 ) -> anyhow::Result<Exit> {
-    let named_call = &arguments.call;
-    let (call, sequence) = (CallId::parse(named_call), named_call.parse().ok());
-    if call.is_none() && sequence.is_none() {
-        writeln!(world.err, "`{}` is no call: give its id or its number", named_call.escape_debug())?;
-        return Ok(Exit::Usage);
-    }
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let config = &loaded.config;
     let index = Index::open_caught_up(&config.audit.dir)?;
-    let found = match (call, sequence) {
-        (Some(call), _) => index.recorded(call)?,
-        (None, Some(sequence)) => index.recorded_at(sequence)?,
-        (None, None) => None,
-    };
-    let Some(mut found) = found else {
-        writeln!(world.err, "the log has no call `{}`", named_call.escape_debug())?;
+    let Some(mut found) = arguments.call.find(&index)? else {
+        writeln!(world.err, "the log has no call `{}`", arguments.call)?;
         return Ok(Exit::No);
     };
     if arguments.full {
