@@ -130,10 +130,16 @@ fn print(held: &Verified, anchors: &[PathBuf], out: &mut dyn std::io::Write) -> 
         word("agent"),
         word("time"),
     )?;
-    writeln!(out, "because   rule {}, {}", word("rule"), printable(&decision["reasons"].to_string()))?;
+    writeln!(out, "because   rule {}{}", word("rule"), reasons(decision))?;
     let end = held.outcome.as_ref().unwrap_or(decision)["outcome"].as_str();
     writeln!(out, "ended     {}", printable(end.unwrap_or("not shown")))?;
     writeln!(out, "verdict   {}", words(held.reached))
+}
+
+/// What was said to whoever was refused.
+fn reasons(decision: &Value) -> String {
+    let reasons = decision["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    reasons.map(|reason| format!("; {}", printable(reason))).collect()
 }
 
 fn words(reached: Reached) -> &'static str {
