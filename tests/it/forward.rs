@@ -299,6 +299,29 @@ async fn a_data_directory_may_lie_deeper_than_a_socket_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn asked_to_stop_they_answer_what_they_were_asked() {
+    let place = Place::new().await;
+    let mut holder = Desk::open(&place.config(), ALICE, Era::Modern).await;
+    let mut other = Desk::open(&place.config(), BOB, Era::Legacy).await;
+    other.says("serves this client").await;
+    let waits = || place.recorder.calls().iter().filter(|call| *call == "wait").count();
+    for (count, desk) in [(1, &mut other), (2, &mut holder)] {
+        desk.ask("github__wait", json!({"mark": format!("waits {count}")})).await.expect("written");
+        eventually("the call is under way", async || waits() == count).await;
+    }
+    for desk in [other, holder] {
+        let pid =
+            desk.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(pid.expect("it runs"), rustix::process::Signal::TERM).expect("told");
+        place.recorder.release();
+        let (answers, code, said) = desk.ended().await;
+        assert!(answers.len() == 1 && answers[0]["result"].is_object(), "{answers:?}: {said}");
+        assert_eq!(code, Some(0), "{said}");
+    }
+    assert_eq!(place.recorded().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_of_stdio_are_served_by_a_gateway_that_listens() {
     let place = Place::new().await;
     let log = place.folder.path().join("serve.log");

@@ -38,6 +38,7 @@ mod records;
 mod reload;
 mod replicas;
 mod resume;
+mod rights;
 mod rmcp;
 mod secrets;
 mod selftest;

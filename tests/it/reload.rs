@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::world::{ALICE, STAFF_MAY_ALL, World};
+use crate::world::{ALICE, STAFF_MAY_ALL, World, within};
 
 /// Asks again until the answer is the expected one; fails after five seconds.
 async fn eventually(world: &World, expected: &str) {
@@ -61,5 +61,47 @@ async fn half_a_file_is_no_configuration() {
     // The whole of another one takes force.
     std::fs::write(world.config_path(), whole.replace(STAFF_MAY_ALL, "")).expect("written");
     eventually(&world, "[POLICY DENIED] default_deny").await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_a_reload_brought_are_looked_at_as_well() {
+    let world = World::start(&["github"], "").await;
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    let rules =
+        |denied: &str| format!("package rules\ndeny contains \"closed\" if input.tool == \"{denied}\"\n");
+    let policy = world.folder.path().join("rules.rego");
+    std::fs::write(&policy, rules("echo")).expect("written");
+    let named = format!(
+        "{config}regoPolicies:\n  - {{name: rules, file: rules.rego, mode: enforce}}\n{STAFF_MAY_ALL}"
+    );
+    std::fs::write(world.config_path(), named).expect("written");
+    eventually(&world, "[POLICY DENIED] closed").await;
+    std::fs::write(&policy, rules("other")).expect("written");
+    eventually(&world, "{}").await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_taken_up_is_tried_again_though_no_file_changes() {
+    let world = World::start(&["github"], "").await;
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    let rules = "package rules\ndeny contains \"closed\" if input.tool == \"other\"\n";
+    // A file that cannot be read yet: reading a folder fails for whoever tries, root as well.
+    let policy = world.folder.path().join("rules.rego");
+    std::fs::create_dir(&policy).expect("created");
+    let named = format!(
+        "{config}regoPolicies:\n  - {{name: rules, file: rules.rego, mode: shadow}}\n{STAFF_MAY_ALL}"
+    );
+    std::fs::write(world.config_path(), named).expect("written");
+    // Long enough for the first attempt, which fails.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    std::fs::remove_dir(&policy).expect("removed");
+    std::fs::write(&policy, rules).expect("written");
+    let alice = world.modern("/mcp", ALICE);
+    within(Duration::from_secs(20), "it is in force", async || {
+        alice.call("github__echo", json!({})).await.text() == "{}"
+    })
+    .await;
     world.stop().await;
 }

@@ -32,8 +32,7 @@ use fixed::Fixed;
 use rulebook::Builder;
 pub(crate) use rulebook::{compile, specs};
 pub use rulebook::{rego_source, role_policy};
-use socket::SocketDoor;
-pub use socket::{absolute, socket_folder};
+pub use socket::{SocketDoor, absolute, socket_folder};
 
 /// Looks up an environment variable.
 pub type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -239,12 +238,12 @@ fn stores(config: &Config, seal: Arc<dyn Seal>, surroundings: &Surroundings) -> 
 impl Assembled {
     /// Looks for changes of the configuration until the task is aborted.
     pub fn watch(&self) -> JoinHandle<()> {
-        let mut files = self.loaded.files.clone();
-        files.push(self.loaded.path.clone());
+        let files = watched(&self.loaded);
         let (gateway, builder) = (Arc::clone(&self.gateway), Arc::clone(&self.builder));
         let (path, surroundings) = (self.loaded.path.clone(), self.surroundings.clone());
-        let take_up =
-            move |is_whole: &dyn Fn() -> bool| reload(&gateway, &path, &builder, &surroundings, is_whole);
+        let take_up = move |is_whole: &dyn Fn() -> bool| {
+            reload(&gateway, &path, &builder, &surroundings, is_whole).map(|read| read.map(|read| read.files))
+        };
         tokio::spawn(watch::watch(files, Arc::new(take_up)))
     }
 
@@ -277,28 +276,43 @@ impl Assembled {
     /// # Errors
     /// What is wrong with it; the old configuration then stays in force.
     pub fn reload(&self) -> anyhow::Result<bool> {
-        reload(&self.gateway, &self.loaded.path, &self.builder, &self.surroundings, &|| true)
+        let read = reload(&self.gateway, &self.loaded.path, &self.builder, &self.surroundings, &|| true)?;
+        Ok(read.is_some_and(|read| read.is_new))
     }
 }
 
-/// Reads the configuration and puts it in force, unless it is already, or `is_whole` says
-/// that it was written to meanwhile.
+/// What was read, and what came of it.
+struct Read {
+    is_new: bool,
+    /// The file and those that it names.
+    files: Vec<PathBuf>,
+}
+
+fn watched(loaded: &Loaded) -> Vec<PathBuf> {
+    let mut files = loaded.files.clone();
+    files.push(loaded.path.clone());
+    files
+}
+
+/// Reads the configuration and puts it in force, unless it is already; `None` when `is_whole`
+/// says that it was written to meanwhile.
 fn reload(
     gateway: &Arc<Gateway>,
     path: &Path,
     builder: &Mutex<Builder>,
     surroundings: &Surroundings,
     is_whole: &dyn Fn() -> bool,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Option<Read>> {
     let mut builder = builder.lock().unwrap_or_else(PoisonError::into_inner);
     let loaded = load(path, surroundings);
     // What is wrong with half a file is nobody's mistake.
     if !is_whole() {
-        return Ok(false);
+        return Ok(None);
     }
     let loaded = loaded?;
+    let files = watched(&loaded);
     if builder.is_in_force(&loaded.digest) {
-        return Ok(false);
+        return Ok(Some(Read { is_new: false, files }));
     }
     let rulebook = builder.build(&loaded.config)?;
     keep_bundle(gateway.ledger(), &rulebook)?;
@@ -313,7 +327,7 @@ fn reload(
     }
     tracing::info!(target: "doorward::config", digest = loaded.digest, "configuration in force");
     event(gateway.ledger(), surroundings, "reloaded", "configuration in force", Some(&loaded.digest));
-    Ok(true)
+    Ok(Some(Read { is_new: true, files }))
 }
 
 /// A gateway that serves.

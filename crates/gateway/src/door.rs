@@ -11,6 +11,7 @@ mod socket;
 mod stdio;
 mod strangers;
 mod tell;
+mod until;
 
 pub(crate) use body::{Body, CallStream, EventStream, ListenStream, Pending};
 pub use guard::Guard;
@@ -21,3 +22,4 @@ pub use serve::{Front, Listener, MAX_HEAD, ServeError, serve};
 pub use socket::{Holder, Open, Socket, connect, serve_socket};
 pub use stdio::serve_stdio;
 pub(crate) use strangers::Strangers;
+pub use until::Until;

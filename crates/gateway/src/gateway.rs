@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use doorward_ledger::Ledger;
+use doorward_ledger::{EventRecord, Ledger};
 use doorward_model::json::Limits;
 use doorward_model::json::push_hex;
 use doorward_model::{Caller, Clock, Counts, Random, Room, Seal, ServerId, Shared};
@@ -30,6 +30,9 @@ use crate::span::Spans;
 use crate::streams::{StreamLimits, Streams};
 use crate::subscriptions::Subscriptions;
 use crate::tasks::Awaited;
+
+/// How often it is asked what has waited too long, or would not be let in any more.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// What does not change while the gateway runs.
 #[derive(Clone, Debug)]
@@ -194,6 +197,19 @@ impl Gateway {
         &self.upstreams
     }
 
+    /// How long calls under way may take to finish at shutdown.
+    pub fn drain(&self) -> Duration {
+        self.settings.drain
+    }
+
+    /// Leaves an entry about something that was turned away before any decision.
+    pub(crate) fn refused(&self, event: EventRecord<'_>) {
+        let event = EventRecord { kind: "refused", time: self.clock.now(), ..event };
+        if let Err(error) = self.ledger.event(&event) {
+            tracing::error!(target: "doorward::ledger", %error, "an event could not be recorded");
+        }
+    }
+
     /// Puts a new configuration in force. Calls under way finish in the old world.
     pub fn install(self: &Arc<Self>, rulebook: Rulebook) {
         self.rebuild(Extent::All, |old| {
@@ -202,6 +218,10 @@ impl Gateway {
             Some(Snapshot::build(rulebook, catalogs))
         });
         self.subscriptions.revise(&self.snapshot(), self.clock.now());
+        // Without a runtime nobody can be listening.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(Arc::clone(self).review());
+        }
     }
 
     /// Replaces the world by what `build` makes of the old one, if that is anything, and tells
@@ -265,10 +285,21 @@ impl Gateway {
         }
     }
 
-    /// Ends what has waited too long: sessions, and calls and tasks that nobody came back to.
+    /// Sweeps every so often, until it is dropped.
+    pub async fn keep_sweeping(self: Arc<Self>) {
+        let mut due = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            due.tick().await;
+            Arc::clone(&self).sweep().await;
+        }
+    }
+
+    /// Ends what has waited too long (sessions, calls and tasks that nobody came back to), and what
+    /// listens with a credential that has ended.
     pub async fn sweep(self: Arc<Self>) {
         self.suspended.sweep(self.clock.elapsed());
         self.awaited.sweep(self.clock.elapsed());
+        Arc::clone(&self).review().await;
         self.sweep_sessions().await;
     }
 }

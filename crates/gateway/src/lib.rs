@@ -29,6 +29,7 @@ mod skills;
 mod snapshot;
 mod span;
 mod stage;
+mod standing;
 mod standpoint;
 mod streams;
 mod subscriptions;
@@ -40,7 +41,7 @@ mod view;
 
 pub use ask::AskLimits;
 pub use gateway::{Gateway, Parts, Settings};
-pub use receive::{Arrival, Carrier};
+pub use receive::{Arrival, Carrier, Connection};
 pub use reply::Reply;
 pub use session::SessionLimits;
 pub use snapshot::{Rulebook, Snapshot};

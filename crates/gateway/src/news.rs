@@ -224,6 +224,24 @@ impl Comparison<'_> {
     }
 }
 
+/// The kinds whose lists look different from two standpoints on one world.
+pub(crate) fn told_apart(
+    one: &Standpoint,
+    other: &Standpoint,
+    snapshot: &Snapshot,
+    time: Timestamp,
+) -> Vec<CapabilityKind> {
+    if one.surface == Surface::Gateway {
+        return Vec::new();
+    }
+    let (one, other) = (View::from(one, snapshot, time), View::from(other, snapshot, time));
+    let all = |_: &ServerId| true;
+    let differs = |kind: &CapabilityKind| {
+        kinds(*kind).iter().any(|kind| !listed(&one, &all, *kind).eq(listed(&other, &all, *kind)))
+    };
+    LISTS.into_iter().filter(differs).collect()
+}
+
 /// What one notification is about.
 pub(crate) fn kinds(kind: CapabilityKind) -> &'static [CapabilityKind] {
     match kind {

@@ -6,12 +6,13 @@
 //! thing that is read twice, and only where there are such servers ([`exact`]).
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorward_model::Timestamp;
+use doorward_identity::Presented;
 use doorward_model::json::{Document, Value};
+use doorward_model::{Secret, Timestamp};
 use doorward_wire::error::{HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, UNSUPPORTED_VERSION};
 use doorward_wire::message::{Message, Request};
 use doorward_wire::meta::Meta;
@@ -21,6 +22,7 @@ use http::{HeaderMap, HeaderName};
 use crate::exact;
 use crate::gateway::Gateway;
 use crate::session::Session;
+use crate::stage::identify::presented;
 use crate::surface::Surface;
 
 /// The session header, both spellings of which differ only by case.
@@ -54,10 +56,39 @@ pub enum Carrier {
     /// for, if there is one.
     Http(Arc<HeaderMap>, Option<Arc<Session>>),
     /// One connection, one session at most: stdio.
-    Connection(Arc<Mutex<Option<Arc<Session>>>>),
+    Connection(Arc<Connection>),
+}
+
+/// A connection that carries one client's messages.
+#[derive(Default)]
+pub struct Connection {
+    /// What its client presented, which is judged again with each message.
+    pub key: Option<Secret>,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+impl Connection {
+    /// The connection of a client that presented this.
+    pub fn new(key: Option<Secret>) -> Self {
+        Self { key, session: Mutex::default() }
+    }
+
+    pub(crate) fn session(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Arrival {
+    /// What its client presented.
+    pub(crate) fn presented(&self) -> Presented<'_> {
+        match &self.carrier {
+            Carrier::Http(headers, _) => presented(headers),
+            Carrier::Connection(connection) => {
+                Presented { bearer: connection.key.as_ref().map(Secret::expose) }
+            }
+        }
+    }
+
     /// The `traceparent` header, where there is one.
     pub(crate) fn trace_header(&self) -> Option<&str> {
         let Carrier::Http(headers, _) = &self.carrier else { return None };
@@ -228,7 +259,7 @@ fn classify(message: &Message<'_>, arrival: &Arrival) -> Result<Classified, RpcE
     }
     let has_session = match &arrival.carrier {
         Carrier::Http(headers, _) => headers.contains_key(&SESSION),
-        Carrier::Connection(session) => session.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
+        Carrier::Connection(connection) => connection.session().is_some(),
     };
     if has_session {
         let version = arrival.header(&VERSION)?;
@@ -334,12 +365,10 @@ fn legacy(arrival: &Arrival, version: Option<&str>) -> Result<(Revision, Arc<Ses
             }
             session.clone().ok_or_else(no_session)?
         }
-        Carrier::Connection(session) => {
-            let session = session.lock().unwrap_or_else(PoisonError::into_inner);
-            session
-                .clone()
-                .ok_or_else(|| RpcError::bad_request(INVALID_REQUEST, "send `initialize` first"))?
-        }
+        Carrier::Connection(connection) => connection
+            .session()
+            .clone()
+            .ok_or_else(|| RpcError::bad_request(INVALID_REQUEST, "send `initialize` first"))?,
     };
     let agreed = session.opening.revision;
     if let Some(version) = version

@@ -88,7 +88,7 @@ pub struct Session {
     pub opening: Opening,
     opened: Timestamp,
     owner: Arc<Caller>,
-    principal: Box<str>,
+    pub(crate) principal: Box<str>,
     last_used: AtomicU64,
     /// Whether it was used since the other replicas were told.
     newly_used: AtomicBool,

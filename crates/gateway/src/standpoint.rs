@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use doorward_model::{Caller, ClientLabel, Timestamp};
+use doorward_identity::Presented;
+use doorward_model::{Caller, ClientLabel, Secret, Timestamp};
 use doorward_policy::Context;
 
 use crate::pipeline::Asked;
@@ -13,6 +14,7 @@ use crate::surface::Surface;
 #[derive(Clone, Debug)]
 pub(crate) struct Standpoint {
     pub caller: Arc<Caller>,
+    pub credential: Credential,
     pub surface: Surface,
     pub ip: Option<IpAddr>,
     pub origin: &'static str,
@@ -21,11 +23,28 @@ pub(crate) struct Standpoint {
     pub declared: Arc<str>,
 }
 
+/// What the caller was recognised by. Kept, because only what is presented anew can be judged
+/// anew: the key may have another text by now, and the token another reader.
+#[derive(Clone, Debug)]
+pub(crate) enum Credential {
+    /// This, or nothing at all.
+    Presented(Option<Secret>),
+    /// Whatever it was, it was presented elsewhere.
+    Elsewhere,
+}
+
+impl Credential {
+    pub(crate) fn of(presented: Presented<'_>) -> Self {
+        Self::Presented(presented.bearer.map(Secret::new))
+    }
+}
+
 impl Standpoint {
     pub(crate) fn of(asked: &Asked<'_>) -> Self {
         let arrival = &asked.incoming.arrival;
         Self {
             caller: Arc::clone(asked.caller),
+            credential: Credential::of(arrival.presented()),
             surface: arrival.surface.clone(),
             ip: arrival.ip,
             origin: arrival.origin,

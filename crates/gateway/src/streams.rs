@@ -59,6 +59,13 @@ pub(crate) struct Listener {
     id: Box<str>,
 }
 
+impl Listener {
+    /// Ends the stream with the result that says it ended in order.
+    pub(crate) fn end(&self) {
+        self.mailbox.close(Some(farewell(&self.id)));
+    }
+}
+
 /// All open listen streams.
 #[derive(Default)]
 pub(crate) struct Streams {
@@ -121,7 +128,7 @@ impl Streams {
     /// Ends every stream with the result that says it ended in order.
     pub(crate) fn close_all(&self) {
         for listener in self.all() {
-            listener.mailbox.close(Some(farewell(&listener.id)));
+            listener.end();
         }
     }
 

@@ -83,6 +83,15 @@ impl Subscriptions {
         }
     }
 
+    /// Whoever reads this mailbox looks from elsewhere now.
+    pub(crate) fn moved(&self, mailbox: &Arc<Mailbox>, standpoint: &Arc<Standpoint>) {
+        let mut state = self.state();
+        let holders = state.holders.values_mut().flat_map(HashMap::values_mut).flatten();
+        for holder in holders.filter(|holder| Arc::ptr_eq(&holder.mailbox, mailbox)) {
+            holder.standpoint = Arc::clone(standpoint);
+        }
+    }
+
     /// Ends what the rules in force no longer allow.
     pub(crate) fn revise(&self, snapshot: &Snapshot, time: Timestamp) {
         let mut ended = Vec::new();

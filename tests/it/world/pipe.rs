@@ -66,6 +66,12 @@ impl Pipe {
         self.next().await
     }
 
+    /// Waits until it ends by itself; its exit status.
+    pub async fn ended(mut self) -> Option<i32> {
+        let end = tokio::time::timeout(Duration::from_secs(10), self.child.wait());
+        end.await.expect("it ends in time").expect("waited for").code()
+    }
+
     /// Closes the input and waits for an orderly end.
     pub async fn end(self) {
         let Self { mut child, input, .. } = self;

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use doorward_gateway::Surface;
-use doorward_gateway::door::serve_stdio;
-use doorward_identity::Presented;
+use doorward_gateway::door::{Until, serve_stdio};
 use doorward_ledger::LedgerError;
 use doorward_model::Secret;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +16,7 @@ use super::{Exit, Surroundings, load};
 use crate::config::Loaded;
 use crate::forward::{self, Link};
 use crate::logging::{self, Format};
-use crate::runtime::{self, Assembled, Surroundings as World};
+use crate::runtime::{self, Assembled, SocketDoor, Surroundings as World};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,6 +35,9 @@ const HOLDER_TIME: Duration = Duration::from_secs(10);
 const FIND_PACE: Duration = Duration::from_millis(20);
 /// How often the log is tried again meanwhile; it means compiling all policies.
 const ASSEMBLE_PACE: Duration = Duration::from_secs(1);
+
+/// How long a client that another gateway serves may wait for its last answers.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Arguments of `doorward serve`.
 #[derive(Debug, clap::Args)]
@@ -116,9 +118,14 @@ async fn stdio(
             ours.display(), link.holder);
     }
     tracing::info!(target: "doorward::serve", "the log is in use; {} serves this client", link.holder);
+    let input = Until::new(tokio::io::stdin(), told_to_stop()?);
+    let cut_off = async {
+        stopped.await;
+        tokio::time::sleep(DRAIN).await;
+    };
     tokio::select! {
-        carried = link.carry(tokio::io::stdin(), tokio::io::stdout()) => carried,
-        () = stopped => Ok(()),
+        carried = link.carry(input, tokio::io::stdout()) => carried,
+        () = cut_off => Ok(()),
     }
 }
 
@@ -168,33 +175,51 @@ async fn hold(
     key: Option<Secret>,
     mut stopped: Pin<&mut impl Future<Output = ()>>,
 ) -> anyhow::Result<()> {
-    let authenticator = Arc::clone(&assembled.gateway.snapshot().rulebook.authenticator);
-    let bearer = key.as_ref().map(Secret::expose);
-    let Ok(caller) = authenticator.identify(Presented { bearer }).await else {
+    if !assembled.gateway.admits(key.as_ref()).await {
         assembled.stop().await;
         bail!(forward::NO_KEY);
-    };
-    let watching = assembled.watch();
-    let mut socket = assembled.open_socket();
+    }
     let gateway = Arc::clone(&assembled.gateway);
-    let served = serve_stdio(gateway, caller, surface, tokio::io::stdin(), tokio::io::stdout());
-    let served = async {
-        let served = served.await;
-        if let Some(socket) = &mut socket {
-            socket.unused().await;
+    let (watching, sweeping) = (assembled.watch(), tokio::spawn(Arc::clone(&gateway).keep_sweeping()));
+    let mut socket = assembled.open_socket();
+    let drain = gateway.drain();
+    let input = Until::new(tokio::io::stdin(), told_to_stop()?);
+    let mut served = std::pin::pin!(serve_stdio(gateway, key, surface, input, tokio::io::stdout()));
+    let ended = tokio::select! {
+        result = &mut served => Some(result),
+        () = &mut stopped => None,
+    };
+    let result = match ended {
+        Some(result) => {
+            if let Some(socket) = &mut socket {
+                tokio::select! {
+                    () = socket.unused() => {}
+                    () = &mut stopped => {}
+                }
+            }
+            close(socket).await;
+            result
         }
-        served
+        None => {
+            tracing::info!(target: "doorward::serve", "stopping; calls under way may finish");
+            // Its input is at its end by now, so that it has only to answer.
+            let (served, ()) = tokio::join!(tokio::time::timeout(drain, served), close(socket));
+            served.unwrap_or_else(|_| {
+                tracing::warn!(target: "doorward::serve", "some calls did not finish in time and were cut off");
+                Ok(())
+            })
+        }
     };
-    let result = tokio::select! {
-        result = served => result,
-        () = &mut stopped => Ok(()),
-    };
+    watching.abort();
+    sweeping.abort();
+    assembled.stop().await;
+    Ok(result?)
+}
+
+async fn close(socket: Option<SocketDoor>) {
     if let Some(socket) = socket {
         socket.close().await;
     }
-    watching.abort();
-    assembled.stop().await;
-    Ok(result?)
 }
 
 /// Completes on SIGTERM or Ctrl-C, also where that came before it was waited for.

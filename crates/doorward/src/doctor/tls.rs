@@ -12,11 +12,11 @@ use crate::config::listen::{Listen, Tls};
 use crate::runtime;
 
 const CHECK: &str = "tls";
-const RENEW: &str = "renew it, and start the gateway again";
+const RENEW: &str = "renew it; a running gateway takes it up by itself";
 const DAY_US: u64 = 86_400_000_000;
 
 pub(super) fn check(files: &Tls, listen: &Listen, now: Timestamp) -> Vec<Finding> {
-    if let Err(error) = runtime::tls::load(files) {
+    if let Err(error) = runtime::tls::check(files) {
         return vec![Finding::fail(
             CHECK,
             format!("{error:#}"),

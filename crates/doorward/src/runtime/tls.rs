@@ -1,6 +1,6 @@
 //! The certificate that clients are shown, and that it may be renewed at any time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, ensure};
 use arc_swap::ArcSwap;
@@ -16,37 +16,56 @@ use crate::config::listen::Tls;
 /// The certificate in force.
 pub(super) struct Shown {
     files: Tls,
+    chain: Mutex<Chain>,
     pub(super) config: Arc<ArcSwap<ServerConfig>>,
 }
 
+type Chain = Vec<CertificateDer<'static>>;
+
 impl Shown {
     pub(super) fn load(files: &Tls) -> anyhow::Result<Self> {
-        Ok(Self { files: files.clone(), config: Arc::new(ArcSwap::new(load(files)?)) })
+        let (chain, config) = read(files)?;
+        Ok(Self { files: files.clone(), chain: Mutex::new(chain), config: Arc::new(ArcSwap::new(config)) })
     }
 
     /// Looks for another certificate until it is aborted. New connections are shown it; those
     /// that are open go on.
     pub(super) async fn watch(self, ledger: Ledger, surroundings: Surroundings) {
         let paths = vec![self.files.cert.clone(), self.files.key.clone()];
+        let looked_at = paths.clone();
         let take_up = move |is_whole: &dyn Fn() -> bool| {
-            let loaded = load(&self.files);
+            let read = read(&self.files);
             if !is_whole() {
-                return Ok(false);
+                return Ok(None);
             }
-            self.config.store(loaded?);
-            tracing::info!(target: "doorward::config", "another certificate is in force");
-            event(&ledger, &surroundings, "reloaded", "another certificate is in force", None);
-            Ok(true)
+            let (chain, config) = read?;
+            let mut in_force = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+            // A chain has one key: the same chain is the same certificate.
+            if *in_force != chain {
+                *in_force = chain;
+                self.config.store(config);
+                tracing::info!(target: "doorward::config", "another certificate is in force");
+                event(&ledger, &surroundings, "reloaded", "another certificate is in force", None);
+            }
+            Ok(Some(looked_at.clone()))
         };
         watch::watch(paths, Arc::new(take_up)).await;
     }
 }
 
+/// Whether certificate and key can be used.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn check(files: &Tls) -> anyhow::Result<()> {
+    read(files).map(|_| ())
+}
+
 /// Reads certificate and key. TLS 1.2 and 1.3, HTTP/1.1.
-pub(crate) fn load(files: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
+fn read(files: &Tls) -> anyhow::Result<(Chain, Arc<ServerConfig>)> {
     let shown = |path: &std::path::Path| path.display().to_string();
     let chain = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .and_then(Iterator::collect::<Result<Chain, _>>)
         .with_context(|| format!("the certificate {} cannot be read", shown(&files.cert)))?;
     ensure!(!chain.is_empty(), "the certificate {} cannot be read: there is none in it", shown(&files.cert));
     let key = PrivateKeyDer::from_pem_file(&files.key)
@@ -54,8 +73,8 @@ pub(crate) fn load(files: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
+        .with_single_cert(chain.clone(), key)
         .with_context(|| format!("certificate {} and key do not go together", shown(&files.cert)))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok((chain, Arc::new(config)))
 }

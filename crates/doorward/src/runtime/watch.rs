@@ -12,31 +12,59 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 const PACE: Duration = Duration::from_millis(500);
 
 type Seen = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
-/// Takes up what files say now, unless the argument says that they were written to meanwhile;
-/// an error leaves in force what was.
-pub(super) type TakeUp = dyn Fn(&dyn Fn() -> bool) -> anyhow::Result<bool> + Send + Sync;
+/// How long after a failure the same files are tried again: what has failed may have been the
+/// reading, and nothing about a file shows that its permissions changed, or that there are
+/// descriptors again.
+const AGAIN: Duration = Duration::from_secs(5);
 
-/// Looks for changes of these files until it is aborted.
-pub(super) async fn watch(files: Vec<PathBuf>, take_up: Arc<TakeUp>) {
-    let mut in_force = look(&files);
-    let mut before = in_force.clone();
+/// Takes up what files say now, and returns the files that are to be looked at from now on; `None`
+/// when the argument says that they were written to meanwhile. An error leaves in force what was.
+pub(super) type TakeUp = dyn Fn(&dyn Fn() -> bool) -> anyhow::Result<Option<Vec<PathBuf>>> + Send + Sync;
+
+/// Looks for changes of these files, and of whichever they lead to, until it is aborted.
+pub(super) async fn watch(mut files: Vec<PathBuf>, take_up: Arc<TakeUp>) {
+    // They may have been written to since they were read for the first time.
+    let mut taken = None;
+    let mut before = look(&files);
+    let mut failed: Option<(String, Instant)> = None;
     loop {
         tokio::time::sleep(PACE).await;
         let now = look(&files);
         let is_written = std::mem::replace(&mut before, now.clone()) == now;
-        if now == in_force || !is_written {
+        let is_due = failed.as_ref().is_none_or(|(_, when)| when.elapsed() >= AGAIN);
+        let is_new = taken.as_ref() != Some(&now);
+        if !is_written || !(is_new || failed.is_some() && is_due) {
             continue;
         }
-        in_force = now.clone();
+        taken = Some(now.clone());
         let (looked, take_up) = (files.clone(), Arc::clone(&take_up));
         // Compiling policies takes a while and starts children.
         let done = tokio::task::spawn_blocking(move || take_up(&|| look(&looked) == now)).await;
-        if let Ok(Err(error)) = done {
-            tracing::error!(target: "doorward::config", "the old configuration stays in force: {error:#}");
+        match done {
+            Ok(Ok(None)) => taken = None,
+            Ok(Ok(Some(next))) => {
+                failed = None;
+                if next != files {
+                    // What they say was read before they were looked at for the first time.
+                    (files, taken) = (next, None);
+                    before = look(&files);
+                }
+            }
+            Ok(Err(error)) => {
+                let text = format!("{error:#}");
+                if failed.as_ref().is_none_or(|(said, _)| *said != text) {
+                    tracing::error!(target: "doorward::config", "the old configuration stays in force: {text}");
+                }
+                failed = Some((text, Instant::now()));
+            }
+            // A panic was reported already; the same files would lead to the next.
+            Err(_) => {}
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::reply::Reply;
 use crate::session::stream::{Event, Left};
 use crate::stage::identify::{identify, presented};
 use crate::stage::settle::RATE_LIMITED;
-use crate::standpoint::Standpoint;
+use crate::standpoint::{Credential, Standpoint};
 use crate::surface::Surface;
 use crate::{method, ops};
 
@@ -278,6 +278,7 @@ async fn listen(
     };
     session.news.seen(Standpoint {
         caller: Arc::clone(caller),
+        credential: Credential::of(presented(headers)),
         surface,
         ip: Some(peer.ip()),
         origin: "mcp",
@@ -514,7 +515,7 @@ fn note(gateway: &Gateway, reason: &'static str, peer: SocketAddr) -> bool {
         gateway.metrics.unrecorded();
         return false;
     }
-    record(gateway, EventRecord { reason, ip: Some(peer.ip()), ..EventRecord::default() });
+    gateway.refused(EventRecord { reason, ip: Some(peer.ip()), ..EventRecord::default() });
     true
 }
 
@@ -522,16 +523,11 @@ fn note(gateway: &Gateway, reason: &'static str, peer: SocketAddr) -> bool {
 pub(super) fn note_left_out(gateway: &Gateway, at_once: bool) {
     for left_out in gateway.strangers.end_window(at_once) {
         let detail = Some(left_out.detail.as_str());
-        record(
-            gateway,
-            EventRecord { reason: "left_out", ip: left_out.network, detail, ..EventRecord::default() },
-        );
-    }
-}
-
-fn record(gateway: &Gateway, event: EventRecord<'_>) {
-    let event = EventRecord { kind: "refused", time: gateway.clock.now(), ..event };
-    if let Err(error) = gateway.ledger.event(&event) {
-        tracing::error!(target: "doorward::ledger", %error, "an event could not be recorded");
+        gateway.refused(EventRecord {
+            reason: "left_out",
+            ip: left_out.network,
+            detail,
+            ..EventRecord::default()
+        });
     }
 }

@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::{Guard, Peers, http1 as request};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, SWEEP_EVERY};
 
 /// A bound address.
 pub struct Listener {
@@ -86,7 +86,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
     let room = Arc::new(Semaphore::new(gateway.settings.connections));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
-    let mut sweep = tokio::time::interval(Duration::from_secs(30));
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut count = tokio::time::interval(COUNT_EVERY);
     loop {
         let accepted = tokio::select! {

@@ -9,22 +9,19 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorward_identity::Presented;
-use doorward_model::{Secret, ServerId};
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWriteExt as _, BufReader, ReadBuf};
+use doorward_model::ServerId;
+use tokio::io::{AsyncBufRead, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::order::{self, Level, Levels, NoServer, Order};
 use super::preface::{self, InForce, Preface, Turned};
-use super::serve_stdio;
+use super::{Until, serve_stdio};
 use crate::gateway::Gateway;
 
 /// The socket's name in its folder.
@@ -198,7 +195,7 @@ async fn serve_client(
         // A sender that is gone means the same.
         let _ = open.wait_for(|open| *open == Open::No).await;
     };
-    let mut input = BufReader::new(Until { input, closed: Some(Box::pin(closed)) });
+    let mut input = BufReader::new(Until::new(input, closed));
     let Some(line) = first_line(&mut input).await else {
         tracing::debug!(target: "doorward::serve", process, "a process said nothing on the socket");
         return;
@@ -210,12 +207,10 @@ async fn serve_client(
         return;
     }
     let admitted = match line.and_then(Preface::parse) {
-        Ok(Preface { surface, key }) => {
-            let authenticator = Arc::clone(&gateway.snapshot().rulebook.authenticator);
-            let bearer = key.as_ref().map(Secret::expose);
-            let caller = authenticator.identify(Presented { bearer }).await;
-            caller.map(|caller| (caller, surface)).map_err(|_| Turned::Key)
-        }
+        Ok(Preface { surface, key }) => match gateway.admits(key.as_ref()).await {
+            true => Ok((key, surface)),
+            false => Err(Turned::Key),
+        },
         Err(turned) => Err(turned),
     };
     let answer = match &admitted {
@@ -227,8 +222,8 @@ async fn serve_client(
         return;
     }
     match admitted {
-        Ok((caller, surface)) => {
-            if let Err(error) = serve_stdio(gateway, caller, surface, input, output).await {
+        Ok((key, surface)) => {
+            if let Err(error) = serve_stdio(gateway, key, surface, input, output).await {
                 tracing::debug!(target: "doorward::serve", process, %error, "a client broke off");
             }
         }
@@ -256,27 +251,6 @@ async fn first_line(input: &mut (impl AsyncBufRead + Unpin)) -> Option<Result<By
         Ok(Ok(line)) => Some(Ok(line)),
         Ok(Err(_)) => Some(Err(Turned::Preface)),
         Err(_) => None,
-    }
-}
-
-/// An input that ends when it is told to, so that what was asked is still answered.
-struct Until<I, F> {
-    input: I,
-    closed: Option<Pin<Box<F>>>,
-}
-
-impl<I: AsyncRead + Unpin, F: Future<Output = ()>> AsyncRead for Until<I, F> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Some(closed) = &mut self.closed else { return Poll::Ready(Ok(())) };
-        if closed.as_mut().poll(context).is_ready() {
-            self.closed = None;
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.input).poll_read(context, buffer)
     }
 }
 

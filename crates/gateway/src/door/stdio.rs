@@ -1,12 +1,19 @@
 //! The stdio door: one client, one connection, the same pipeline.
+//!
+//! What the client presented is judged anew with each of its messages: it may stay for days, and
+//! its key may be revoked, or be good for less, in between.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use doorward_model::Caller;
+use doorward_identity::Presented;
+use doorward_ledger::EventRecord;
+use doorward_model::json::Document;
+use doorward_model::{Caller, Secret};
 use doorward_wire::RpcError;
-use doorward_wire::error::PARSE_ERROR;
+use doorward_wire::error::{INVALID_REQUEST, PARSE_ERROR};
 use doorward_wire::lines::{Framer, Line};
 use doorward_wire::message::Message;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -17,39 +24,44 @@ use crate::batch;
 use crate::gateway::Gateway;
 use crate::method::{self, Listening};
 use crate::pipeline::Asked;
-use crate::receive::{self, Arrival, Carrier, Incoming};
+use crate::receive::{self, Arrival, Carrier, Connection, Incoming};
 use crate::reply::Reply;
-use crate::session::Session;
+use crate::session::principal;
 use crate::session::stream::Event;
 use crate::surface::Surface;
 
 /// Messages that may wait for a client that reads slowly.
 const OUTBOX: usize = 256;
 
-/// Serves one client until it closes its end.
+/// Serves one client, which has presented this, until it closes its end or would not be let in
+/// any more.
 ///
 /// # Errors
-/// When reading or writing fails.
+/// When reading or writing fails; [`io::ErrorKind::PermissionDenied`] when what was presented is
+/// no longer accepted.
 pub async fn serve_stdio(
     gateway: Arc<Gateway>,
-    caller: Arc<Caller>,
+    key: Option<Secret>,
     surface: Surface,
     mut input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin + Send + 'static,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let writer = tokio::spawn(write(output, messages));
     let mut client = Client {
         outbox,
-        session: Arc::default(),
+        surface,
+        connection: Arc::new(Connection::new(key)),
+        known: None,
         calls: JoinSet::new(),
         streams: JoinSet::new(),
+        running: HashMap::new(),
         listens: HashMap::new(),
     };
     let mut framer = Framer::new(gateway.settings.max_body).within(&gateway.settings.room);
     let mut buffer = vec![0; 64 << 10];
     let mut lines = Vec::new();
-    let ended = loop {
+    let ended = 'client: loop {
         let read = match input.read(&mut buffer).await {
             Ok(0) => break Ok(()),
             Ok(read) => read,
@@ -60,7 +72,10 @@ pub async fn serve_stdio(
         for line in lines.drain(..) {
             match line {
                 Line::Text(line) if line.iter().all(u8::is_ascii_whitespace) => {}
-                Line::Text(line) => client.take(&gateway, &caller, &surface, line).await,
+                Line::Text(line) => match client.caller(&gateway).await {
+                    Some(caller) => client.take(&gateway, &caller, line).await,
+                    None => break 'client Err(client.turn_away(&gateway, line).await),
+                },
                 Line::TooLong => {
                     let error =
                         RpcError::bad_request(PARSE_ERROR, "the message is larger than this gateway accepts");
@@ -76,21 +91,27 @@ pub async fn serve_stdio(
     // that nobody will read ends here.
     client.streams.abort_all();
     while client.calls.join_next().await.is_some() {}
-    let session = client.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let session = client.connection.session().take();
     if let Some(session) = session {
         gateway.end_session(&session).await;
     }
     drop(client);
-    let written = writer.await.map_err(std::io::Error::other)?;
+    let written = writer.await.map_err(io::Error::other)?;
     ended.and(written)
 }
 
 /// The one client of this door.
 struct Client {
     outbox: mpsc::Sender<Bytes>,
-    session: Arc<Mutex<Option<Arc<Session>>>>,
+    surface: Surface,
+    connection: Arc<Connection>,
+    /// Who it was when it was last asked.
+    known: Option<Arc<Caller>>,
     calls: JoinSet<()>,
     streams: JoinSet<()>,
+    /// The calls of the modern era, by the id of the request; those of the legacy era are known
+    /// to their session.
+    running: HashMap<String, AbortHandle>,
     /// Those of the streams that the client has asked for, by the id of the request.
     listens: HashMap<String, AbortHandle>,
 }
@@ -103,12 +124,43 @@ impl Client {
         }
     }
 
-    async fn take(&mut self, gateway: &Arc<Gateway>, caller: &Arc<Caller>, surface: &Surface, line: Bytes) {
+    /// Who the client is today; `None` when it would not be let in, or is somebody else by now.
+    async fn caller(&mut self, gateway: &Gateway) -> Option<Arc<Caller>> {
+        let snapshot = gateway.snapshot();
+        let bearer = self.connection.key.as_ref().map(Secret::expose);
+        let caller = snapshot.rulebook.authenticator.identify(Presented { bearer }).await.ok()?;
+        let is_known =
+            |known: &Arc<Caller>| Arc::ptr_eq(known, &caller) || principal(known) == principal(&caller);
+        // What this connection holds, its session first of all, is the former one's.
+        if !self.known.as_ref().is_none_or(is_known) {
+            return None;
+        }
+        self.known = Some(Arc::clone(&caller));
+        Some(caller)
+    }
+
+    /// Answers a message of a client that is not let in any more.
+    async fn turn_away(&self, gateway: &Gateway, line: Bytes) -> io::Error {
+        const WHY: &str = "the key or token of this connection is no longer accepted";
+        gateway.metrics.refused("unauthenticated");
+        gateway.refused(EventRecord { reason: "unauthenticated", ..EventRecord::default() });
+        let document = Document::parse(line, &gateway.settings.json).ok();
+        let id = document.as_ref().and_then(|document| match Message::read(document) {
+            Ok(Message::Request(request)) => Some(request.id.raw()),
+            _ => None,
+        });
+        let error = RpcError { code: INVALID_REQUEST, message: WHY.to_owned(), data: None, status: 401 };
+        self.say(Reply::error(id, &error).body).await;
+        tracing::warn!(target: "doorward::identity", "{WHY}: it is closed");
+        io::Error::new(io::ErrorKind::PermissionDenied, WHY)
+    }
+
+    async fn take(&mut self, gateway: &Arc<Gateway>, caller: &Arc<Caller>, line: Bytes) {
         let arrival = Arrival {
-            surface: surface.clone(),
+            surface: self.surface.clone(),
             origin: "stdio",
             ip: None,
-            carrier: Carrier::Connection(Arc::clone(&self.session)),
+            carrier: Carrier::Connection(Arc::clone(&self.connection)),
             can_stream: true,
         };
         if batch::is_one(&line) {
@@ -121,48 +173,62 @@ impl Client {
                 return self.say(Reply::error(unreadable.id.as_deref(), &unreadable.error).body).await;
             }
         };
-        let method = match Message::read(&incoming.document) {
+        let is_modern = incoming.session.is_none();
+        let asked = match Message::read(&incoming.document) {
             Ok(Message::Request(request)) if incoming.listens => {
                 let id = request.id.raw().to_owned();
                 return self.listen(gateway, caller, id, incoming);
             }
-            Ok(Message::Notification(notification)) if incoming.session.is_none() => {
-                // A modern client ends a subscription so, as it cannot hang up.
+            Ok(Message::Notification(notification)) if is_modern => {
+                // A modern client takes a request back so, as it cannot hang up.
                 let id = notification.params.and_then(|params| params.get("requestId"));
-                if let Some(id) = id.filter(|_| notification.method == "notifications/cancelled")
-                    && let Some(stream) = self.listens.remove(id.raw())
-                {
-                    stream.abort();
+                if let Some(id) = id.filter(|_| notification.method == "notifications/cancelled") {
+                    self.take_back(id.raw());
                 }
                 None
             }
-            Ok(Message::Request(request)) => Some(request.method.into_owned()),
+            Ok(Message::Request(request)) => Some((request.method.into_owned(), request.id.raw().to_owned())),
             _ => None,
         };
         let work = Arc::clone(gateway).answer(Arc::clone(caller), incoming, Some(self.outbox.clone()), None);
-        match method.as_deref() {
+        match asked {
             // What follows `initialize` needs the session that it opens.
-            Some("initialize") => {
+            Some((method, _)) if method == "initialize" => {
                 let reply = work.await;
                 self.say(reply.body).await;
-                let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let session = self.connection.session().clone();
                 if let Some(session) = session {
                     self.relay_news(gateway.news(&session).await);
                 }
             }
-            Some(_) => {
+            Some((_, id)) => {
                 let outbox = self.outbox.clone();
-                self.calls.spawn(async move {
+                let call = self.calls.spawn(async move {
                     let reply = work.await;
                     if !reply.body.is_empty() {
                         // As above.
                         let _ = outbox.send(reply.body).await;
                     }
                 });
+                if is_modern {
+                    // Looked through seldom enough to cost a call nothing.
+                    if self.running.len() > 2 * self.calls.len() + 16 {
+                        self.running.retain(|_, call| !call.is_finished());
+                    }
+                    self.running.insert(id, call);
+                }
             }
             None => {
                 work.await;
             }
+        }
+    }
+
+    /// Ends what was asked under this id: a call is withdrawn from its server and recorded as
+    /// cancelled when it is dropped.
+    fn take_back(&mut self, id: &str) {
+        for work in [self.listens.remove(id), self.running.remove(id)].into_iter().flatten() {
+            work.abort();
         }
     }
 
@@ -210,10 +276,7 @@ async fn pass_on(mut stream: Listening, outbox: mpsc::Sender<Bytes>) {
     }
 }
 
-async fn write(
-    mut output: impl AsyncWrite + Unpin,
-    mut messages: mpsc::Receiver<Bytes>,
-) -> std::io::Result<()> {
+async fn write(mut output: impl AsyncWrite + Unpin, mut messages: mpsc::Receiver<Bytes>) -> io::Result<()> {
     while let Some(message) = messages.recv().await {
         output.write_all(&message).await?;
         output.write_all(b"\n").await?;

@@ -1,7 +1,5 @@
 //! `initialize`: opens a session of the legacy era.
 
-use std::sync::PoisonError;
-
 use doorward_model::ClientLabel;
 use doorward_model::json::push_string;
 use doorward_wire::RpcError;
@@ -63,7 +61,7 @@ pub(crate) async fn initialize(mut asked: Box<Asked<'_>>) -> Reply {
     let mut reply = Reply::result(id, &result);
     match &asked.incoming.arrival.carrier {
         Carrier::Http(..) => reply.session = Some(session.ticket.clone()),
-        Carrier::Connection(slot) => *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(session),
+        Carrier::Connection(connection) => *connection.session() = Some(session),
     }
     reply
 }

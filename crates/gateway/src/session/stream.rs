@@ -118,7 +118,7 @@ impl Session {
     }
 
     /// Ends the stream of what belongs to no request; whoever reads it comes back elsewhere.
-    fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         self.taken_over(NEWS);
     }
 

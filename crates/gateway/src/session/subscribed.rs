@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::Session;
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
-use crate::standpoint::Standpoint;
+use crate::standpoint::{Credential, Standpoint};
 use crate::subscriptions::Held;
 
 /// What one session is to hear of.
@@ -99,12 +99,18 @@ impl Gateway {
 }
 
 impl Session {
+    /// What its updates go through, if it was ever subscribed to anything.
+    pub(crate) fn mailbox(&self) -> Option<&Arc<Mailbox>> {
+        self.news.mailbox.get()
+    }
+
     /// From where the session looks at the gateway.
     pub(crate) fn standpoint(&self) -> Arc<Standpoint> {
         let mut state = self.news.state();
         let standpoint = state.standpoint.get_or_insert_with(|| {
             Arc::new(Standpoint {
                 caller: Arc::clone(&self.owner),
+                credential: Credential::Elsewhere,
                 surface: self.opening.surface.clone(),
                 ip: None,
                 origin: "mcp",

@@ -1,0 +1,85 @@
+//! Whether whoever listens would still be let in.
+//!
+//! A stream outlives the request that opened it, and with it the one look at its credential. So
+//! what was presented is presented again whenever another configuration takes force, and every so
+//! often besides, because a key or a token may just have ended. A call under way is not touched:
+//! it was let in, and has its record.
+
+use std::sync::Arc;
+
+use doorward_identity::{Authenticator, Presented};
+use doorward_model::{Caller, GrantKind, Secret};
+use doorward_wire::reply;
+
+use crate::gateway::Gateway;
+use crate::mailbox::changed_method;
+use crate::news;
+use crate::session::{Session, principal};
+use crate::standpoint::{Credential, Standpoint};
+
+/// What a credential is worth today.
+enum Standing {
+    /// What it was worth before, as far as is known here.
+    Same,
+    /// Something else.
+    Other(Arc<Caller>),
+    /// Nothing.
+    None,
+}
+
+impl Gateway {
+    /// Whether whoever presents this is let in.
+    pub async fn admits(&self, key: Option<&Secret>) -> bool {
+        let snapshot = self.snapshot();
+        let bearer = key.map(Secret::expose);
+        snapshot.rulebook.authenticator.identify(Presented { bearer }).await.is_ok()
+    }
+
+    /// Ends the streams of those who would not be let in any more, or would come in as somebody
+    /// else; a session goes on as what its owner is today.
+    pub(crate) async fn review(self: Arc<Self>) {
+        let snapshot = self.snapshot();
+        let authenticator = &snapshot.rulebook.authenticator;
+        for listener in self.streams.all() {
+            if !matches!(standing(authenticator, &listener.standpoint).await, Standing::Same) {
+                // Its client asks for another one, and is told then what it may hear of.
+                listener.end();
+            }
+        }
+        for session in self.sessions.all() {
+            let before = session.standpoint();
+            match standing(authenticator, &before).await {
+                Standing::Same => {}
+                Standing::Other(caller) if principal(&caller) == *session.principal => {
+                    self.owner_changed(&session, &before, caller);
+                }
+                // Tokens are short-lived: the same session may go on with the next one.
+                Standing::None if before.caller.grant.kind == GrantKind::Jwt => session.hang_up(),
+                Standing::None | Standing::Other(_) => self.end_session(&session).await,
+            }
+        }
+    }
+
+    /// The session's owner may see and do something else than before.
+    fn owner_changed(&self, session: &Arc<Session>, before: &Standpoint, caller: Arc<Caller>) {
+        session.news.seen(Standpoint { caller, ..before.clone() });
+        let (now, snapshot, time) = (session.standpoint(), self.snapshot(), self.clock.now());
+        if let Some(mailbox) = session.mailbox() {
+            self.subscriptions.moved(mailbox, &now);
+            self.subscriptions.revise(&snapshot, time);
+        }
+        for kind in news::told_apart(before, &now, &snapshot, time) {
+            self.tell_session(session, reply::notification(changed_method(kind), None), None);
+        }
+    }
+}
+
+async fn standing(authenticator: &Authenticator, standpoint: &Standpoint) -> Standing {
+    let Credential::Presented(credential) = &standpoint.credential else { return Standing::Same };
+    let bearer = credential.as_ref().map(Secret::expose);
+    match authenticator.identify(Presented { bearer }).await {
+        Ok(caller) if caller == standpoint.caller => Standing::Same,
+        Ok(caller) => Standing::Other(caller),
+        Err(_) => Standing::None,
+    }
+}
