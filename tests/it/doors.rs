@@ -324,3 +324,51 @@ async fn a_certificate_that_cannot_be_used_is_named_and_nothing_starts() {
         }
     }
 }
+
+/// What is asked of a route for operators, for somebody elsewhere, with this key.
+async fn asked_from_afar(world: &World, path: &str, key: &str) -> (u16, String) {
+    let client = world.modern(path, key);
+    let mut headers = client.headers();
+    insert(&mut headers, "x-forwarded-for", "203.0.113.5");
+    let answer = client.raw(Method::GET, &headers, Bytes::new()).await;
+    (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_do_is_told_on_this_machine_and_to_whoever_may_read_the_log() {
+    for proxies in ["", "trustedProxies: [127.0.0.1]\n"] {
+        let world = World::start(&["github"], &format!("{STAFF_MAY_ALL}{proxies}")).await;
+        let expected = [("/metrics", "", 401), ("/metrics", BOB, 403), ("/metrics", ALICE, 200)];
+        for (path, key, status) in expected {
+            assert_eq!(asked_from_afar(&world, path, key).await.0, status, "{proxies}{key}");
+        }
+        for (path, said) in [("/readyz", "ready\n"), ("/healthz", "ok\n")] {
+            assert_eq!(asked_from_afar(&world, path, "").await, (200, said.to_owned()), "{proxies}");
+        }
+        let here = world.modern("/metrics", "");
+        let here = here.raw(Method::GET, &here.headers(), Bytes::new()).await;
+        assert_eq!(here.status, 200);
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_do_not_tell_a_hidden_tool_from_an_unknown_one() {
+    let rules = "policies:\n  - {id: p, name: P, roles: [staff], rules: [{tool: leak, action: hide}, {action: allow}]}\n";
+    let mut seen = Vec::new();
+    for tool in ["github__leak", "github__nothing", "nowhere__echo"] {
+        let world = World::start(&["github"], rules).await;
+        let alice = world.modern("/mcp", ALICE);
+        assert!(!alice.tools().await.contains(&"github__leak".to_owned()));
+        assert_eq!(alice.call(tool, json!({})).await.json()["error"]["code"], -32602);
+        let metrics = world.modern("/metrics", "");
+        let text = metrics.raw(Method::GET, &metrics.headers(), Bytes::new()).await;
+        let text = String::from_utf8_lossy(&text.body).into_owned();
+        let calls: Vec<_> =
+            text.lines().filter(|line| line.starts_with("doorward_calls_total")).map(str::to_owned).collect();
+        assert_eq!(calls.len(), 1, "{text}");
+        seen.push(calls);
+        world.stop().await;
+    }
+    assert!(seen.iter().all(|calls| *calls == seen[0]), "{seen:#?}");
+}

@@ -1,49 +1,80 @@
 //! Routes for operators: `/healthz`, `/readyz`, `/metrics`.
+//!
+//! Whether it is up, anybody may ask who is let in. What it does (which servers and tools are
+//! called, and how it ends) is for this machine and for whoever may read the log.
 
 use bytes::Bytes;
-use doorward_model::Reach;
+use doorward_model::{Caller, Reach};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 
 use crate::door::Body;
 use crate::gateway::Gateway;
 
-/// Without the shared state a replica serves what it knows, so it is ready all the same.
-fn ready(gateway: &Gateway) -> String {
-    match gateway.shared.reach() {
-        Reach::Alone | Reach::Together => "ready\n".to_owned(),
-        Reach::Lost(error) => format!("ready, but the shared state cannot be reached: {error}\n"),
+/// The scope that everything about others' calls needs.
+pub(crate) const READ: &str = "audit.read";
+
+/// A route for operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Health,
+    Ready,
+    Metrics,
+}
+
+impl Route {
+    /// The route of this path, if it is one of them.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        match path {
+            "/healthz" => Some(Self::Health),
+            "/readyz" => Some(Self::Ready),
+            "/metrics" => Some(Self::Metrics),
+            _ => None,
+        }
     }
 }
 
-/// Answers a route for operators; `None` when the path is none of them.
-pub(crate) fn answer(gateway: &Gateway, method: &Method, path: &str) -> Option<Response<Body>> {
-    let (status, kind, text) = match path {
-        "/healthz" => (StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned()),
-        "/readyz" => match gateway.ledger.healthy() {
-            Ok(()) => (StatusCode::OK, "text/plain; charset=utf-8", ready(gateway)),
-            Err(error) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "text/plain; charset=utf-8",
-                format!("not ready: {error}\n"),
-            ),
-        },
-        "/metrics" => (
+/// Whether this caller may see what others do.
+pub(crate) fn may_read(caller: &Caller) -> bool {
+    caller.has_scope(READ)
+}
+
+/// Without the shared state a replica serves what it knows, so it is ready all the same.
+fn ready(gateway: &Gateway, in_full: bool) -> (StatusCode, String) {
+    match (gateway.ledger.healthy(), gateway.shared.reach()) {
+        (Err(error), _) if in_full => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")),
+        (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
+        (Ok(()), Reach::Lost(error)) if in_full => {
+            (StatusCode::OK, format!("ready, but the shared state cannot be reached: {error}\n"))
+        }
+        (Ok(()), _) => (StatusCode::OK, "ready\n".to_owned()),
+    }
+}
+
+/// Answers a route for operators; `in_full` for whom the details are meant.
+pub(crate) fn answer(gateway: &Gateway, method: &Method, route: Route, in_full: bool) -> Response<Body> {
+    const PLAIN: &str = "text/plain; charset=utf-8";
+    let (status, kind, text) = match route {
+        Route::Health => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
+        Route::Ready => {
+            let (status, text) = ready(gateway, in_full);
+            (status, PLAIN, text)
+        }
+        Route::Metrics => (
             StatusCode::OK,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
             gateway
                 .metrics
                 .render(gateway.sessions.count(), gateway.suspended.count() + gateway.awaited.count()),
         ),
-        _ => return None,
     };
     let mut response = Response::new(Body::from(Bytes::from(text)));
     if method != Method::GET && method != Method::HEAD {
         *response.body_mut() = Body::Whole(None);
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        return Some(response);
+        return response;
     }
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    Some(response)
+    response
 }

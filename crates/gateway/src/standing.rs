@@ -76,6 +76,8 @@ impl Gateway {
 
 async fn standing(authenticator: &Authenticator, standpoint: &Standpoint) -> Standing {
     let Credential::Presented(credential) = &standpoint.credential else { return Standing::Same };
+    // There may be thousands of them, and others have work for this thread.
+    tokio::task::consume_budget().await;
     let bearer = credential.as_ref().map(Secret::expose);
     match authenticator.identify(Presented { bearer }).await {
         Ok(caller) if caller == standpoint.caller => Standing::Same,

@@ -26,6 +26,8 @@ use super::tell::{self, Cause, tell};
 use super::{Body, CallStream, EventStream, ListenStream, Pending};
 use crate::batch;
 use crate::gateway::Gateway;
+use crate::method;
+use crate::ops::{self, Route};
 use crate::pipeline::Asked;
 use crate::receive::{self, Arrival, Carrier, LAST_EVENT, SESSION};
 use crate::reply::Reply;
@@ -34,7 +36,6 @@ use crate::stage::identify::{identify, presented};
 use crate::stage::settle::RATE_LIMITED;
 use crate::standpoint::{Credential, Standpoint};
 use crate::surface::Surface;
-use crate::{method, ops};
 
 /// How long a call may take before its stream is opened, so that the client has a place to
 /// come back to should its connection break.
@@ -52,6 +53,13 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let snapshot = gateway.snapshot();
     let front = &snapshot.rulebook.front;
+    let route = Route::of(request.uri().path());
+    // Whoever looks after the machine asks how it is from anywhere.
+    let is_own = peer.ip() == bound;
+    if !is_own && !front.peers.may_connect(peer.ip()) && !matches!(route, Some(Route::Health | Route::Ready))
+    {
+        return turn_away(&gateway, "address", peer, "requests are taken from the proxy only");
+    }
     let peer = SocketAddr::new(front.peers.client(peer.ip(), request.headers()), peer.port());
     if !front.peers.admits(peer.ip()) {
         return turn_away(&gateway, "address", peer, "this address is not let in");
@@ -61,8 +69,25 @@ pub(super) async fn answer(
         return turn_away(&gateway, "foreign", peer, &foreign.to_string());
     }
     let path = request.uri().path();
-    if let Some(response) = ops::answer(&gateway, request.method(), path) {
-        return response;
+    if let Some(route) = route {
+        let method = request.method();
+        return match route {
+            Route::Health => ops::answer(&gateway, method, route, false),
+            _ if is_here(bound, peer, request.headers()) => ops::answer(&gateway, method, route, true),
+            // Who only wants to know whether it is ready need not say who it is.
+            Route::Ready if presented(request.headers()).bearer.is_none() => {
+                ops::answer(&gateway, method, route, false)
+            }
+            Route::Ready | Route::Metrics => {
+                let presented = presented(request.headers());
+                match let_in(&gateway, &snapshot.rulebook.authenticator, peer, presented).await {
+                    Ok(caller) if ops::may_read(&caller) => ops::answer(&gateway, method, route, true),
+                    Ok(_) if route == Route::Ready => ops::answer(&gateway, method, route, false),
+                    Ok(_) => plain(StatusCode::FORBIDDEN, "this needs the scope audit.read"),
+                    Err(response) => *response,
+                }
+            }
+        };
     }
     let Some(surface) = Surface::from_path(path) else {
         return plain(
@@ -82,6 +107,13 @@ pub(super) async fn answer(
         Method::DELETE => delete(&gateway, &caller, &surface, request.headers()).await,
         _ => not_allowed(),
     }
+}
+
+/// Whether this was asked on this machine, as far as anybody can tell: a proxy here that nobody
+/// told the gateway of says for whom it asks.
+fn is_here(bound: IpAddr, peer: SocketAddr, headers: &HeaderMap) -> bool {
+    let is_passed_on = ["x-forwarded-for", "forwarded"].iter().any(|name| headers.contains_key(*name));
+    (peer.ip() == bound || peer.ip().to_canonical().is_loopback()) && !is_passed_on
 }
 
 /// Finds out who calls, unless too many from this address turned out to be nobody; see

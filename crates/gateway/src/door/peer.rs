@@ -13,6 +13,8 @@ type Asks = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 pub struct Peers {
     trusted: Asks,
     admitted: Asks,
+    /// Whether requests come through proxies of ours, or from this machine, and not otherwise.
+    only_proxied: bool,
 }
 
 impl Peers {
@@ -22,7 +24,18 @@ impl Peers {
         trusted: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
         admitted: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { trusted: Arc::new(trusted), admitted: Arc::new(admitted) }
+        Self { trusted: Arc::new(trusted), admitted: Arc::new(admitted), only_proxied: false }
+    }
+
+    /// The same, where the proxy is what ends TLS: whoever comes past it speaks in the clear.
+    #[must_use]
+    pub fn only_proxied(self, only_proxied: bool) -> Self {
+        Self { only_proxied, ..self }
+    }
+
+    /// Whether this address may speak to the gateway itself.
+    pub(crate) fn may_connect(&self, peer: IpAddr) -> bool {
+        !self.only_proxied || peer.to_canonical().is_loopback() || (self.trusted)(peer)
     }
 
     /// The client's address: the peer's, or, behind proxies of ours, the last one in
@@ -54,6 +67,23 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn where_the_proxy_ends_tls_nobody_comes_past_it() {
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let peers = Peers::new(move |ip| ip == address("10.0.0.1"), |_| true);
+        let strict = peers.clone().only_proxied(true);
+        for (peer, allowed) in [
+            ("10.0.0.1", true),
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.2", false),
+        ] {
+            assert_eq!(strict.may_connect(address(peer)), allowed, "{peer}");
+            assert!(peers.may_connect(address(peer)), "{peer}");
+        }
+    }
 
     #[test]
     fn only_our_own_proxies_say_who_the_client_is() {

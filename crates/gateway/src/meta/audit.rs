@@ -11,10 +11,10 @@ use doorward_model::{Timestamp, Verdict};
 use serde_json::json;
 
 use super::{Failure, pretty, text};
+use crate::ops::may_read;
 use crate::pipeline::Asked;
 use crate::record;
 
-const READ: &str = "audit.read";
 /// Lets a caller see whole arguments and results, where they were kept.
 const READ_PAYLOADS: &str = "audit.payload.read";
 const DEFAULT_LIMIT: i64 = 50;
@@ -23,7 +23,7 @@ const MAX_LIMIT: i64 = 1_000;
 /// A filter that reaches no further than the caller's own calls, unless it may read all.
 fn reach(asked: &Asked<'_>) -> Filter {
     let mut filter = Filter::default();
-    if !asked.caller.has_scope(READ) {
+    if !may_read(asked.caller) {
         filter.consumer = Some(asked.caller.consumer().to_owned());
         let told = [Verdict::Allow, Verdict::Deny, Verdict::Approve];
         filter.verdicts = told.map(|verdict| record::verdict(verdict).to_owned()).to_vec();
@@ -98,7 +98,7 @@ pub(super) async fn log(asked: &Asked<'_>, arguments: Option<Value<'_>>) -> Resu
 
 pub(super) async fn verify(asked: &Asked<'_>) -> Result<String, Failure> {
     let report = read(asked, |ledger| ledger.verify()).await?;
-    if !asked.caller.has_scope(READ) {
+    if !may_read(asked.caller) {
         return Ok(pretty(&json!({ "valid": report.is_valid() })));
     }
     let mut answer = json!({ "valid": report.is_valid(), "checked": report.entries, "head": report.head });

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use doorward_ledger::{Ledger, LedgerError, OutcomeRecord, Ticket};
 use doorward_limit::Reservation;
 use doorward_model::json::{Value, push_string, quoted};
-use doorward_model::{CapabilityKind, Decision, Operation, Outcome, Timestamp, Verdict};
+use doorward_model::{CapabilityKind, Decision, Layer, Operation, Outcome, Timestamp, Verdict};
 use doorward_upstream::{Answer, Scrubber};
 use doorward_wire::adapt::{self, Completeness};
 use doorward_wire::{Era, RpcError, error, level};
@@ -350,6 +350,17 @@ fn coded(code: &str) -> String {
     format!(r#"{{"code":{}}}"#, quoted(code))
 }
 
+/// Counts a refused call. What does not exist for its caller counts as what does not exist at all.
+fn count(refused: &Refused<'_>, decision: &Decision, outcome: Outcome) {
+    let (metrics, place) = (&refused.asked.gateway.metrics, &refused.place);
+    if decision.verdict == Verdict::Hide || matches!(decision.layer, Layer::Scope | Layer::Exposure) {
+        return metrics.call(None, "", Verdict::Hide, outcome);
+    }
+    let tool = if place.fingerprint.is_some() { place.target.as_str() } else { "" };
+    let server = place.server.as_ref().map(|server| &server.id);
+    metrics.call(server, tool, decision.verdict, outcome);
+}
+
 /// Records a refusal and words it.
 pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
     let gateway = refused.asked.gateway;
@@ -370,10 +381,7 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
     let recorded = record::refusal(&refused, &decision, outcome, micros(duration), |record| {
         gateway.ledger.decide(record)
     });
-    let known = refused.place.fingerprint.is_some();
-    let tool = if known { refused.place.target.as_str() } else { "" };
-    let server = refused.place.server.as_ref().map(|server| &server.id);
-    gateway.metrics.call(server, tool, decision.verdict, outcome);
+    count(&refused, &decision, outcome);
     let ticket = match recorded {
         Ok(ticket) => ticket,
         Err(error) => return Settled::Failed(unrecorded(&refused.asked, &error)),
