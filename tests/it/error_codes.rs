@@ -70,7 +70,8 @@ fn numbers(source: &str, marks: &[&str]) -> BTreeSet<String> {
 /// All codes, from the source of where they are made.
 fn known() -> BTreeSet<String> {
     let mut known: BTreeSet<String> = ["exit-1", "exit-2", "exit-3"].map(str::to_owned).into();
-    let config = format!("{}{}", source("doorward/src/config"), source("doorward/src/config.rs"));
+    let places = ["doorward/src/config", "doorward/src/config.rs", "doorward/src/runtime/examine.rs"];
+    let config = places.map(source).concat();
     known.extend(texts(&config, &[".error(", ".warn("]));
     for (place, function) in [
         ("upstream/src/error.rs", "code"),
@@ -87,7 +88,7 @@ fn known() -> BTreeSet<String> {
     known.extend(texts(&source("policy/src/rego/statement.rs"), &["POLICY_ERROR: &str ="]));
     known.extend(texts(
         &source("gateway/src/door"),
-        &["turn_away(&gateway,", "note(gateway,", "note(&gateway,", "{ reason:"],
+        &["turn_away(&gateway,", "note(gateway,", "note(&gateway,", "reason:"],
     ));
     known.extend(numbers(&source("wire/src/error.rs"), &["i32 = "]));
     known.extend(numbers(&source("gateway/src"), &["i32 = ", "code: "]));

@@ -7,6 +7,7 @@ mod attacks;
 mod audiences;
 mod bad_input;
 mod capture;
+mod checked;
 mod clients;
 mod conformance;
 mod conversations;

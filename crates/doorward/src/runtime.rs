@@ -1,5 +1,6 @@
 //! A running gateway: configuration in, listening socket out, and reload on change.
 
+pub(crate) mod examine;
 pub(crate) mod fetch;
 mod fixed;
 mod rulebook;

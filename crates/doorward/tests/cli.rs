@@ -184,6 +184,50 @@ fn a_key_is_revoked_where_it_stands() {
     assert_eq!((unknown.out.as_str(), unknown.code), ("Key key-9 not found.\n", Some(1)));
 }
 
+#[test]
+fn what_no_gateway_takes_up_is_not_called_done() {
+    let invalid = format!("{CONFIG}port: [1]\n");
+    let rego = format!("{CONFIG}regoPolicies: [{{name: a, source: \"package a\\nallow if {{\"}}]\n");
+    for (text, code) in [(invalid, "wrong-kind"), (rego, "rego")] {
+        let world = World::with("gateway.yaml", &text);
+        let revoked = world.run(&["keys", "revoke", "key-1"]);
+        assert_eq!((revoked.out.as_str(), revoked.code), ("", Some(1)), "{code}");
+        let said = "gateway.yaml: written, but a running gateway keeps the old configuration:\n";
+        assert!(revoked.err.contains(said) && revoked.err.contains(&format!("[{code}]")), "{}", revoked.err);
+        assert!(
+            !world.read("gateway.yaml").contains("enabled: true\n    # switched"),
+            "it is written all the same"
+        );
+        let created = world.run(&["keys", "create"]);
+        assert!(created.code == Some(1) && created.err.contains(said), "{}", created.err);
+        assert!(created.out.contains("  Key:      gw_"), "the key is shown: {}", created.out);
+    }
+}
+
+#[test]
+fn what_only_the_gateways_environment_knows_is_not_held_against_an_edit() {
+    let world = World::with("gateway.yaml", &format!("{CONFIG}dataDir: ${{STATE}}/doorward\n"));
+    let revoked = world.run(&["keys", "revoke", "key-1"]);
+    assert_eq!((revoked.out.as_str(), revoked.code), ("Key key-1 revoked.\n", Some(0)));
+    let said = "whether a running gateway takes it up cannot be told from here:";
+    assert!(revoked.err.contains(said) && revoked.err.contains("[unset-variable]"), "{}", revoked.err);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_edit_keeps_the_owner_or_is_not_made() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let world = World::with("gateway.yaml", CONFIG);
+    let path = world.dir.path().join("gateway.yaml");
+    // Only root may give files away; whoever else runs this test sees that theirs stay theirs.
+    let given = chown(&path, Some(65_532), Some(65_532)).is_ok();
+    let before = std::fs::metadata(&path).expect("there");
+    assert_eq!(world.run(&["keys", "revoke", "key-1"]).code, Some(0));
+    let after = std::fs::metadata(&path).expect("there");
+    assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+    assert_eq!(given, after.uid() == 65_532);
+}
+
 #[cfg(unix)]
 #[test]
 fn an_edit_keeps_the_mode_of_the_file_and_what_links_point_to() {
@@ -260,7 +304,10 @@ fn the_files_of_the_other_gateway_are_valid() {
 fn the_configuration_is_looked_for_in_order() {
     let world = World::with("b.yaml", CONFIG);
     let missing = world.run(&["keys", "list"]);
-    assert_eq!((missing.code, missing.err.as_str()), (Some(1), "Config not found: ./gateway.yaml\n"));
+    assert_eq!(
+        (missing.code, missing.err.as_str()),
+        (Some(1), "Config not found: ./gateway.yaml; `doorward init` writes one\n")
+    );
     assert_eq!(world.run(&["keys", "list", "--config", "b.yaml"]).code, Some(0));
     assert_eq!(world.run(&["--config", "b.yaml", "keys", "list"]).code, Some(0));
     assert_eq!(world.run_with(&["keys", "list"], &[("MCP_GATEWAY_CONFIG", "b.yaml")]).code, Some(0));
@@ -310,7 +357,13 @@ fn the_program_explains_itself() {
         let script = world.run(&["completions", shell]);
         assert!(script.code == Some(0) && script.out.contains("doorward"), "{shell}");
     }
-    for wrong in [&["nonsense"][..], &["keys"], &["keys", "revoke"], &["check", "--nonsense"]] {
+    for wrong in [
+        &["audit", "log", "--outcome", "bogus"][..],
+        &["nonsense"],
+        &["keys"],
+        &["keys", "revoke"],
+        &["check", "--nonsense"],
+    ] {
         assert_eq!(world.run(wrong).code, Some(2), "{wrong:?}");
     }
 }

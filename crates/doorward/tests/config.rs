@@ -118,7 +118,25 @@ fn everything_odd_is_found_where_it_stands() {
         ("host: '::1'", &[]),
         ("tls: {cert: none.pem, key: tls.pem}", &["E9 file tls.cert"]),
         ("trustedProxies: [10.0.0.0/8, x]", &["E9 network trustedProxies[1]"]),
+        ("trustedProxies: ['*']", &["W9 any-proxy trustedProxies"]),
         ("cors: {origin: '*'}", &["W9 any-origin cors.origin"]),
+        ("cors: {origin: 'https://app.example/'}", &[]),
+        ("cors: {origin: app.example}", &["W9 origin cors.origin"]),
+        (
+            "cors: {origin: ['http://a:80', 'https://a:8443', 'https://a/x', 'https://*.a']}",
+            &["W9 origin cors.origin[0]", "W9 origin cors.origin[2]", "W9 origin cors.origin[3]"],
+        ),
+        ("allowedHosts: [gate.example, 192.0.2.1, '2001:db8::1']", &[]),
+        (
+            "allowedHosts: ['gate.example:3100', 'https://x', '[::1]', '*.x', '']",
+            &[
+                "W9 host-name allowedHosts[0]",
+                "W9 host-name allowedHosts[1]",
+                "W9 host-name allowedHosts[2]",
+                "W9 host-name allowedHosts[3]",
+                "W9 host-name allowedHosts[4]",
+            ],
+        ),
         ("prot: 3100", &["W9 unknown-key prot"]),
         ("telemetry: {}", &["W9 not-supported telemetry"]),
         ("redaction: {enabled: true}", &["W9 not-supported redaction"]),
@@ -186,6 +204,10 @@ fn what_is_odd_about_keys_is_found() {
             "{id: a, key: gw_your_key_here, consumerId: c, roles: [r], enabled: true}",
             &["W4 published-key auth.keys[0].key"],
         ),
+        (
+            "{id: a, key: 'sha256:abc', consumerId: c, roles: [r], enabled: true}",
+            &["E4 key-hash auth.keys[0].key"],
+        ),
         ("{id: a, key: HASH, consumerId: c, roles: [r]}", &["W4 not-enabled auth.keys[0].enabled"]),
         ("{id: a, key: HASH, roles: [r], enabled: true}", &["E4 key auth.keys[0]"]),
         ("{id: a, key: HASH, person: ana, roles: [r], enabled: true}", &[]),
@@ -234,7 +256,7 @@ fn what_is_odd_about_keys_is_found() {
         assert_eq!(found, *expected, "{key}");
     }
     let exposed = findings(
-        "host: 0.0.0.0\ntrustedProxies: ['*']\nauth: {keys: [{id: a, key: gw_abc123def456, consumerId: c, roles: ['*'], enabled: true}]}\n\
+        "host: 0.0.0.0\ntrustedProxies: [10.0.0.1]\nauth: {keys: [{id: a, key: gw_abc123def456, consumerId: c, roles: ['*'], enabled: true}]}\n\
          policies: [{id: p, roles: ['*'], rules: [{action: allow}]}]",
     );
     assert_eq!(exposed, ["E3 published-key auth.keys[0].key"], "everybody knows it");
@@ -275,6 +297,14 @@ fn what_is_odd_about_servers_is_found() {
         ("{id: a, command: x, enabled: true, headers: {}}", &["E2 not-supported servers[0].headers"]),
         ("{id: a, command: x, enabled: true, timeOut: 5}", &["W2 unknown-key servers[0].timeOut"]),
         ("{id: a, url: 'https://a', enabled: true, credential: {kind: bearer, token: '${TOKEN}'}}", &[]),
+        (
+            "{id: a, url: 'https://a', enabled: true, credential: {kind: none, token: x}}",
+            &["W2 unused servers[0].credential.token"],
+        ),
+        (
+            "{id: a, url: 'https://a', enabled: true, credential: {kind: bearer, token: x, headers: {A: b}}}",
+            &["W2 unused servers[0].credential.headers"],
+        ),
         (
             "{id: a, url: 'https://a', enabled: true, credential: {kind: bearer}}",
             &["E2 credential servers[0].credential"],

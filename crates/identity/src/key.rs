@@ -20,14 +20,18 @@ impl StoredKey {
     ///
     /// A text of 64 hex digits is always taken for a hash. That is what keeps a
     /// leaked configuration file from being a list of working keys.
-    pub fn parse(text: &str) -> Self {
-        let hex = match text.split_at_checked(7) {
-            Some((scheme, hex)) if scheme.eq_ignore_ascii_case("sha256:") => hex,
-            _ => text,
-        };
-        match from_hex(hex) {
-            Some(digest) => Self { digest, hashed: true },
-            None => Self { digest: sha256(text.as_bytes()), hashed: false },
+    ///
+    /// # Errors
+    /// [`Damaged`] when it says that it is a hash and is none: taken for a key, it would open the
+    /// gateway to whoever has read it.
+    pub fn parse(text: &str) -> Result<Self, Damaged> {
+        let is_hash = |scheme: &str| scheme.eq_ignore_ascii_case("sha256:");
+        match text.trim_start().split_at_checked(7).filter(|(scheme, _)| is_hash(scheme)) {
+            Some((_, hex)) => from_hex(hex).map(|digest| Self { digest, hashed: true }).ok_or(Damaged),
+            None => Ok(match from_hex(text) {
+                Some(digest) => Self { digest, hashed: true },
+                None => Self { digest: sha256(text.as_bytes()), hashed: false },
+            }),
         }
     }
 
@@ -40,6 +44,11 @@ impl StoredKey {
         &self.digest
     }
 }
+
+/// What begins with `sha256:` and is not the hash of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`sha256:` is followed by 64 hexadecimal digits, and here it is not")]
+pub struct Damaged;
 
 impl PartialEq for StoredKey {
     fn eq(&self, other: &Self) -> bool {
@@ -99,11 +108,11 @@ mod tests {
         assert_eq!(key.expose().len(), 67);
         assert!(key.expose().starts_with("gw_"));
         assert_eq!(hash.len(), 64);
-        let raw = StoredKey::parse(key.expose());
+        let raw = StoredKey::parse(key.expose()).expect("a key");
         assert!(!raw.is_hashed());
         for stored in [hash.clone(), format!("sha256:{hash}"), hash.to_uppercase(), format!("SHA256:{hash}")]
         {
-            let parsed = StoredKey::parse(&stored);
+            let parsed = StoredKey::parse(&stored).expect("a hash");
             assert!(parsed.is_hashed(), "{stored}");
             assert_eq!(parsed.digest(), raw.digest(), "{stored}");
         }
@@ -111,15 +120,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_almost_a_hash_is_a_key() {
-        for text in ["sha256:abc", "sha256:", "abc", &"g".repeat(64), &"a".repeat(63), "é"] {
-            assert!(!StoredKey::parse(text).is_hashed(), "{text}");
+    fn what_is_almost_a_hash_is_a_key_and_never_if_it_says_that_it_is_a_hash() {
+        for text in ["abc", &"g".repeat(64), &"a".repeat(63), "é", "sha512:abc", "sha256"] {
+            assert!(StoredKey::parse(text).is_ok_and(|key| !key.is_hashed()), "{text}");
+        }
+        let (short, long, odd) = ("a".repeat(63), "a".repeat(65), "g".repeat(64));
+        for rest in ["abc", "", &short, &long, &odd, &format!(" {}", "a".repeat(64))] {
+            for scheme in ["sha256:", "SHA256:", " sha256:"] {
+                assert_eq!(StoredKey::parse(&format!("{scheme}{rest}")), Err(Damaged), "{scheme}{rest}");
+            }
         }
     }
 
     #[test]
     fn a_known_hash_is_computed() {
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(StoredKey::parse("abc").digest(), StoredKey::parse(abc).digest());
+        let digest = |text: &str| *StoredKey::parse(text).expect("a key").digest();
+        assert_eq!(digest("abc"), digest(abc));
     }
 }

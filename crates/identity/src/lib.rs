@@ -16,6 +16,6 @@ mod token;
 
 pub use authenticator::{Authenticator, Presented};
 pub use jwks::{FetchError, Fetching, KeyFetcher, fetch_keys};
-pub use key::{StoredKey, new_key};
+pub use key::{Damaged, StoredKey, new_key};
 pub use refused::Refused;
 pub use settings::{JwtKey, JwtSettings, KeySettings, Settings, SettingsError};

@@ -12,7 +12,7 @@ use doorward_model::{Clock, GrantKind, Person};
 fn key(id: &str, stored: &str) -> KeySettings {
     KeySettings {
         id: id.to_owned(),
-        key: StoredKey::parse(stored),
+        key: StoredKey::parse(stored).expect("a key"),
         person: None,
         agent: Some(format!("agent-of-{id}")),
         roles: vec!["reader".to_owned()],

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use doorward_ledger::{CallRow, Filter, Index, Status, verify, verify_legacy};
 use doorward_model::Timestamp;
 
@@ -33,6 +34,21 @@ pub enum Command {
     #[command(after_help = "Examples:\n  doorward audit tail\n  doorward audit tail --status denied --json")]
     Tail(Selection),
 }
+
+/// The words that `--outcome` knows.
+const OUTCOMES: [&str; 11] = [
+    "success",
+    "tool_error",
+    "input_required",
+    "upstream_error",
+    "timeout",
+    "cancelled",
+    "denied",
+    "rate_limited",
+    "quota_exceeded",
+    "unknown",
+    "pending",
+];
 
 const LOG_EXAMPLES: &str = "\
 Examples:
@@ -76,9 +92,8 @@ pub struct Selection {
     /// allow, deny, hide or approval_required
     #[arg(long)]
     verdict: Vec<String>,
-    /// success, tool_error, upstream_error, timeout, cancelled, denied, rate_limited, quota_exceeded, unknown,
-    /// pending
-    #[arg(long)]
+    /// How it ended
+    #[arg(long, value_parser = PossibleValuesParser::new(OUTCOMES))]
     outcome: Vec<String>,
     /// What guardrails did
     #[arg(long)]

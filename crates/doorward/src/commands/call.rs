@@ -1,5 +1,6 @@
 //! `doorward call`: one call through a running gateway.
 
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,8 +59,9 @@ pub(super) fn run(
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let key = arguments.key.clone().or_else(|| (world.variables)("MCP_GATEWAY_API_KEY")).map(Secret::new);
     let host = match loaded.config.listen.host.as_str() {
-        "0.0.0.0" | "::" => "127.0.0.1",
-        host => host,
+        "0.0.0.0" | "::" => "127.0.0.1".to_owned(),
+        host if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]"),
+        host => host.to_owned(),
     };
     let scheme = if loaded.config.listen.tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{host}:{}/mcp/{}", loaded.config.listen.port, arguments.server);

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{Exit, Surroundings, locate, located};
-use crate::config::{Config, Lint};
+use crate::config::Lint;
+use crate::runtime::examine::Examined;
 
 const EXAMPLES: &str = "\
 Examples:
   doorward check
   doorward check production.yaml --json
 
-Warnings leave the exit status at 0; errors make it 1.";
+Policies are compiled and the certificate is loaded, as at a start. Warnings leave the exit status at 0; errors make it 1.";
 
 /// Arguments of `doorward check`.
 #[derive(Debug, clap::Args)]
@@ -42,11 +43,9 @@ pub(super) fn run(
     world: &mut Surroundings<'_>,
 ) -> anyhow::Result<Exit> {
     let path = locate(arguments.file.as_deref().or(named), world)?;
-    let (lints, digest) = match Config::load(&path, world.variables) {
-        Ok(loaded) => (loaded.lints, Some(loaded.digest)),
-        Err(lints) => (lints, None),
-    };
-    let errors = lints.iter().filter(|lint| lint.is_error()).count();
+    let examined = Examined::of(&path, world.variables);
+    let errors = examined.errors().count();
+    let (lints, digest) = (examined.lints, examined.loaded.map(|loaded| loaded.digest));
     let warnings = lints.len() - errors;
     if arguments.json {
         let answer = Answer {

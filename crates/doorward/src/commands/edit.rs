@@ -6,6 +6,7 @@
 
 use std::io::Write;
 use std::ops::Range;
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -93,6 +94,23 @@ impl Document {
         Ok(())
     }
 
+    /// The file as it is on disk.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A gateway that runs as somebody else could not read a file of ours.
+    fn keep_owner(&self, file: &std::fs::File) -> anyhow::Result<()> {
+        let before = std::fs::metadata(&self.path)?;
+        let (user, group) = (before.uid(), before.gid());
+        fchown(file, Some(user), Some(group)).with_context(|| {
+            format!(
+                "{} belongs to user {user} and group {group}, which cannot be kept; run this as that user, or as root",
+                self.path.display()
+            )
+        })
+    }
+
     /// Replaces the file in one step, unless somebody else changed it meanwhile.
     ///
     /// # Errors
@@ -104,6 +122,7 @@ impl Document {
         let mut file =
             NamedTempFile::new_in(self.path.parent().unwrap_or(Path::new(""))).with_context(cannot)?;
         file.write_all(self.text.as_bytes()).with_context(cannot)?;
+        self.keep_owner(file.as_file())?;
         file.as_file().set_permissions(std::fs::metadata(&self.path)?.permissions()).with_context(cannot)?;
         file.as_file().sync_all().with_context(cannot)?;
         file.persist(&self.path).with_context(cannot)?;

@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use super::edit::{Document, NewKey};
 use super::layout::pad;
-use super::{Exit, Surroundings, load, locate};
+use super::{Exit, Surroundings, load, locate, located};
 use crate::config::auth::Key;
+use crate::runtime::examine::Examined;
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
@@ -168,6 +169,8 @@ fn create(
     let consumer = arguments.consumer.as_deref().or(arguments.person.is_none().then_some("default"));
     document.add_key(&entry(arguments, &id, &hash, consumer))?;
     document.save()?;
+    // The key is shown all the same: nobody else has it, and it opens the gateway later.
+    let exit = if takes_force(&document, world)? { Exit::Done } else { Exit::No };
     if arguments.json {
         let created = Created {
             id: &id,
@@ -177,7 +180,7 @@ fn create(
             roles: &arguments.roles,
         };
         writeln!(world.out, "{}", serde_json::to_string_pretty(&created)?)?;
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     let holder = consumer.or(arguments.person.as_deref()).unwrap_or_default();
     writeln!(world.out, "\nAPI Key Created:")?;
@@ -186,7 +189,7 @@ fn create(
     writeln!(world.out, "  Consumer: {holder}")?;
     writeln!(world.out, "  Roles:    {}", arguments.roles.join(", "))?;
     writeln!(world.out, "\n⚠️  Save the key now — it won't be shown again.")?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// `key-` and the time in milliseconds, or the next one that is not taken.
@@ -226,6 +229,29 @@ fn revoke(id: &str, named: Option<&Path>, world: &mut Surroundings<'_>) -> anyho
     }
     document.revoke_key(id)?;
     document.save()?;
+    if !takes_force(&document, world)? {
+        return Ok(Exit::No);
+    }
     writeln!(world.out, "Key {id} revoked.")?;
     Ok(Exit::Done)
+}
+
+/// Whether a running gateway takes up what was written; people are told why not.
+fn takes_force(document: &Document, world: &mut Surroundings<'_>) -> anyhow::Result<bool> {
+    let path = document.path();
+    let examined = Examined::of(path, world.variables);
+    if examined.errors().next().is_none() {
+        return Ok(true);
+    }
+    // The gateway has an environment of its own, and may well have what is missing here.
+    let is_certain = examined.errors().any(|lint| lint.code != "unset-variable");
+    let what = match is_certain {
+        true => "a running gateway keeps the old configuration",
+        false => "whether a running gateway takes it up cannot be told from here",
+    };
+    writeln!(world.err, "{}: written, but {what}:", path.display())?;
+    for lint in examined.errors() {
+        writeln!(world.err, "{}", located(path, lint))?;
+    }
+    Ok(!is_certain)
 }

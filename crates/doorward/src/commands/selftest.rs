@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::layout::pad;
-use super::{Exit, Surroundings, load, locate};
+use super::{Exit, Surroundings, load};
 use crate::config::Config;
+use crate::config::find::{self, NotFound};
 use crate::selftest::{self, Answer, Effort, Outcome, dummy};
 
 const EXAMPLES: &str = "\
@@ -35,8 +36,9 @@ pub(super) fn run(
     named: Option<&Path>,
     world: &mut Surroundings<'_>,
 ) -> anyhow::Result<Exit> {
-    let config = match (named, locate(None, world)) {
-        (None, Err(_)) => None,
+    let config = match find::find(named, Path::new(""), world.variables) {
+        // Nobody named one; whoever did has policies, and they are not passed over.
+        Err(NotFound::Usual) => None,
         _ => match load(named, world)? {
             Some(loaded) => Some(loaded.config),
             None => return Ok(Exit::No),

@@ -14,7 +14,7 @@ pub enum NotFound {
     #[error("Config not found: {0}")]
     Named(PathBuf),
     /// None was named, and there is none with a usual name.
-    #[error("Config not found: ./gateway.yaml")]
+    #[error("Config not found: ./gateway.yaml; `doorward init` writes one")]
     Usual,
 }
 

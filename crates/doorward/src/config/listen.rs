@@ -113,12 +113,14 @@ pub(crate) fn build(file: &GatewayFile, context: &mut Context<'_>) -> Listen {
         key: context.existing("tls.key", &tls.key),
     });
     let trusted_proxies = networks(&file.trusted_proxies, "trustedProxies", context);
+    let origins = file.cors.as_ref().and_then(|cors| cors.origin.clone()).unwrap_or_default().0;
+    names(&file.allowed_hosts, &origins, context);
     let listen = Listen {
         port: port(file, context),
         tls,
         trusted_proxies,
         allowed_hosts: file.allowed_hosts.clone(),
-        origins: file.cors.as_ref().and_then(|cors| cors.origin.clone()).unwrap_or_default().0,
+        origins,
         ip_filter: file.ip_filter.as_ref().filter(|filter| filter.enabled).map(|filter| IpFilter {
             mode: filter.mode,
             networks: networks(&filter.ips, "ipFilter.ips", context),
@@ -131,6 +133,12 @@ pub(crate) fn build(file: &GatewayFile, context: &mut Context<'_>) -> Listen {
             .error("open-bind", "host", format!("`{}` can be reached by others, and there is no TLS", listen.host))
             .remedy("set `tls: {cert: …, key: …}`, name the proxy that ends TLS in `trustedProxies`, or bind 127.0.0.1");
     }
+    if file.trusted_proxies.iter().any(|network| network == "*") {
+        context
+            .findings
+            .warn("any-proxy", "trustedProxies", "whoever calls may say which address it calls from")
+            .remedy("name the addresses of the proxies");
+    }
     if listen.origins.iter().any(|origin| origin == "*") {
         context
             .findings
@@ -138,6 +146,52 @@ pub(crate) fn build(file: &GatewayFile, context: &mut Context<'_>) -> Listen {
             .remedy("name the origins that need it");
     }
     listen
+}
+
+/// Looks for names and origins that no request can have.
+fn names(hosts: &[String], origins: &[String], context: &mut Context<'_>) {
+    for (index, host) in hosts.iter().enumerate().filter(|(_, host)| !is_host(host)) {
+        context
+            .findings
+            .warn("host-name", format!("allowedHosts[{index}]"), format!("`{host}` is no name of a host"))
+            .remedy("write gate.example, 192.0.2.1 or 2001:db8::1, without scheme, port, path or `*`");
+    }
+    for (index, origin) in origins.iter().enumerate().filter(|(_, origin)| !is_origin(origin)) {
+        let place =
+            if origins.len() == 1 { "cors.origin".to_owned() } else { format!("cors.origin[{index}]") };
+        context
+            .findings
+            .warn("origin", place, format!("`{origin}` is no origin of a web page"))
+            .remedy("write https://app.example or http://app.example:8080, without path, or `*` alone");
+    }
+}
+
+/// A name or an address, as `Host` has it without its port and brackets.
+fn is_host(text: &str) -> bool {
+    let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
+    text.parse::<IpAddr>().is_ok() || (!text.is_empty() && text.bytes().all(fits))
+}
+
+/// What a browser says in `Origin`: scheme, host, and the port unless it is the scheme's own.
+fn is_origin(text: &str) -> bool {
+    if text == "*" {
+        return true;
+    }
+    let Some((scheme, rest)) = text.trim_end_matches('/').split_once("://") else { return false };
+    let is_scheme =
+        !scheme.is_empty() && scheme.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c));
+    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => (address, rest.strip_prefix(':').or(rest.is_empty().then_some("1"))),
+        None => rest.split_once(':').map_or((rest, Some("1")), |(host, port)| (host, Some(port))),
+    };
+    let usual = match scheme.to_ascii_lowercase().as_str() {
+        "https" => 443,
+        "http" => 80,
+        _ => 0,
+    };
+    is_scheme
+        && is_host(host)
+        && port.and_then(|port| port.parse::<u16>().ok()).is_some_and(|port| port != usual)
 }
 
 impl Listen {

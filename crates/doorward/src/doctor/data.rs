@@ -132,7 +132,8 @@ fn keys(folder: &Path) -> Option<Finding> {
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let is_key = entry.path().extension().is_some_and(|extension| extension == "key");
-            (is_key && is_open(&entry.metadata().ok()?)).then(|| entry.path().display().to_string())
+            // Of a link its target counts: links themselves are open to everybody, always.
+            (is_key && is_open(&fs::metadata(entry.path()).ok()?)).then(|| entry.path().display().to_string())
         })
         .collect();
     Some(if open.is_empty() {

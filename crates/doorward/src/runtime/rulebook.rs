@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::bail;
 use doorward_gateway::Rulebook;
 use doorward_gateway::door::{Front, Guard, Peers};
 use doorward_identity::Authenticator;
 use doorward_limit::{Limiter, Per, Quota, Quotas, RateLimit, Window};
-use doorward_policy::{Compiled, Options, PolicySet, RegoSource};
+use doorward_policy::{Compiled, Options, PolicyError, PolicySet, RegoSource};
 use doorward_upstream::{Credential, Protocol, ServerSpec, Transport};
 
 use tokio::sync::watch;
@@ -114,14 +113,13 @@ impl Builder {
                 }
                 // What a policy wants taken out must not go out because nobody did it.
                 if let Some(name) = policy.redacting().next() {
-                    bail!("{name}: defines `redact`, which this version cannot do: take it out, or `deny`");
+                    let message = "defines `redact`, which this version cannot do: take it out, or `deny`";
+                    let error = PolicyError { place: name.to_string(), message: message.to_owned() };
+                    return Err(Unusable(vec![error]).into());
                 }
                 Ok(policy)
             }
-            Err(errors) => {
-                let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-                bail!("{}", errors.join("\n"))
-            }
+            Err(errors) => Err(Unusable(errors).into()),
         }
     }
 
@@ -140,6 +138,19 @@ impl Builder {
     }
 }
 
+/// Policies that cannot be put in force.
+#[derive(Debug)]
+pub(super) struct Unusable(pub(super) Vec<PolicyError>);
+
+impl std::error::Error for Unusable {}
+
+impl std::fmt::Display for Unusable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let errors: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&errors.join("\n"))
+    }
+}
+
 /// Compiles what a configuration says, and lets go of it: what a start would find wrong.
 ///
 /// # Errors
@@ -155,7 +166,8 @@ fn front(listen: &Listen) -> Front {
         peers: Peers::new(
             move |address| proxies.iter().any(|network| network.contains(address)),
             move |address| filter.as_ref().is_none_or(|filter| filter.admits(address)),
-        ),
+        )
+        .only_proxied(listen.tls.is_none() && !listen.is_loopback()),
     }
 }
 

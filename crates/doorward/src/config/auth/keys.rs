@@ -82,8 +82,17 @@ fn key(file: KeyFile, path: &str, is_loopback: bool, context: &mut Context<'_>) 
         context.findings.error("key", path, format!("`{missing}` is missing"));
         return None;
     }
-    let stored = StoredKey::parse(file.key.expose());
-    if PUBLISHED_KEYS.iter().any(|published| StoredKey::parse(published) == stored) {
+    let stored = match StoredKey::parse(file.key.expose()) {
+        Ok(stored) => stored,
+        Err(damaged) => {
+            context
+                .findings
+                .error("key-hash", format!("{path}.key"), format!("`{}`: {damaged}", file.id))
+                .remedy("make another one: `doorward keys create`");
+            return None;
+        }
+    };
+    if PUBLISHED_KEYS.iter().any(|published| StoredKey::parse(published) == Ok(stored)) {
         let message = format!("`{}` is a key from the documentation that everybody knows", file.id);
         let at = format!("{path}.key");
         let findings = &mut context.findings;

@@ -42,6 +42,19 @@ pub(super) fn credential(
     let Some(given) = &file.credential else { return nothing };
     let path = format!("{path}.credential");
     let is_child = file.url.is_none();
+    for (key, kind, is_there) in [
+        ("token", "bearer", given.token.is_some()),
+        ("headers", "headers", !given.headers.is_empty()),
+        ("env", "env", !given.env.is_empty()),
+    ] {
+        if is_there && given.kind != kind && CREDENTIAL_KINDS.contains(&given.kind.as_str()) {
+            let message = format!("`{key}` belongs to `kind: {kind}`, and means nothing to `{}`", given.kind);
+            context
+                .findings
+                .warn("unused", format!("{path}.{key}"), message)
+                .remedy(format!("write `kind: {kind}`, or remove it"));
+        }
+    }
     match given.kind.as_str() {
         "none" => nothing,
         "bearer" | "headers" if is_child => {
