@@ -321,6 +321,14 @@ fn the_configuration_is_looked_for_in_order() {
 }
 
 #[test]
+fn an_address_of_six_is_called_in_brackets() {
+    let world = World::with("gateway.yaml", &format!("{CONFIG}host: \"::1\"\nport: 1\n"));
+    let ran = world.run(&["call", "mcp-fred", "get_series"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert!(ran.err.starts_with("no gateway answered at http://[::1]:1/mcp/mcp-fred: "), "{}", ran.err);
+}
+
+#[test]
 fn an_invalid_configuration_lists_nothing_and_says_why() {
     let world = World::with("gateway.yaml", "servers: [{id: A B, command: x}]\nx: 1\n");
     let ran = world.run(&["servers", "list"]);

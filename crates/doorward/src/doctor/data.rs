@@ -161,6 +161,19 @@ mod tests {
     use crate::doctor::Status;
 
     #[test]
+    fn of_a_link_to_a_key_its_target_counts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (real, keys) = (folder.path().join("real"), folder.path().join("keys"));
+        fs::create_dir(&keys).expect("created");
+        fs::write(&real, "k").expect("written");
+        std::os::unix::fs::symlink(&real, keys.join("sign.key")).expect("linked");
+        for (mode, status) in [(0o600, Status::Ok), (0o644, Status::Fail)] {
+            fs::set_permissions(&real, fs::Permissions::from_mode(mode)).expect("set");
+            assert_eq!(super::keys(&keys).map(|finding| finding.status), Some(status), "{mode:o}");
+        }
+    }
+
+    #[test]
     fn little_room_warns_and_next_to_none_fails() {
         let disk = |free: u64, all: u64, files: u64| {
             let mut found = statvfs("/").expect("a file system");
