@@ -104,6 +104,11 @@ async fn a_trace_for_people_obeys_nobody_and_a_call_that_is_not_there_is_said_so
     let id = world.records()[0]["id"].as_str().expect("an id").to_owned();
     let shown = doorward(&world.config_path(), &["debug", "trace", &id]).await;
     assert!(shown.out.contains(r"\u{1b}[31mred") && !shown.out.contains('\u{1b}'), "{shown:?}");
+    assert!(shown.out.contains("x authorize"), "{shown:?}");
+    assert!(shown.out.contains("after the policies had been asked"), "{shown:?}");
+    world.modern("/mcp", ALICE).call("nowhere__tool", json!({})).await;
+    let nowhere = world.records()[1]["id"].as_str().expect("an id").to_owned();
+    let shown = doorward(&world.config_path(), &["debug", "trace", &nowhere]).await;
     assert!(shown.out.contains("x resolve"), "{shown:?}");
     assert!(shown.out.contains("before any policy was asked"), "{shown:?}");
     let other = format!("{}{}", &id[..35], if id.ends_with('0') { '1' } else { '0' });

@@ -1,7 +1,8 @@
 //! What each policy says of a recorded call, asked one by one.
 //!
 //! The record has the answer of all of them together. A policy by itself is asked again, with
-//! what the record has of the input; where that is not all of it, the answer says so.
+//! the input document where that was kept, else with what the record has of it; where that is
+//! not all of it, the answer says so.
 
 use bytes::Bytes;
 use doorward_ledger::CallRow;
@@ -14,9 +15,17 @@ use crate::config::auth::AuthKind;
 use crate::runtime::{rego_source, role_policy, trial};
 
 /// All policies in the order of the file: those with role rules, then those in Rego.
-pub(super) fn asked(row: &CallRow, decision: &Value, config: &Config) -> anyhow::Result<Value> {
+pub(super) fn asked(
+    row: &CallRow,
+    decision: &Value,
+    kept: Option<&str>,
+    config: &Config,
+) -> anyhow::Result<Value> {
     let mut notes = Vec::new();
-    let document = input(row, decision, config, &mut notes);
+    let document = match kept {
+        Some(kept) => kept.to_owned(),
+        None => input(row, decision, config, &mut notes).to_string(),
+    };
     let roles: Vec<_> = config.policies.iter().map(role_policy).collect();
     let rego: Vec<_> = config.rego_policies.iter().map(rego_source).collect();
     let mut said = Vec::new();
@@ -43,11 +52,24 @@ pub(super) fn asked(row: &CallRow, decision: &Value, config: &Config) -> anyhow:
         }
         Err(error) => error,
     };
-    let reached = matches!(row.layer.as_str(), "rules" | "policy" | "limit");
+    let reached = decision["input"].as_str().is_some_and(|digest| !digest.is_empty());
+    let layer = row.layer.as_str();
+    let agrees = match layer {
+        "rules" | "policy" => together == row.verdict,
+        // What needs a human is refused, and says so.
+        "approval" => together == "approve",
+        _ => together == "allow",
+    };
     if !reached {
-        notes.push(format!("the call was decided before any policy was asked, by the layer `{}`", row.layer));
+        notes.push(format!("the call was decided before any policy was asked, by the layer `{layer}`"));
+    } else if !matches!(layer, "rules" | "policy") {
+        notes.push(format!("the call was refused by the layer `{layer}`, after the policies had been asked"));
     }
-    let agrees = row.layer == "limit" && together == "allow" || together == row.verdict;
+    if reached && !agrees && kept.is_none() && !config.rego_policies.is_empty() {
+        let missing =
+            "scopes, groups, tags and definitions, which a Rego policy may read, are not in the record";
+        notes.push(format!("{missing}: `--full` has them, where they were kept"));
+    }
     Ok(json!({"asked": said, "together": together, "agrees": reached.then_some(agrees), "notes": notes}))
 }
 
@@ -56,7 +78,7 @@ fn one(
     name: &str,
     mode: &str,
     set: Result<PolicySet, String>,
-    document: &Value,
+    document: &str,
 ) -> anyhow::Result<Value> {
     let set = match set {
         Ok(set) => set,
@@ -82,9 +104,9 @@ fn compiled(roles: Vec<RolePolicy>, rego: Vec<RegoSource>) -> Result<PolicySet, 
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
-fn ruled(set: &PolicySet, document: &Value) -> anyhow::Result<Ruling> {
+fn ruled(set: &PolicySet, document: &str) -> anyhow::Result<Ruling> {
     let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
-    let document = Document::parse(Bytes::from(document.to_string()), &limits)?;
+    let document = Document::parse(Bytes::copy_from_slice(document.as_bytes()), &limits)?;
     Ok(simulate(set, document.root())?)
 }
 
@@ -105,7 +127,8 @@ fn input(row: &CallRow, decision: &Value, config: &Config, notes: &mut Vec<Strin
     }
     let mut document = json!({
         "operation": row.operation, "backend": row.server, "arguments": arguments,
-        "user": row.person, "agent": row.agent, "roles": roles(row, decision, config, notes),
+        "user": decision["person_email"].as_str().or(row.person.as_deref()), "agent": row.agent,
+        "roles": roles(row, decision, config, notes),
         "context": {
             "time": row.time, "origin": row.origin, "ip": decision["ip"],
             "client": {"name": decision["client"], "version": decision["client_version"]},

@@ -21,7 +21,7 @@ Examples:
   doorward audit log --limit 1 --json | jq -r '.[0].id' | xargs doorward debug trace --json
 
 The call is named by its id, which a denied call carries as `record`, or by its entry's number. It is read from the
-log, beside a running gateway or without one. `--full` asks the policies with the whole arguments, where they were kept.
+log, beside a running gateway or without one. `--full` asks the policies what they were asked then, where that was kept.
 Exit status: 0 the call was found, 1 there is none.";
 
 /// Arguments of `debug trace`.
@@ -30,7 +30,7 @@ Exit status: 0 the call was found, 1 there is none.";
 pub struct Arguments {
     /// The call's id, or the number of its entry
     call: Which,
-    /// Ask the policies with the whole arguments, where they were kept (`audit.capture: full`)
+    /// Ask the policies what they were asked then, where that was kept (`audit.capture: full`)
     #[arg(long)]
     full: bool,
     /// Print it as JSON
@@ -50,11 +50,13 @@ pub(super) fn run(
         writeln!(world.err, "the log has no call `{}`", arguments.call)?;
         return Ok(Exit::No);
     };
+    let mut input = None;
     if arguments.full {
         let sealer = doorward_vault::open(&config.audit.key_dir, world.random)?;
         found.row.reveal(&config.audit.dir, &sealer)?;
+        input = found.input(&config.audit.dir, &sealer)?;
     }
-    let trace = trace(&found, config)?;
+    let trace = trace(&found, input.as_deref(), config)?;
     if arguments.json {
         writeln!(world.out, "{}", serde_json::to_string_pretty(&trace)?)?;
     } else {
@@ -63,7 +65,7 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
-fn trace(found: &Recorded, config: &Config) -> anyhow::Result<Value> {
+fn trace(found: &Recorded, input: Option<&str>, config: &Config) -> anyhow::Result<Value> {
     let decision: Value = serde_json::from_slice(&found.decision)?;
     let outcome: Value = match &found.outcome {
         Some(outcome) => serde_json::from_slice(outcome)?,
@@ -78,7 +80,7 @@ fn trace(found: &Recorded, config: &Config) -> anyhow::Result<Value> {
         "received": row.time, "operation": row.operation, "server": row.server, "target": row.target,
         "outcome": end, "durationUs": row.duration_us, "gatewayUs": own, "upstreamUs": upstream,
         "stages": stages(&decision, &outcome, row.seq),
-        "policies": rules::asked(row, &decision, config)?,
+        "policies": rules::asked(row, &decision, input, config)?,
         "attempts": attempts(&outcome),
     }))
 }
@@ -103,7 +105,8 @@ fn stages(decision: &Value, outcome: &Value, entry: u64) -> Vec<Value> {
     let limits = some(&["limits"]);
     let refused_at = match (is_allowed, layer) {
         (true, _) => None,
-        (_, "scope" | "exposure") => Some("resolve"),
+        // What no policy was asked about did not come as far as that.
+        (_, "scope" | "exposure") if decision["input"] == "" => Some("resolve"),
         (_, "limit") => Some("admit"),
         _ => Some("authorize"),
     };
