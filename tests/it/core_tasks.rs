@@ -221,6 +221,19 @@ async fn a_task_of_a_modern_server_ends_when_its_model_does_not_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_a_modern_server_that_asks_and_asks_is_ended() {
+    let host = Host::start(Eras::Modern).await;
+    let world = world(&host).await;
+    // Whoever cannot be asked is answered for, so that nobody is slow.
+    let alice = Client::legacy(world.address(), "/mcp/every", ALICE, "2025-11-25").await;
+    let task = begin(&alice, "nosy_job", json!({})).await;
+    let ended = ask(&alice, "tasks/result", &task).await["error"].clone();
+    assert!(ended["message"].as_str().is_some_and(|text| text.contains("asks and asks")), "{ended}");
+    assert_eq!(ask(&alice, "tasks/get", &task).await["result"]["status"], "cancelled");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_taken_back_when_nobody_waits_for_the_result_any_more() {
     for eras in BOTH {
         let host = Host::start(eras).await;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorward_everything::{Eras, Everything, http};
 use hyper::Method;
@@ -350,4 +351,66 @@ async fn a_server_over_the_oldest_transport_asks_clients_of_either_era() {
     reply(&legacy, &question, name("Bo")).await;
     assert_eq!(call.next().await["result"]["content"][0]["text"], "Hello, Bo!");
     world.stop().await;
+}
+
+/// Two users of one child: one asks it for something and leaves, the other waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_asks_that_was_given_up_is_put_to_nobody_else() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/asks_whoever_is_left.py");
+    for tool in ["ask_now", "ask_late"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let noted = folder.path().join("called");
+        let called = async |tool: &str| {
+            let has_it = || std::fs::read_to_string(&noted).unwrap_or_default().lines().any(|it| it == tool);
+            eventually("the call is at its server", async || has_it()).await;
+        };
+        let args = format!("[\"{script}\", \"{}\"]", noted.display());
+        let server = format!("servers:\n  - {{id: asks, command: python3, args: {args}, enabled: true}}\n");
+        let world = World::start(&[], &format!("{server}{RULES}")).await;
+        let able = async |key| {
+            Client::legacy_able(world.address(), "/mcp/asks", key, "2025-06-18", everything()).await
+        };
+        let (alice, bob) = (able(ALICE).await, able(BOB).await);
+        let params = json!({"name": tool, "arguments": {}});
+        let call = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": params});
+        let leaves = async {
+            called("wait").await;
+            let cancels = async {
+                called(tool).await;
+                let params = json!({"requestId": 9});
+                let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+                assert_eq!(alice.post(&cancel).await.status, 202);
+            };
+            tokio::join!(alice.post(&call), cancels)
+        };
+        let waits = tokio::time::timeout(Duration::from_secs(10), bob.call("wait", json!({})));
+        let (heard, _) = tokio::join!(waits, leaves);
+        let heard = heard.expect("he is asked nothing, and so has an answer");
+        assert_eq!(heard.text(), "refused", "{tool}: {}", String::from_utf8_lossy(&heard.body));
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_asks_without_end_is_ended_and_so_is_what_is_noted_of_it() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/asks_without_end.py");
+    let server =
+        format!("servers:\n  - {{id: asks, command: python3, args: [\"{script}\"], enabled: true}}\n");
+    // What they offer to answer is not what they are asked, so that nobody is asked anything.
+    let roots = json!({"roots": {}});
+    for is_modern in [false, true] {
+        let world = World::start(&[], &format!("{server}{RULES}")).await;
+        let client = if is_modern {
+            world.modern("/mcp", ALICE).able(roots.clone())
+        } else {
+            Client::legacy_able(world.address(), "/mcp", ALICE, "2025-06-18", roots.clone()).await
+        };
+        let answer = client.call("asks__ask", json!({})).await;
+        assert_eq!(answer.json()["result"]["isError"], true, "{}", answer.text());
+        assert!(answer.text().contains("asks and asks"), "{}", answer.text());
+        let (outcomes, questions) = evidence(&world);
+        assert_eq!(outcomes, ["upstream_error"]);
+        assert!(questions.len() <= 256, "{}", questions.len());
+        world.stop().await;
+    }
 }

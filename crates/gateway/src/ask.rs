@@ -31,6 +31,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorward_model::ServerId;
 use doorward_model::json::{Document, Value, push_string};
 use doorward_upstream::{Answer, UpstreamError};
 use doorward_wire::adapt::{self, Completeness};
@@ -42,6 +43,11 @@ use crate::stage::send::Outgoing;
 pub(crate) use client::Questions;
 pub(crate) use course::{for_modern, key, offered};
 pub(crate) use suspended::Suspended;
+
+/// How many questions one call may ask. Each of them may be put to a person, and is on record.
+pub(crate) const MOST: u64 = 256;
+/// What becomes of a call that asks more.
+const ENDLESS: &str = "it asks and asks, and never answers";
 
 /// Bounds on questions.
 #[derive(Clone, Copy, Debug)]
@@ -167,7 +173,11 @@ fn result_that_asks(answer: &Answer) -> Option<Value<'_>> {
 
 /// What a modern server asks, for a modern client: as it is, but for its state.
 fn passed_on(resolved: &Resolved<'_>, result: Value<'_>) -> Result<String, UpstreamError> {
-    for (_, entry) in entries(result) {
+    let entries = entries(result);
+    if entries.len() as u64 > MOST {
+        return Err(endless(&resolved.server().id));
+    }
+    for (_, entry) in entries {
         let (method, params) = (entry.method(), entry.params());
         if !resolved.asked().abilities.allow(&method, params) {
             return Err(broken(resolved, "it asked for what the client did not offer"));
@@ -220,4 +230,9 @@ pub(crate) fn reread(text: &str) -> Option<Document> {
 
 fn broken(resolved: &Resolved<'_>, detail: &'static str) -> UpstreamError {
     UpstreamError::Protocol { server: resolved.server().id.clone(), detail, cause: None }
+}
+
+/// What becomes of a call of this server that asks without end.
+pub(crate) fn endless(server: &ServerId) -> UpstreamError {
+    UpstreamError::Protocol { server: server.clone(), detail: ENDLESS, cause: None }
 }

@@ -15,7 +15,7 @@ use doorward_wire::error::METHOD_NOT_FOUND;
 use doorward_wire::log::Logs;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::askers::Askers;
+use crate::askers::{Askers, Entrant};
 use crate::envelope;
 use crate::error::UpstreamError;
 use crate::http::post::Post;
@@ -59,16 +59,19 @@ pub(crate) struct Listener<'a> {
     pub(crate) questions: Option<&'a mpsc::Sender<Question>>,
     pub(crate) task: Option<&'a str>,
     pub(crate) logs: Logs,
+    /// Whom the request is made for; empty for the gateway itself.
+    pub(crate) owner: &'a str,
 }
 
 impl Duplex {
     pub(crate) fn new(hub: Arc<Hub>, outlet: Outlet) -> Self {
+        let askers = Arc::new(Askers::new(hub.timeout));
         Self {
             hub,
             outlet,
             ids: AtomicU64::new(1),
             waiting: Mutex::new(Some(HashMap::new())),
-            askers: Arc::default(),
+            askers,
             listens: Listens::default(),
         }
     }
@@ -81,7 +84,8 @@ impl Duplex {
         write: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<Document, UpstreamError> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let _present = self.askers.enter(id, listener.questions.cloned(), listener.task).await;
+        let Listener { owner, questions, task, .. } = listener;
+        let present = self.askers.enter(id, Entrant { owner, questions, task }).await;
         let (sender, answer) = oneshot::channel();
         let waiting = Waiting {
             answer: sender,
@@ -101,6 +105,7 @@ impl Duplex {
         // Set before the message leaves: a withdrawal too many is ignored, one too
         // few leaves the server working for nobody.
         ticket.is_sent = true;
+        present.leaves();
         self.send(message).await?;
         answer.await.unwrap_or_else(|_| Err(self.exited()))
     }
@@ -147,6 +152,7 @@ impl Duplex {
                     return;
                 }
                 let waiting = self.lock().as_mut().and_then(|all| all.remove(&id));
+                self.askers.ended(id);
                 match waiting {
                     Some(waiting) => drop(waiting.answer.send(Ok(document))),
                     None => tracing::debug!(server = %self.hub.server, id, "an answer nobody waits for"),
@@ -154,7 +160,7 @@ impl Duplex {
             }
             Some(Inbound::Request { request, reply }) => {
                 match Question::read(&document, &request, &self.askers.questions) {
-                    Some((question, reply)) => {
+                    Some((question, mut reply)) => {
                         let (outlet, askers) = (self.outlet.clone(), Arc::clone(&self.askers));
                         // What a task asks says so, and is not taken for another's.
                         let is_anybodys = question.task.is_none();
@@ -167,9 +173,10 @@ impl Duplex {
                                 askers.answered();
                             }
                             if let Some(message) = message {
-                                // A link that has gone takes no answers.
-                                let _ = outlet.send(message).await;
+                                outlet.reply(message).await;
                             }
+                            // Not before: until then it is one of those that are open.
+                            drop(reply);
                         });
                         self.askers.ask(question);
                     }
@@ -212,7 +219,8 @@ impl Duplex {
         tracing::warn!(server = %self.hub.server, %error, "a message was dropped unread");
         let mut all = self.lock();
         let only = all.as_mut().filter(|all| all.len() == 1).and_then(|all| all.drain().next());
-        if let Some((_, waiting)) = only {
+        if let Some((id, waiting)) = only {
+            self.askers.ended(id);
             let _ = waiting.answer.send(Err(error));
         }
     }
@@ -266,6 +274,14 @@ impl Outlet {
         match self {
             Self::Pipe(pipe) => pipe.send(message).await.map_err(|_| None),
             Self::Post(post) => post.send(message).await.map_err(Some),
+        }
+    }
+
+    /// Sends what a question was answered with. A link that has gone takes no answers.
+    async fn reply(&self, message: Bytes) {
+        match self {
+            Self::Pipe(pipe) => drop(pipe.send(message).await),
+            Self::Post(post) => post.say(message).await,
         }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Hub {
     pub(crate) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     pub(crate) scrubber: Arc<Scrubber>,
+    /// How long the server has for a request.
+    pub(crate) timeout: Duration,
     /// What a session that all calls share is opened with, once that is settled.
     capabilities: OnceLock<Box<str>>,
     /// What is subscribed to.
@@ -60,6 +62,7 @@ impl Hub {
             clock,
             random,
             scrubber,
+            timeout: Duration::from_secs(30),
             capabilities: OnceLock::new(),
             watch: Arc::default(),
             is_twin: false,
@@ -95,6 +98,11 @@ impl Hub {
         Self { watch, ..self }
     }
 
+    /// The same, of a server that has so long for a request.
+    pub(crate) fn answering_within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
     /// The common ground of another link to the same server, opened with these
     /// capabilities. How it is doing is no news about the server; what it offers is.
     pub(crate) fn twin(&self, capabilities: &str) -> Self {
@@ -107,7 +115,7 @@ impl Hub {
             self.events.clone(),
         );
         twin.settle(capabilities);
-        Self { is_twin: true, ..twin }
+        Self { is_twin: true, timeout: self.timeout, ..twin }
     }
 
     /// A session that all calls share is opened with these capabilities from now on, unless

@@ -66,6 +66,7 @@ impl Link {
                     questions: call.questions.as_ref(),
                     task: call.task,
                     logs: call.logs,
+                    owner: call.affinity,
                 };
                 if self.handshake.logs && self.era() == Era::Legacy && self.level.must_be_said(call.logs) {
                     let said = level::said(call.logs);

@@ -244,6 +244,7 @@ impl Inner {
             scrubber,
             self.events.clone(),
         );
-        Server::new(spec, Arc::new(hub.watching(watch)), self.client.clone())
+        let hub = hub.watching(watch).answering_within(spec.timeout);
+        Server::new(spec, Arc::new(hub), self.client.clone())
     }
 }

@@ -533,16 +533,32 @@ async fn a_stateless_server_is_subscribed_to() {
 
 /// A server of 2024-11-05: answers come on the stream that a GET opened.
 async fn event_stream_server(endpoint: &'static str) -> Mock {
-    let stream: Arc<Mutex<Option<mpsc::UnboundedSender<String>>>> = Arc::default();
+    event_stream_server_but(endpoint, |_, _, _| None).await
+}
+
+/// The same with habits of its own: what is posted, with the stream of the moment, and how many
+/// there have been.
+async fn event_stream_server_but(
+    endpoint: &'static str,
+    habit: impl Fn(&Seen, &mpsc::UnboundedSender<String>, usize) -> Option<Reply> + Send + Sync + 'static,
+) -> Mock {
+    let streams: Arc<Mutex<Vec<mpsc::UnboundedSender<String>>>> = Arc::default();
+    let posted = move |seen: &Seen, streams: &[mpsc::UnboundedSender<String>]| {
+        streams.last().and_then(|last| habit(seen, last, streams.len()))
+    };
     Mock::new(move |seen| match (seen.method.as_str(), seen.rpc().as_str()) {
         ("GET", _) => {
             let (sender, receiver) = mpsc::unbounded_channel();
             sender.send(format!("event: endpoint\ndata: {endpoint}\n\n")).expect("open");
-            *stream.lock().expect("set") = Some(sender);
+            streams.lock().expect("set").push(sender);
             Reply::Stream(receiver)
         }
         ("POST", _) if seen.path == "/mcp" => status(405),
         ("POST", method) => {
+            let streams = streams.lock().expect("set");
+            if let Some(reply) = posted(seen, &streams) {
+                return reply;
+            }
             let answer = match method {
                 "initialize" => {
                     r#"{"protocolVersion":"2024-11-05","capabilities":{},"serverInfo":{"name":"old"}}"#
@@ -554,7 +570,7 @@ async fn event_stream_server(endpoint: &'static str) -> Mock {
                 "event: message\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{answer}}}\n\n",
                 seen.id()
             );
-            stream.lock().expect("set").as_ref().expect("a stream").send(text).expect("open");
+            streams.last().expect("a stream").send(text).expect("open");
             status(202)
         }
         _ => status(405),
@@ -571,6 +587,32 @@ async fn the_oldest_transport_is_spoken_when_asked_for_or_when_nothing_else_is_t
         assert_eq!(world.status().protocol_version.as_deref(), Some("2024-11-05"));
         let call = mock.wait("tools/call", 1).await;
         assert_eq!(call.path, "/messages?session=7");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_does_not_take_is_let_go_of_and_bounded() {
+    let mock = event_stream_server_but("/messages", |seen, stream, _| match seen.rpc().as_str() {
+        "tools/call" => {
+            for number in 0..200 {
+                let ping = format!(r#"{{"jsonrpc":"2.0","id":{number},"method":"ping"}}"#);
+                stream.send(format!("data: {ping}\n\n")).expect("open");
+            }
+            Some(status(202))
+        }
+        "" => Some(Reply::Silence),
+        _ => None,
+    })
+    .await;
+    let world = World::new(Transport::Sse { url: mock.url.clone() }, quick(), |_| {});
+    let bound = async {
+        mock.wait("", 64).await;
+        mock.wait("closed", 64).await;
+        assert_eq!(mock.count(""), 64);
+    };
+    tokio::select! {
+        outcome = world.echo() => panic!("it never answers: {outcome:?}"),
+        () = bound => {}
     }
 }
 

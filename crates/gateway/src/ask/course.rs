@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use doorward_model::ServerId;
 use doorward_model::json::{Document, Value, push_string};
-use doorward_upstream::{Answer, Question, UpstreamError};
+use doorward_upstream::{Answer, Question, UpstreamError, Upstreams};
 use doorward_wire::abilities::Abilities;
 use doorward_wire::error::METHOD_NOT_FOUND;
 use doorward_wire::{RpcError, adapt};
@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 
-use super::{evidence, reread};
+use super::{MOST, endless, evidence, reread};
 use crate::gateway::Gateway;
 use crate::stage::resolve::Resolved;
 use crate::stage::send::Outgoing;
@@ -32,6 +32,8 @@ pub(super) struct Flight {
     questions: mpsc::Receiver<Question>,
     notes: mpsc::Receiver<Bytes>,
     task: JoinHandle<()>,
+    /// How many questions it has asked.
+    asked: u64,
 }
 
 impl Drop for Flight {
@@ -60,7 +62,7 @@ impl Flight {
             let _ = answered.send(upstreams.call(&of, call).await);
         });
         let method = resolved.operation().as_str();
-        Self { server, method, answer, questions, notes, task }
+        Self { server, method, answer, questions, notes, task, asked: 0 }
     }
 }
 
@@ -101,6 +103,7 @@ pub(super) struct Course {
     /// that nobody waits.
     open: Open,
     flight: Flight,
+    upstreams: Upstreams,
     landed: Option<Result<Answer, UpstreamError>>,
     /// How long the server may take, the time of its questions apart.
     limit: Duration,
@@ -112,10 +115,11 @@ pub(super) struct Course {
 
 impl Course {
     pub(super) fn new(gateway: &Gateway, flight: Flight, open: Open) -> Self {
-        let limit = gateway.upstreams.timeout(&flight.server).unwrap_or_default();
+        let upstreams = gateway.upstreams.clone();
+        let limit = upstreams.timeout(&flight.server).unwrap_or_default();
         let gather = gateway.settings.asks.gather;
         let (rest, gathered) = (Box::pin(sleep(limit)), Box::pin(sleep(gather)));
-        Self { open, flight, landed: None, limit, rest, gather, gathered }
+        Self { open, flight, upstreams, landed: None, limit, rest, gather, gathered }
     }
 
     /// Waits for what comes next. Nothing is lost if that is given up.
@@ -135,6 +139,10 @@ impl Course {
                 }
                 Some(note) = self.flight.notes.recv() => return Step::Said(note),
                 Some(question) = self.flight.questions.recv() => {
+                    self.flight.asked += 1;
+                    if self.flight.asked > MOST {
+                        return Step::Ended(Err(endless(&self.flight.server)));
+                    }
                     if let Some(question) = offered(abilities, question) {
                         let taken = self.open.iter().map(|(key, _)| key.as_str());
                         self.open.push((key(&question, taken), question));
@@ -148,6 +156,7 @@ impl Course {
                 }
                 () = &mut self.gathered, if !self.open.is_empty() => return Step::Asks,
                 () = &mut self.rest, if self.open.is_empty() => {
+                    self.upstreams.was_silent(&self.flight.server);
                     let (method, limit) = (self.flight.method.into(), self.limit);
                     return Step::Ended(Err(UpstreamError::Timeout { method, limit }));
                 }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::client::{self, NoAnswer};
-use super::{Sent, broken, entries, result_that_asks};
+use super::{Entry, MOST, Sent, broken, endless, entries, result_that_asks};
 use crate::stage::resolve::Resolved;
 use crate::stage::send::Outgoing;
 
@@ -41,7 +41,11 @@ pub(super) async fn relay(resolved: &Resolved<'_>, outgoing: &Outgoing) -> Resul
         let answer = answered(resolved, Call { round, ..outgoing.call(resolved) }).await?;
         let Some(result) = result_that_asks(&answer) else { return Ok(Sent::Answer(answer)) };
         let state = result.get("requestState").and_then(Value::as_str).map(Cow::into_owned);
-        let responses = match responses(resolved, result).await {
+        let entries = entries(result);
+        if entries.len() as u64 > MOST {
+            return Err(endless(&resolved.server().id));
+        }
+        let responses = match responses(resolved, &entries).await {
             Ok(responses) => responses,
             Err(error) => return Ok(Sent::Unanswered(error)),
         };
@@ -54,29 +58,36 @@ pub(super) async fn relay(resolved: &Resolved<'_>, outgoing: &Outgoing) -> Resul
         }
         next = Some(Next { responses, state });
     }
-    Err(broken(resolved, "it asks and asks, and never answers"))
+    Err(endless(&resolved.server().id))
 }
 
 /// One request to the server; what it asks meanwhile is put to the client.
 async fn answered(resolved: &Resolved<'_>, call: Call<'_>) -> Result<Answer, UpstreamError> {
-    let asked = resolved.asked();
-    let (upstreams, server) = (&asked.gateway.upstreams, &resolved.server().id);
-    if !asked.abilities.can_be_asked() {
+    let gateway = resolved.asked().gateway;
+    let (upstreams, server) = (&gateway.upstreams, &resolved.server().id);
+    if !resolved.asked().abilities.can_be_asked() {
         return upstreams.call(server, call).await;
     }
     let limit = upstreams.timeout(server).unwrap_or_default();
     let method = call.method;
     let (sender, mut questions) = mpsc::channel(QUESTIONS);
-    let longest = asked.gateway.settings.asks.longest;
+    let longest = gateway.settings.asks.longest;
     let call = Call { questions: Some(sender), deadline: Some(longest), ..call };
     let mut working = pin!(upstreams.call(server, call));
     let mut open = FuturesUnordered::new();
+    let mut asked = 0;
     // The server's time stands still while a person thinks.
     let mut rest = pin!(sleep(limit));
     loop {
         tokio::select! {
             answer = &mut working => return answer,
-            Some(question) = questions.recv() => open.push(client::relay(resolved, question)),
+            Some(question) = questions.recv() => {
+                asked += 1;
+                if asked > MOST {
+                    return Err(endless(server));
+                }
+                open.push(client::relay(resolved, question));
+            }
             Some(()) = open.next(), if !open.is_empty() => rest.set(sleep(limit)),
             () = &mut rest, if open.is_empty() => {
                 upstreams.was_silent(server);
@@ -88,8 +99,7 @@ async fn answered(resolved: &Resolved<'_>, call: Call<'_>) -> Result<Answer, Ups
 
 /// Puts everything that a result asks for to the client: `inputResponses`, or the error
 /// that there is no way around.
-async fn responses(resolved: &Resolved<'_>, result: Value<'_>) -> Result<String, RpcError> {
-    let entries = entries(result);
+async fn responses(resolved: &Resolved<'_>, entries: &[(String, Entry)]) -> Result<String, RpcError> {
     let answers = join_all(entries.iter().map(async |(_, entry)| {
         let method = entry.method();
         let answer = client::put(resolved, &method, entry.params().map_or("", Value::raw)).await;

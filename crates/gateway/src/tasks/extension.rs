@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::handle::{Form, Task};
 use super::put::put;
 use crate::ask::client::NoAnswer;
-use crate::ask::{entries, reread};
+use crate::ask::{MOST, endless, entries, reread};
 use crate::pipeline::Asked;
 use crate::rename;
 use crate::stage::resolve::Resolved;
@@ -58,7 +58,7 @@ pub(super) fn begun(resolved: &Resolved<'_>, task: Value<'_>) -> String {
 
 /// Waits for the end of a task, and puts to the client what it wants to know meanwhile.
 async fn outcome(asked: &Asked<'_>, task: &Task) -> Result<String, RpcError> {
-    let mut answered = HashSet::new();
+    let mut answered = Answered::default();
     loop {
         let answer = send(asked, task, "tasks/get", "").await?;
         let now = super::result(&answer)?;
@@ -89,15 +89,30 @@ async fn outcome(asked: &Asked<'_>, task: &Task) -> Result<String, RpcError> {
     }
 }
 
+/// The questions of a task that were put to its client.
+#[derive(Default)]
+struct Answered {
+    keys: HashSet<String>,
+    rounds: usize,
+}
+
 /// What the client answers to those questions that it has not answered yet, as members of
 /// `inputResponses`.
 async fn responses(
     asked: &Asked<'_>,
     task: &Task,
     now: Value<'_>,
-    answered: &mut HashSet<String>,
+    answered: &mut Answered,
 ) -> Result<String, RpcError> {
-    let open: Vec<_> = entries(now).into_iter().filter(|(key, _)| answered.insert(key.clone())).collect();
+    let open: Vec<_> =
+        entries(now).into_iter().filter(|(key, _)| answered.keys.insert(key.clone())).collect();
+    if open.is_empty() {
+        return Ok(String::new());
+    }
+    if answered.rounds >= asked.gateway.settings.asks.rounds || answered.keys.len() as u64 > MOST {
+        return Err(RpcError::answer(INTERNAL, endless(&task.server).to_string()));
+    }
+    answered.rounds += 1;
     let answers = join_all(open.iter().map(async |(_, entry)| {
         let method = entry.method();
         match put(asked, task, &method, entry.params().map_or("", Value::raw)).await {

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::handle::{Form, Task};
 use super::put;
 use super::waiting::QUESTIONS;
+use crate::ask::{MOST, endless};
 use crate::pipeline::Asked;
 use crate::rename;
 use crate::stage::resolve::Resolved;
@@ -52,10 +53,17 @@ async fn asking(asked: &Asked<'_>, task: &Task, call: Call<'_>) -> Result<Answer
     let call = Call { questions: Some(sender), ..call };
     let mut working = std::pin::pin!(asked.gateway.upstreams.call(&task.server, call));
     let mut open = FuturesUnordered::new();
+    let mut count = 0;
     loop {
         tokio::select! {
             answer = &mut working => return answer,
-            Some(question) = questions.recv() => open.push(put::relay(asked, task, question)),
+            Some(question) = questions.recv() => {
+                count += 1;
+                if count > MOST {
+                    return Err(endless(&task.server));
+                }
+                open.push(put::relay(asked, task, question));
+            }
             Some(()) = open.next(), if !open.is_empty() => {}
         }
     }

@@ -6,7 +6,7 @@ use doorward_upstream::Question;
 use tokio::sync::Notify;
 
 use super::asking::Asking;
-use crate::ask::key;
+use crate::ask::{MOST, key};
 
 /// How many questions of one task may wait to be answered.
 pub(super) const QUESTIONS: usize = 16;
@@ -45,7 +45,7 @@ impl Waiting {
     pub(super) fn add(&self, question: Question) {
         let mut state = self.lock();
         // A question too many is dropped, and so answered.
-        if state.is_over || state.open.len() >= QUESTIONS {
+        if state.is_over || state.open.len() >= QUESTIONS || state.count >= MOST {
             return;
         }
         let key = key(&question, state.open.iter().map(|open| open.asking.key.as_str()));

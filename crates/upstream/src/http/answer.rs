@@ -194,12 +194,14 @@ impl Exchange<'_> {
 }
 
 /// Posts the answer to a server's question, whenever there is one.
-pub(crate) fn reply_later(remote: &Arc<Remote>, session: &HeaderMap, reply: Reply) {
+pub(crate) fn reply_later(remote: &Arc<Remote>, session: &HeaderMap, mut reply: Reply) {
     let (remote, session) = (Arc::clone(remote), session.clone());
     tokio::spawn(async move {
         if let Some(message) = reply.message().await {
             remote.send_quietly(Method::POST, session, message).await;
         }
+        // Not before: until then it is one of those that are open.
+        drop(reply);
     });
 }
 

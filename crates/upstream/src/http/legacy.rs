@@ -19,7 +19,7 @@ use doorward_wire::{Era, Revision};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::{OnceCell, oneshot};
 
-use crate::askers::Askers;
+use crate::askers::{Askers, Entrant};
 use crate::call::Call;
 use crate::envelope;
 use crate::error::UpstreamError;
@@ -363,9 +363,14 @@ impl Legacy {
             // What the server makes of it is its affair; the call is not about that.
             self.exchange(session, id, &level::said(call.logs)).await?;
         }
-        let _present = session.askers.enter(id, call.questions.clone(), call.task).await;
+        let entrant = Entrant { owner: call.affinity, questions: call.questions.as_ref(), task: call.task };
+        let present = session.askers.enter(id, entrant).await;
+        present.leaves();
         let outcome = self.exchange(session, id, call).await;
         withdrawal.is_armed = false;
+        if matches!(outcome, Ok(Outcome::Answered(..) | Outcome::Refused { .. })) {
+            session.askers.ended(id);
+        }
         match outcome? {
             Outcome::Answered(document, status) => Ok(Within::Answered(document, status)),
             Outcome::Refused { status, message } => {
@@ -451,7 +456,7 @@ impl Session {
             logs: held.logs,
             held: Some((place, held)),
             level: Told::default(),
-            askers: Arc::default(),
+            askers: Arc::new(Askers::new(remote.hub.timeout)),
             watch: Mutex::default(),
         }
     }
@@ -551,7 +556,7 @@ async fn initialize(remote: &Arc<Remote>, capabilities: &str) -> Result<(Session
         held: None,
         logs: handshake.logs,
         level: Told::default(),
-        askers: Arc::default(),
+        askers: Arc::new(Askers::new(remote.hub.timeout)),
         watch: Mutex::default(),
     };
     Ok((session, handshake))

@@ -7,18 +7,27 @@ use bytes::Bytes;
 use doorward_egress::Replay;
 use http::Method;
 use http::uri::PathAndQuery;
+use tokio::sync::Semaphore;
 
 use crate::error::UpstreamError;
 use crate::http::answer;
-use crate::http::remote::Remote;
+use crate::http::remote::{QUIETLY, Remote};
+
+/// How many messages that nobody waits for may be on their way. Each has a connection.
+const QUIET: usize = 64;
 
 /// The address of one session.
 pub(crate) struct Post {
-    pub(crate) remote: Arc<Remote>,
-    pub(crate) path: PathAndQuery,
+    remote: Arc<Remote>,
+    path: PathAndQuery,
+    quiet: Arc<Semaphore>,
 }
 
 impl Post {
+    pub(crate) fn new(remote: Arc<Remote>, path: PathAndQuery) -> Self {
+        Self { remote, path, quiet: Arc::new(Semaphore::new(QUIET)) }
+    }
+
     /// Posts a message. Any success will do; what the body says is of no meaning.
     pub(crate) async fn send(&self, message: Bytes) -> Result<(), UpstreamError> {
         let remote = &self.remote;
@@ -34,12 +43,19 @@ impl Post {
         }
     }
 
-    /// Posts a message in the background.
+    /// Posts a message that nobody waits for, as long as that may take.
+    pub(crate) async fn say(&self, message: Bytes) {
+        let _ = tokio::time::timeout(QUIETLY, self.send(message)).await;
+    }
+
+    /// The same in the background. One too many is left out, as on a pipe that is full.
     pub(crate) fn send_quietly(self: &Arc<Self>, message: Bytes) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(place) = Arc::clone(&self.quiet).try_acquire_owned() else { return };
         let post = Arc::clone(self);
         runtime.spawn(async move {
-            let _ = post.send(message).await;
+            post.say(message).await;
+            drop(place);
         });
     }
 }

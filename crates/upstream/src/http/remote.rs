@@ -17,7 +17,7 @@ use crate::spec::{Credential, ServerSpec};
 pub(crate) const MAX_ERROR_BODY: usize = 1 << 20;
 
 /// How long a message that nobody waits for may take.
-const QUIETLY: Duration = Duration::from_secs(5);
+pub(crate) const QUIETLY: Duration = Duration::from_secs(5);
 
 /// A server that is reached over HTTP.
 pub(crate) struct Remote {

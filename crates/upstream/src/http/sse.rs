@@ -57,7 +57,7 @@ pub(crate) async fn open(
     if !target.same_origin(remote.door.target()) {
         return Err(UpstreamError::protocol(&server, "the endpoint it named belongs to another origin"));
     }
-    let post = Post { remote: Arc::clone(&remote), path: target.path().clone() };
+    let post = Post::new(Arc::clone(&remote), target.path().clone());
     let duplex = Arc::new(Duplex::new(Arc::clone(&remote.hub), Outlet::Post(Arc::new(post))));
     let inlet = Arc::clone(&duplex);
     let reader = AbortOnDrop::spawn(async move {

@@ -48,6 +48,10 @@ pub fn tools() -> Vec<Tool> {
             after(scene, Duration::ZERO, multi_input)
         })
         .supporting(TaskSupport::Optional),
+        Tool::new("nosy_job", "A job that asks one thing after the other", |scene| {
+            after(scene, Duration::ZERO, nosy)
+        })
+        .supporting(TaskSupport::Optional),
         Tool::new("summarize", "A job that asks a model", |scene| after(scene, Duration::ZERO, summarize))
             .supporting(TaskSupport::Optional),
         Tool::new("test_tool_with_task", "Asks first, and then is a job", |scene| {
@@ -74,6 +78,14 @@ fn confirm_delete(scene: &Scene<'_>) -> Step {
     };
     let yes = answer["action"] == "accept" && answer["content"]["confirm"] == true;
     Step::text(if yes { format!("Deleted {file}") } else { format!("Kept {file}") })
+}
+
+fn nosy(scene: &Scene<'_>) -> Step {
+    const KEYS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    match KEYS.into_iter().find(|key| scene.answer(key).is_none()) {
+        Some(key) => Step::ask(key, name("And what is that called?")),
+        None => Step::text("Thank you"),
+    }
 }
 
 fn summarize(scene: &Scene<'_>) -> Step {
