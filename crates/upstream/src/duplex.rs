@@ -17,11 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::askers::{Askers, Entrant};
 use crate::envelope;
-use crate::error::UpstreamError;
+use crate::error::{Cause, UpstreamError};
 use crate::http::post::Post;
 use crate::hub::Hub;
 use crate::inbound::{self, Inbound};
 use crate::listening::Listens;
+use crate::meant::{self, Meant};
 use crate::question::Question;
 
 /// A two-way stream with the requests that wait for answers on it.
@@ -142,9 +143,14 @@ impl Duplex {
 
     /// Takes a message of the server.
     pub(crate) fn receive(&self, bytes: Bytes) {
-        let Ok(document) = inbound::read(&self.hub, bytes) else {
-            // Servers greet, and print what they should have logged.
-            return tracing::debug!(server = %self.hub.server, "the server wrote something that is no JSON");
+        let document = match inbound::read(&self.hub, bytes.clone()) {
+            Ok(document) => document,
+            Err(error) => {
+                // Servers greet, and print what they should have logged.
+                tracing::debug!(server = %self.hub.server, "the server wrote something that is no JSON");
+                let detail = "its answer is not the JSON that every reader reads alike";
+                return self.not_an_answer(&bytes, detail, Some(Cause::new(error)));
+            }
         };
         match inbound::sort(&document) {
             Some(Inbound::Response { id: Some(id), .. }) => {
@@ -157,6 +163,9 @@ impl Duplex {
                     Some(waiting) => drop(waiting.answer.send(Ok(document))),
                     None => tracing::debug!(server = %self.hub.server, id, "an answer nobody waits for"),
                 }
+            }
+            Some(Inbound::Response { id: None, .. }) => {
+                self.not_an_answer(&bytes, "it answered a request that nobody made", None);
             }
             Some(Inbound::Request { request, reply }) => {
                 match Question::read(&document, &request, &self.askers.questions) {
@@ -209,7 +218,35 @@ impl Duplex {
             Some(Inbound::Log(level)) => self.pass_on(document.bytes(), |waiting| waiting.logs.want(&level)),
             Some(Inbound::Notification) => self.pass_on(document.bytes(), |_| true),
             Some(_) => {}
-            None => tracing::warn!(server = %self.hub.server, "the server sent JSON that is no message"),
+            None => {
+                tracing::warn!(server = %self.hub.server, "the server sent JSON that is no message");
+                self.not_an_answer(&bytes, "its answer is no JSON-RPC response", None);
+            }
+        }
+    }
+
+    /// Takes note of what cannot be read as an answer: whoever it was meant for, as far as that
+    /// can be told, hears so at once, and is not left waiting.
+    fn not_an_answer(&self, bytes: &[u8], detail: &'static str, cause: Option<Cause>) {
+        meant::look(bytes, |meant| {
+            let error =
+                UpstreamError::Protocol { server: self.hub.server.clone(), detail, cause: cause.clone() };
+            match meant {
+                Meant::For(id) => self.fail(|all| all.remove(&id).map(|waiting| (id, waiting)), error),
+                Meant::ForSomebody => self.fail(only, error),
+            }
+        });
+    }
+
+    fn fail(
+        &self,
+        find: impl FnOnce(&mut HashMap<u64, Waiting>) -> Option<(u64, Waiting)>,
+        error: UpstreamError,
+    ) {
+        let found = self.lock().as_mut().and_then(find);
+        if let Some((id, waiting)) = found {
+            self.askers.ended(id);
+            let _ = waiting.answer.send(Err(error));
         }
     }
 
@@ -217,12 +254,7 @@ impl Duplex {
     /// only if a single request waits.
     pub(crate) fn receive_unread(&self, error: UpstreamError) {
         tracing::warn!(server = %self.hub.server, %error, "a message was dropped unread");
-        let mut all = self.lock();
-        let only = all.as_mut().filter(|all| all.len() == 1).and_then(|all| all.drain().next());
-        if let Some((id, waiting)) = only {
-            self.askers.ended(id);
-            let _ = waiting.answer.send(Err(error));
-        }
+        self.fail(only, error);
     }
 
     /// Log messages and the like name no request: they belong to a call only when
@@ -284,6 +316,11 @@ impl Outlet {
             Self::Post(post) => post.say(message).await,
         }
     }
+}
+
+/// The request that waits, if it is the only one.
+fn only(all: &mut HashMap<u64, Waiting>) -> Option<(u64, Waiting)> {
+    if all.len() == 1 { all.drain().next() } else { None }
 }
 
 /// A request that waits. Ends by its answer, or by being dropped.

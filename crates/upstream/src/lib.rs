@@ -23,6 +23,7 @@ mod link;
 mod listening;
 mod listing;
 mod lists;
+mod meant;
 mod open;
 mod question;
 mod scrub;

@@ -2,6 +2,7 @@
 //! error with its own id, the server has received the call once, the record says how it ended,
 //! and the next call works.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -219,4 +220,32 @@ async fn fails(client: &Client, server: &str, name: &str) {
     assert_eq!(json["result"]["isError"], true, "{server} {name}: {json}");
     let says_why = answer.text().contains(server) || answer.text().contains("timeout");
     assert!(says_why, "{server} {name}: {}", answer.text());
+}
+
+/// What a child says instead of an answer, line by line: the same table, where HTTP is not what is
+/// wrong with it. Whose answer it was can be told from each of these.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_a_child_that_cannot_be_read_fails_its_call_at_once() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/says_what_it_is_told.py");
+    let lines = ANSWERS.iter().filter_map(|(name, answer)| {
+        let line = answer.strip_prefix("200 OK|application/json|")?;
+        Some((*name, line)).filter(|(_, line)| line.contains("{id}"))
+    });
+    let lines: BTreeMap<_, _> = lines.collect();
+    assert!(lines.len() > 7, "{lines:?}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = folder.path().join("lines.json");
+    std::fs::write(&told, json!(lines).to_string()).expect("written");
+    let server = format!(
+        "servers:\n  - {{id: child, command: python3, args: [\"{script}\", \"{}\"], enabled: true}}\n",
+        told.display(),
+    );
+    let world = World::start(&[], &format!("{server}{STAFF_MAY_ALL}")).await;
+    let client = world.legacy("/mcp", ALICE).await;
+    for name in lines.keys().filter(|name| **name != "fine") {
+        fails(&client, "child", name).await;
+        let fine = client.call("child__fine", json!({})).await;
+        assert_eq!(fine.json()["result"]["content"], json!([]), "after {name}: {}", fine.text());
+    }
+    world.stop().await;
 }
