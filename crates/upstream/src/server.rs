@@ -35,6 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a twin is kept without a call.
 const TWIN_IDLE: Duration = Duration::from_secs(300);
 
+/// What was used so lately is likely to be used again: it makes room for nobody.
+pub(crate) const LATELY: Duration = Duration::from_secs(60);
+
 /// One server and all that is known of it.
 pub(crate) struct Server {
     pub(crate) spec: ServerSpec,
@@ -226,6 +229,16 @@ impl Server {
         self.kept_until.load(Ordering::Relaxed) > micros(self.hub.clock.elapsed())
     }
 
+    /// When the last call began, on the gateway's clock.
+    pub(crate) fn last_used(&self) -> Duration {
+        Duration::from_micros(self.last_used.load(Ordering::Relaxed))
+    }
+
+    /// Whether nobody would miss what it has.
+    pub(crate) fn is_unneeded(&self) -> bool {
+        !self.is_busy() && !self.is_kept() && self.last_used() + LATELY <= self.hub.clock.elapsed()
+    }
+
     /// This server once more, with a link of its own.
     pub(crate) fn twin(&self, capabilities: &str, place: u64) -> Self {
         let mut spec = self.spec.clone();
@@ -233,6 +246,8 @@ impl Server {
         spec.idle_timeout = Some(spec.idle_timeout.unwrap_or(TWIN_IDLE).min(TWIN_IDLE));
         let twin = Self::new(spec, Arc::new(self.hub.twin(capabilities)), self.client.clone());
         twin.learn(self.known());
+        // Whoever it is made for is about to call.
+        twin.last_used.store(micros(self.hub.clock.elapsed()), Ordering::Relaxed);
         Self { place, ..twin }
     }
 

@@ -41,10 +41,11 @@ impl Twins {
         }
         let mut unused = None;
         if all.len() >= MOST {
-            let unneeded = all.iter().position(|twin| !twin.is_busy() && !twin.is_kept());
-            match unneeded.or_else(|| all.iter().position(|twin| !twin.is_busy())) {
+            let unneeded = all.iter().enumerate().filter(|(_, twin)| twin.is_unneeded());
+            match unneeded.min_by_key(|(_, twin)| twin.last_used()).map(|(at, _)| at) {
                 Some(at) => unused = Some(all.swap_remove(at)),
-                // To be told so is better than to wait for somebody else's user.
+                // To be told so is better than to wait for somebody else's user, or to end what
+                // somebody else is about to use.
                 None => return Err(UpstreamError::Busy { server: server.spec.id.clone() }),
             }
         }

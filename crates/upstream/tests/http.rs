@@ -653,14 +653,35 @@ async fn unchanged_servers_keep_their_links_and_changed_ones_are_left_in_order()
 #[tokio::test]
 async fn sessions_are_bounded_in_number_and_in_time() {
     let mock = Mock::legacy(|seen| result(seen, "{}")).await;
-    let settings = Settings { max_sessions: 3, session_idle: Duration::from_millis(50), ..quick() };
+    let settings = Settings { max_sessions: 3, session_idle: Duration::from_secs(300), ..quick() };
     let world = World::new(Transport::Http { url: mock.url.clone() }, settings, |_| {});
     for affinity in ["a", "b", "c", "d", "e"] {
         world.call(Call { affinity, ..echo() }).await.expect("answered");
         assert!(world.upstreams.session_count(&world.id).expect("configured") <= 3);
+        world.clock.skip(Duration::from_secs(61));
     }
+    world.clock.skip(Duration::from_secs(300));
     mock.wait("DELETE", 5).await;
     assert_eq!(world.upstreams.session_count(&world.id), Some(1), "the gateway's own stays");
+}
+
+#[tokio::test]
+async fn nobody_is_put_out_who_was_here_lately_or_has_something_to_come_back_to() {
+    let mock = Mock::legacy(|seen| result(seen, "{}")).await;
+    let settings = Settings { max_sessions: 3, session_idle: Duration::from_secs(300), ..quick() };
+    let world = World::new(Transport::Http { url: mock.url.clone() }, settings, |_| {});
+    let calls = async |affinity, keeps| world.call(Call { affinity, keeps, ..echo() }).await;
+    calls("keeper", Some(Duration::from_secs(3600))).await.expect("answered");
+    world.clock.skip(Duration::from_secs(61));
+    calls("a", None).await.expect("answered");
+    world.clock.skip(Duration::from_secs(59));
+    let refused = calls("b", None).await.expect_err("one session too many");
+    assert_eq!(refused.code(), "upstream-busy");
+    world.clock.skip(Duration::from_secs(2));
+    calls("b", None).await.expect("answered");
+    assert_eq!(mock.wait("DELETE", 1).await.header("mcp-session-id"), "s-2", "that of `a`");
+    calls("keeper", None).await.expect("answered");
+    assert_eq!(mock.count("initialize"), 4, "which the one that was kept needed no other for");
 }
 
 #[tokio::test]

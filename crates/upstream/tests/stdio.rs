@@ -109,6 +109,32 @@ async fn the_first_child_is_started_for_who_needs_it_first() {
 }
 
 #[tokio::test]
+async fn a_child_makes_room_for_another_when_nobody_needs_it_any_more() {
+    let world = world(&[], |_| {});
+    let able: Vec<String> = (0..18).map(|number| format!(r#"{{"a{number}":{{}}}}"#)).collect();
+    let who = async |at: usize, keeps| {
+        let answer = world.call(Call { capabilities: &able[at], keeps, ..tool("who") }).await?;
+        Ok::<_, UpstreamError>(number_after(answer.message.root().raw(), "pid\""))
+    };
+    who(0, None).await.expect("the first one, which is no twin");
+    let keeps = Some(Duration::from_secs(3600));
+    let kept = who(1, keeps).await.expect("answered");
+    let mut others = Vec::new();
+    for at in 2..17 {
+        others.push(who(at, None).await.expect("answered"));
+    }
+    let refused = who(17, None).await.expect_err("one too many");
+    assert_eq!(refused.code(), "upstream-busy");
+    world.clock.skip(Duration::from_secs(61));
+    let second = who(3, None).await.expect("answered");
+    let new = who(17, None).await.expect("answered");
+    gone(others[0]).await;
+    assert_eq!((second, who(3, None).await.expect("answered")), (others[1], others[1]), "used just before");
+    assert_eq!(who(1, None).await.expect("answered"), kept, "something in it is to be found again");
+    assert!(runs(others[14]) && runs(new));
+}
+
+#[tokio::test]
 async fn one_child_serves_all_callers_at_once() {
     let world = Arc::new(world(&[], |_| {}));
     let mut calls = tokio::task::JoinSet::new();

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use doorward_model::json::{Value, push_string};
+use doorward_model::json::{Value, push_string, quoted};
 
 /// The methods by which a server asks.
 pub const ELICIT: &str = "elicitation/create";
@@ -21,7 +21,11 @@ pub const TASKS: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#
 const TASKS_ID: &str = "io.modelcontextprotocol/tasks";
 
 /// Extensions whose messages the gateway passes on as they are.
-const RELAYED: [&str; 2] = ["io.modelcontextprotocol/ui", "io.modelcontextprotocol/skills"];
+const RELAYED: [&str; 2] = [PAGES, "io.modelcontextprotocol/skills"];
+const PAGES: &str = "io.modelcontextprotocol/ui";
+
+/// The kinds of pages that a client may say it can show.
+const PAGE_TYPES: [&str; 1] = ["text/html;profile=mcp-app"];
 
 /// The capabilities of one client, as far as a server may know of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -29,7 +33,9 @@ pub struct Abilities {
     roots: bool,
     sampling: Option<Sampling>,
     elicitation: Option<Elicitation>,
-    /// Members of `extensions` but for tasks, JSON text; empty for none.
+    /// Members of `extensions` but for tasks, JSON text; empty for none. Of their settings, those
+    /// that mean something, in one spelling: clients with other abilities may need another
+    /// process of a server, so that there are no more of these than there are meanings.
     extensions: String,
     has_tasks: bool,
 }
@@ -109,12 +115,6 @@ impl Abilities {
         }
     }
 
-    /// The same without the settings of extensions, which are as long as a client likes.
-    #[must_use]
-    pub fn without_extensions(self) -> Self {
-        Self { extensions: String::new(), ..self }
-    }
-
     /// What a server is told: as [`to_json`](Self::to_json), and nothing where there is nothing
     /// to tell.
     pub fn declared(&self) -> Arc<str> {
@@ -169,15 +169,27 @@ fn flags(flags: [(&str, bool); 2]) -> String {
 /// Of `extensions`, those that are passed on, as members; empty for none.
 fn relayed(extensions: Value<'_>) -> String {
     let mut out = String::new();
-    for (id, settings) in extensions.members().filter(|(id, _)| RELAYED.contains(&id.as_ref())) {
+    for id in RELAYED {
+        let Some(settings) = extensions.get(id) else { continue };
         if !out.is_empty() {
             out.push(',');
         }
-        push_string(&mut out, &id);
-        out.push(':');
-        out.push_str(settings.raw());
+        push_string(&mut out, id);
+        out.push_str(":{");
+        if id == PAGES {
+            out.push_str(&page_types(settings));
+        }
+        out.push('}');
     }
     out
+}
+
+/// The kinds of pages in the settings of [`PAGES`], as a member; empty for none that is known.
+fn page_types(settings: Value<'_>) -> String {
+    let Some(types) = settings.get("mimeTypes") else { return String::new() };
+    let says = |known: &str| types.items().any(|it| it.as_str().as_deref() == Some(known));
+    let known: Vec<_> = PAGE_TYPES.into_iter().filter(|known| says(known)).map(quoted).collect();
+    if known.is_empty() { String::new() } else { format!(r#""mimeTypes":[{}]"#, known.join(",")) }
 }
 
 #[cfg(test)]
@@ -205,8 +217,12 @@ mod tests {
             ),
             (r#"{"sampling":true}"#, "{}"),
             (
-                r#"{"extensions":{"io.modelcontextprotocol/ui":{"mimeTypes":["a/b"]},"vendor/x":{}}}"#,
+                r#"{"extensions":{"io.modelcontextprotocol/skills":{"x":1},"io.modelcontextprotocol/ui":{ "x":1, "mimeTypes":["a/b","text/html;profile=mcp-app","text/html;profile=mcp-app"]},"vendor/x":{}}}"#,
+                r#"{"extensions":{"io.modelcontextprotocol/ui":{"mimeTypes":["text/html;profile=mcp-app"]},"io.modelcontextprotocol/skills":{}}}"#,
+            ),
+            (
                 r#"{"extensions":{"io.modelcontextprotocol/ui":{"mimeTypes":["a/b"]}}}"#,
+                r#"{"extensions":{"io.modelcontextprotocol/ui":{}}}"#,
             ),
             (
                 r#"{"extensions":{"io.modelcontextprotocol/tasks":{"x":1},"io.modelcontextprotocol/ui":{}}}"#,

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 
 use crate::program::{Program, run};
-use crate::world::{ALICE, Client, STAFF_MAY_ALL, configuration, ecosystem};
+use crate::world::{ALICE, Client, STAFF_MAY_ALL, World, binary, configuration, ecosystem};
 
 /// The section of a configuration with one server behind pipes, which offers these tools.
 pub fn echoes(tools: &[&str], id: &str, more: &str) -> String {
@@ -156,4 +156,31 @@ async fn what_is_kept_is_for_its_owner_alone() {
     let socket = fs::metadata(folder.path().join("data/gateway.sock")).expect("a socket");
     assert_eq!(socket.permissions().mode() & 0o077, 0);
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_a_client_makes_up_start_no_further_children() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let started = folder.path().join("started");
+    let everything = binary("everything");
+    let script = format!("echo >> {}; exec {} --stdio --era legacy", started.display(), everything.display());
+    let server =
+        format!("servers:\n  - {{id: child, command: sh, args: [-c, \"{script}\"], enabled: true}}\n");
+    let world = World::start(&[], &format!("{server}rateLimit: {{enabled: false}}\n{STAFF_MAY_ALL}")).await;
+    let count = || std::fs::read_to_string(&started).unwrap_or_default().lines().count();
+    let able = |settings: Value| {
+        let extensions = json!({"io.modelcontextprotocol/ui": settings});
+        world.modern("/mcp/child", ALICE).able(json!({ "extensions": extensions }))
+    };
+    for number in 0..40 {
+        let made_up = [json!({"mimeTypes": [format!("x{number}")]}), json!({ format!("x{number}"): {} })];
+        for settings in made_up {
+            assert!(!able(settings).tools().await.is_empty(), "{number}");
+        }
+    }
+    assert_eq!(count(), 1, "they all say the same");
+    let known = json!({"mimeTypes": ["text/html;profile=mcp-app"]});
+    assert!(!able(known).tools().await.is_empty());
+    assert_eq!(count(), 2, "and what means something is passed on");
+    world.stop().await;
 }

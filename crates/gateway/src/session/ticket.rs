@@ -26,8 +26,6 @@ const LONGEST: usize = 8 << 10;
 const INFO: usize = 512;
 /// Of such a name, how many characters.
 const NAME: usize = 64;
-/// Longest capabilities that travel with the settings of their extensions.
-const ABILITIES: usize = 1024;
 
 /// A session's id: what records and servers' links know it by.
 pub(super) type Id = Box<str>;
@@ -122,6 +120,5 @@ pub(crate) fn client_info(info: Value<'_>) -> String {
 /// Abilities as far as they travel.
 pub(crate) fn abilities(declared: Value<'_>) -> Abilities {
     // The extension is none of its era's: its calls say when they want a task.
-    let abilities = Abilities::read(declared).with_tasks(false);
-    if abilities.to_json().len() > ABILITIES { abilities.without_extensions() } else { abilities }
+    Abilities::read(declared).with_tasks(false)
 }

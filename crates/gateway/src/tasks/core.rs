@@ -9,7 +9,6 @@ use doorward_wire::error::{INTERNAL, INVALID_PARAMS};
 use doorward_wire::task::{self, Status};
 
 use super::handle::{Form, Task};
-use super::wanted;
 use crate::pipeline::Asked;
 use crate::rename;
 use crate::session::replicas::Tidings;
@@ -34,7 +33,7 @@ pub(super) fn begun(resolved: &Resolved<'_>, place: u64, task: Value<'_>) -> Str
     let id = task.get("taskId").and_then(Value::as_str).unwrap_or_default();
     let made = Task {
         affinity: identity(asked).affinity.to_owned(),
-        capabilities: wanted::of_session(&asked.abilities),
+        capabilities: asked.abilities.to_json(),
         place,
         ..Task::of(resolved, id.into_owned(), Form::Core)
     };

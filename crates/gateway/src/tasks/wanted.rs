@@ -9,7 +9,7 @@ use doorward_model::json::Value;
 use doorward_model::{CapabilityKind, Operation, ServerId};
 use doorward_registry::{Capability, TaskSupport};
 use doorward_wire::error::MISSING_CAPABILITY;
-use doorward_wire::{Abilities, Era, Revision, RpcError, abilities, adapt};
+use doorward_wire::{Era, Revision, RpcError, abilities, adapt};
 
 use crate::ask::reread;
 use crate::method::Offer;
@@ -19,9 +19,6 @@ use crate::stage::resolve::Resolved;
 /// How long such a task is to be kept, from when it was made. A server that is not told may
 /// keep it for ever.
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
-
-/// The longest capabilities of a client that fit into a handle, which is a header as well.
-const LONGEST: usize = 1024;
 
 /// The form of task that a call is to become in the other era.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,13 +126,7 @@ pub(crate) fn capabilities(resolved: &Resolved<'_>) -> Option<String> {
     let abilities = &resolved.asked().abilities;
     match sought(resolved) {
         Sought::Nothing => None,
-        Sought::Core => Some(of_session(abilities)),
+        Sought::Core => Some(abilities.to_json()),
         Sought::Extension => Some(abilities.with_tasks(true).to_json()),
     }
-}
-
-/// The client's capabilities as the session is opened in which its core task is made.
-pub(super) fn of_session(abilities: &Abilities) -> String {
-    let whole = abilities.to_json();
-    if whole.len() <= LONGEST { whole } else { abilities.clone().without_extensions().to_json() }
 }

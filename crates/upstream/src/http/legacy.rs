@@ -29,6 +29,7 @@ use crate::http::held::{self, Held};
 use crate::http::listen;
 use crate::http::remote::{Content, Remote, content};
 use crate::level::{self, Told};
+use crate::server::LATELY;
 use crate::task::AbortOnDrop;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -260,7 +261,7 @@ impl Legacy {
             Some(slot) => Arc::clone(slot),
             None => {
                 if sessions.len() >= self.remote.hub.settings.max_sessions {
-                    let Some(oldest) = oldest_idle(&sessions) else {
+                    let Some(oldest) = unneeded(&sessions, now) else {
                         return Err(UpstreamError::Busy { server: self.remote.hub.server.clone() });
                     };
                     evicted = sessions.remove(&oldest);
@@ -592,12 +593,17 @@ async fn end(remote: &Remote, slot: &Slot) {
     }
 }
 
-fn oldest_idle(sessions: &HashMap<String, Arc<Slot>>) -> Option<String> {
+/// The session that nobody would miss, if there is one.
+fn unneeded(sessions: &HashMap<String, Arc<Slot>>, now: u64) -> Option<String> {
+    let lately = u64::try_from(LATELY.as_micros()).unwrap_or(u64::MAX);
     sessions
         .iter()
         .filter(|(affinity, slot)| *affinity != OWN && Arc::strong_count(slot) == 1)
-        .min_by_key(|(_, slot)| slot.last_used.load(Ordering::Relaxed))
-        .map(|(affinity, _)| affinity.clone())
+        .map(|(affinity, slot)| (slot.last_used.load(Ordering::Relaxed), affinity, slot))
+        .filter(|(last_used, ..)| last_used.saturating_add(lately) <= now)
+        .filter(|(.., slot)| slot.kept_until.load(Ordering::Relaxed) <= now)
+        .min_by_key(|(last_used, ..)| *last_used)
+        .map(|(_, affinity, _)| affinity.clone())
 }
 
 /// Whether a refusal means that the session is gone. The rule is 404; servers
