@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -21,6 +22,12 @@ use crate::target::Target;
 
 /// How long one address of several may keep the next one waiting.
 const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// After how long without a byte the other end is asked whether it is there, how soon again, and
+/// how often in vain.
+const QUIET: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_secs(10);
+const TIMES: u32 = 3;
 
 /// Opens a connection to `target`, in `limit` at most.
 pub(crate) async fn open(
@@ -50,11 +57,9 @@ async fn dial(
     {
         return Err(EgressError::Forbidden { host: Arc::clone(host), address });
     }
-    let stream = reach_one(&addresses)
+    let stream = reached(&addresses)
         .await
         .map_err(|cause| EgressError::Connect { host: Arc::clone(host), cause: Arc::new(cause) })?;
-    // Without this, small requests wait for acknowledgements: some 40 ms each.
-    let _ = stream.set_nodelay(true);
     match tls {
         None => shake_hands(stream, host).await,
         Some(config) => {
@@ -65,6 +70,24 @@ async fn dial(
             shake_hands(connector.connect(name, stream).await.map_err(failed)?, host).await
         }
     }
+}
+
+/// A stream to one of these addresses, as all streams are to be.
+async fn reached(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let stream = reach_one(addresses).await?;
+    // Without this, small requests wait for acknowledgements: some 40 ms each.
+    let _ = stream.set_nodelay(true);
+    let _ = keep_alive(&stream);
+    Ok(stream)
+}
+
+/// Has the system ask, when nothing has come for a while, whether the other end is still there:
+/// on a stream of events nobody else would notice that it has gone without a word.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, QUIET)?;
+    sockopt::set_tcp_keepintvl(stream, AGAIN)?;
+    sockopt::set_tcp_keepcnt(stream, TIMES)?;
+    Ok(sockopt::set_socket_keepalive(stream, true)?)
 }
 
 async fn resolve(
@@ -113,4 +136,19 @@ where
     Ok(Link::new(sender, async {
         let _ = connection.await;
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_asks_whether_the_other_end_is_there() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let stream = reached(&[listener.local_addr().expect("bound")]).await.expect("connected");
+        assert!(sockopt::socket_keepalive(&stream).expect("asked"));
+        let asks = (sockopt::tcp_keepidle(&stream), sockopt::tcp_keepintvl(&stream));
+        assert_eq!((asks.0.expect("asked"), asks.1.expect("asked")), (QUIET, AGAIN));
+        assert_eq!(sockopt::tcp_keepcnt(&stream).expect("asked"), TIMES);
+    }
 }

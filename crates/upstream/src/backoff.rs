@@ -5,6 +5,8 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
+/// The least that a server may ask for between two streams.
+const SOONEST: Duration = Duration::from_millis(100);
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// So many crashes within [`WINDOW`] and a child is left alone for as long.
@@ -13,6 +15,12 @@ const ENOUGH: usize = 5;
 /// Doubles from half a second to half a minute.
 pub(crate) fn delay(failures: u32) -> Duration {
     FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST)
+}
+
+/// How soon a stream is opened again whose server says how soon it may be: neither at once nor
+/// never, whatever it says.
+pub(crate) fn wanted(retry: Duration) -> Duration {
+    retry.clamp(SOONEST, LONGEST)
 }
 
 /// The recent crashes of one child.
@@ -60,6 +68,13 @@ mod tests {
         let delays: Vec<_> = (1..=9).map(|failures| delay(failures).as_millis()).collect();
         assert_eq!(delays, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
         assert_eq!(delay(u32::MAX), LONGEST);
+    }
+
+    #[test]
+    fn what_a_server_wants_is_bounded() {
+        for (said, heard) in [(0, 100), (99, 100), (500, 500), (30_000, 30_000), (u64::MAX, 30_000)] {
+            assert_eq!(wanted(ms(said)), ms(heard));
+        }
     }
 
     #[test]

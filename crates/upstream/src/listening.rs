@@ -47,16 +47,18 @@ impl Drop for Line {
 }
 
 impl Listening {
-    /// A subscription for which `wanted` was asked and that `honoured` of it.
+    /// A subscription for which `wanted` was asked and that `honoured` of it. What a server
+    /// acknowledges beyond that nobody has asked for, and it is no reason to ask again.
     pub(crate) fn new(
         wanted: &[Arc<str>],
         honoured: Vec<String>,
         ended: oneshot::Receiver<()>,
         carrier: Carrier,
     ) -> Self {
+        let asked: HashSet<_> = wanted.iter().cloned().collect();
         Self {
-            asked: wanted.iter().cloned().collect(),
-            honoured: honoured.into_iter().collect(),
+            honoured: honoured.into_iter().filter(|uri| asked.contains(uri.as_str())).collect(),
+            asked,
             ended,
             _carrier: carrier,
         }
@@ -201,7 +203,8 @@ mod tests {
         let uris = |text: &str| text.split_whitespace().map(Arc::from).collect::<Vec<Arc<str>>>();
         let (_keep, ended) = oneshot::channel();
         let stream = Carrier::Stream(AbortOnDrop::spawn(std::future::pending()));
-        let open = Listening::new(&uris("a:1 a:2"), vec!["a:1".to_owned()], ended, stream);
+        let open =
+            Listening::new(&uris("a:1 a:2"), ["a:1", "a:9"].map(str::to_owned).to_vec(), ended, stream);
         for (wanted, fits) in
             [("a:1 a:2", true), ("a:1", true), ("a:2", false), ("a:1 a:2 a:3", false), ("", false)]
         {

@@ -18,7 +18,7 @@ use crate::error::UpstreamError;
 use crate::flight::Flight;
 use crate::hub::Hub;
 use crate::level::Told;
-use crate::link::Link;
+use crate::link::{Kind, Link};
 use crate::lists::Lists;
 use crate::open::{self, OnEnd};
 use crate::spec::{ServerSpec, Transport};
@@ -147,6 +147,18 @@ impl Server {
         if self.breaker.was_silent(self.hub.clock.elapsed()) {
             let what = "it let several calls in a row wait in vain; for a while only one at a time tries";
             self.hub.trouble(State::Degraded, what);
+            self.leave_stream();
+            self.twins.leave_streams();
+        }
+    }
+
+    /// Ends the one stream on which all answers come, which may be dead without anybody having
+    /// said so: whoever tries next opens another.
+    pub(crate) fn leave_stream(&self) {
+        if let Some(link) = self.open_link().filter(|link| matches!(link.kind, Kind::Sse(_)))
+            && let Some(silent) = self.take(link.serial)
+        {
+            tokio::spawn(async move { silent.stop().await });
         }
     }
 

@@ -70,6 +70,12 @@ impl Twins {
         }
     }
 
+    pub(crate) fn leave_streams(&self) {
+        for twin in self.snapshot() {
+            twin.leave_stream();
+        }
+    }
+
     pub(crate) async fn retire(&self) {
         for twin in self.snapshot() {
             twin.retire().await;

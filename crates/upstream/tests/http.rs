@@ -17,6 +17,7 @@ use doorward_upstream::{
 use doorward_wire::Era;
 use doorward_wire::log::Logs;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn a_stateless_server_is_found_and_called_on_one_connection() {
@@ -591,6 +592,23 @@ async fn the_oldest_transport_is_spoken_when_asked_for_or_when_nothing_else_is_t
 }
 
 #[tokio::test]
+async fn a_stream_that_died_without_a_word_is_left_for_another() {
+    let mock = event_stream_server_but("/messages", |seen, _, streams| {
+        (seen.rpc() == "tools/call" && streams == 1).then(|| status(202))
+    })
+    .await;
+    let transport = Transport::Sse { url: mock.url.clone() };
+    let world = World::new(transport, quick(), |spec| spec.timeout = Duration::from_millis(50));
+    for _ in 0..5 {
+        let error = world.echo().await.expect_err("silence");
+        assert!(matches!(error, UpstreamError::Timeout { .. }), "{error:?}");
+    }
+    world.clock.skip(Duration::from_secs(10));
+    assert_eq!(world.echo().await.expect("answered"), r#"{"old":true}"#);
+    assert_eq!(mock.count("GET"), 2);
+}
+
+#[tokio::test]
 async fn what_a_server_does_not_take_is_let_go_of_and_bounded() {
     let mock = event_stream_server_but("/messages", |seen, stream, _| match seen.rpc().as_str() {
         "tools/call" => {
@@ -783,6 +801,31 @@ async fn a_server_that_changes_its_era_is_found_out() {
     let error = world.echo().await.expect_err("neither session nor transport");
     assert!(matches!(error, UpstreamError::Status { status: 404, .. }), "{error}");
     assert_eq!(world.echo().await.expect("answered"), r#"{"new":1}"#);
+}
+
+#[tokio::test]
+async fn a_stream_is_not_opened_again_as_often_as_its_server_likes() {
+    let (sessions, opened) = (AtomicUsize::new(0), Arc::<Mutex<Vec<Instant>>>::default());
+    let times = Arc::clone(&opened);
+    let mock = Mock::new(move |seen| match seen.rpc().as_str() {
+        "GET" => {
+            times.lock().expect("no panic").push(Instant::now());
+            let (sender, receiver) = mpsc::unbounded_channel();
+            sender.send("retry: 0\n\n".to_owned()).expect("open");
+            Reply::Stream(receiver)
+        }
+        _ => legacy(seen, &sessions).unwrap_or_else(|| result(seen, "{}")),
+    })
+    .await;
+    let world = World::http(&mock);
+    world.echo().await.expect("answered");
+    mock.wait("GET", 4).await;
+    let opened = opened.lock().expect("no panic").clone();
+    let pauses: Vec<_> = opened.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(
+        pauses.len() > 1 && pauses.iter().all(|pause| *pause >= Duration::from_millis(100)),
+        "{pauses:?}"
+    );
 }
 
 #[tokio::test]

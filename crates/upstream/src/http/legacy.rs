@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::{OnceCell, oneshot};
 
 use crate::askers::{Askers, Entrant};
+use crate::backoff;
 use crate::call::Call;
 use crate::envelope;
 use crate::error::UpstreamError;
@@ -404,13 +405,20 @@ impl Legacy {
         let body = envelope::legacy(id, call);
         let response = self.remote.post(session.headers.clone(), body, Replay::Harmful).await?;
         let mut outcome = exchange.read(response).await?;
+        let mut in_vain = 0;
         // A server may hang up in the middle and offer the rest on request.
         while let Outcome::Ended { last_id: Some(last), retry } = outcome {
+            let retry = retry.map(backoff::wanted);
             if let (Some(hung_up), Some(retry)) = (&call.hung_up, retry) {
                 // Whoever has been told need not be told again.
                 let _ = hung_up.try_send(retry);
             }
-            tokio::time::sleep(retry.unwrap_or(RESUME_AFTER)).await;
+            let mut pause = retry.unwrap_or(RESUME_AFTER);
+            if in_vain > 0 {
+                pause = pause.max(self.remote.hub.jittered(backoff::delay(in_vain)));
+            }
+            tokio::time::sleep(pause).await;
+            in_vain += 1;
             let mut headers = session.headers.clone();
             let Ok(value) = HeaderValue::from_str(&last) else {
                 return Ok(Outcome::Ended { last_id: None, retry: None });
@@ -430,6 +438,7 @@ impl Legacy {
             }
             outcome = match Box::pin(exchange.stream(response.body, response.status)).await? {
                 Outcome::Ended { last_id, retry: again } => {
+                    in_vain = if last_id.is_some() { 0 } else { in_vain };
                     Outcome::Ended { last_id: last_id.or(Some(last)), retry: again.or(retry) }
                 }
                 other => other,

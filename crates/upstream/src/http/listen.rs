@@ -47,7 +47,7 @@ pub(crate) async fn unasked(
     decided: oneshot::Sender<()>,
 ) {
     let mut decided = Some(decided);
-    let (mut failures, mut last_id, mut retry) = (0, None::<String>, None);
+    let (mut failures, mut last_id, mut retry) = (0_u32, None::<String>, None);
     let mut is_first = true;
     loop {
         let mut headers = session.clone();
@@ -68,14 +68,21 @@ pub(crate) async fn unasked(
         }
         opened_again(&remote, is_first, last_id.is_some(), &opened);
         is_first = false;
+        let mut brought_something = false;
         if let Ok(response) = opened {
             let end = read(&remote, response, Some((&session, &askers)), None).await;
             last_id = end.last_id.or(last_id);
-            retry = end.retry.or(retry);
-            failures = if end.was_alive { 0 } else { failures };
+            retry = end.retry.map(backoff::wanted).or(retry);
+            brought_something = end.was_alive;
         }
-        failures += 1;
-        tokio::time::sleep(retry.unwrap_or_else(|| remote.hub.jittered(backoff::delay(failures)))).await;
+        failures = if brought_something { 1 } else { failures + 1 };
+        let later = remote.hub.jittered(backoff::delay(failures));
+        let pause = match retry {
+            Some(retry) if brought_something => retry,
+            Some(retry) => retry.max(later),
+            None => later,
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 
