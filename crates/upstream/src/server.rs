@@ -193,7 +193,7 @@ impl Server {
                 let took_us = micros(self.hub.clock.elapsed().saturating_sub(started));
                 let (method, code) = (call.method, error.code());
                 tracing::debug!(server = %self.spec.id, method, took_us, code, "not answered");
-                self.note(&link, &error);
+                self.note(&link, &error).await;
                 Err(error)
             }
         }
@@ -339,7 +339,15 @@ impl Server {
         let call = Call { method, ..Call::default() };
         match self.within(self.spec.timeout, link, &call).await {
             Ok(_) => self.hub.succeeded(),
-            Err(error) => self.note(link, &error),
+            Err(error) => {
+                self.hub.failed(&error);
+                if is_another(&error)
+                    && let Some(stale) = self.take(link.serial)
+                {
+                    self.learn(None);
+                    tokio::spawn(async move { stale.stop().await });
+                }
+            }
         }
         self.last_heard.store(micros(self.hub.clock.elapsed()), Ordering::Relaxed);
         self.is_checking.store(false, Ordering::Release);
@@ -368,16 +376,15 @@ impl Server {
         }
     }
 
-    /// Draws the consequences of a failed request.
-    fn note(self: &Arc<Self>, link: &Arc<Link>, error: &UpstreamError) {
+    /// Draws the consequences of a failed request. What one caller was told may be about what that
+    /// caller has sent: whether the server has become another one, it is asked in the gateway's
+    /// own name. Waits for that a little, so that the next caller finds out anew.
+    async fn note(self: &Arc<Self>, link: &Arc<Link>, error: &UpstreamError) {
         self.hub.failed(error);
-        // Statuses that no server of the era gives to a proper request: it may
-        // have become another one, so the next caller finds out anew.
-        if matches!(error, UpstreamError::Status { status: 400 | 404 | 405, .. })
-            && let Some(stale) = self.take(link.serial)
-        {
-            self.learn(None);
-            tokio::spawn(async move { stale.stop().await });
+        if is_another(error) && !self.is_checking.swap(true, Ordering::AcqRel) {
+            let (server, link) = (Arc::clone(self), Arc::clone(link));
+            let checked = tokio::spawn(async move { server.check(&link).await });
+            let _ = tokio::time::timeout(PATIENCE, checked).await;
         }
     }
 
@@ -569,6 +576,12 @@ impl Server {
     fn start_timed_out(&self) -> UpstreamError {
         UpstreamError::Timeout { method: "initialize".into(), limit: self.spec.start_timeout }
     }
+}
+
+/// Whether this is a status that no server of an era gives to a proper request of that era: it may
+/// have become another server.
+fn is_another(error: &UpstreamError) -> bool {
+    matches!(error, UpstreamError::Status { status: 400 | 404 | 405, .. })
 }
 
 /// Counts a request for as long as it lives.

@@ -804,6 +804,24 @@ async fn a_server_that_changes_its_era_is_found_out() {
 }
 
 #[tokio::test]
+async fn what_one_caller_is_told_ends_nobody_elses_session() {
+    let mock = Mock::legacy(|seen| match seen.body.contains("teapot") {
+        true => status(400),
+        false => result(seen, "{}"),
+    })
+    .await;
+    let world = World::http(&mock);
+    world.echo().await.expect("answered");
+    let members = r#""name":"teapot","arguments":{}"#.into();
+    let error = world.call(Call { members, affinity: "bob", ..echo() }).await.expect_err("refused");
+    assert!(matches!(error, UpstreamError::Status { status: 400, .. }), "{error}");
+    assert_eq!(mock.count("ping"), 1, "it was asked whether it is what it was");
+    world.echo().await.expect("answered");
+    assert_eq!((mock.count("initialize"), mock.count("DELETE")), (3, 0), "one for each, and the gateway's");
+    assert_eq!(world.status().state, State::Connected);
+}
+
+#[tokio::test]
 async fn a_stream_is_not_opened_again_as_often_as_its_server_likes() {
     let (sessions, opened) = (AtomicUsize::new(0), Arc::<Mutex<Vec<Instant>>>::default());
     let times = Arc::clone(&opened);

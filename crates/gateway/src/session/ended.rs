@@ -23,7 +23,8 @@ impl Ended {
         if self.named.len() > MOST
             && let Some((opened, _)) = self.named.pop_first()
         {
-            self.before = opened;
+            // What is noted last may have been opened before all others.
+            self.before = self.before.max(opened);
         }
     }
 
@@ -61,6 +62,11 @@ mod tests {
         assert!(ended.has(at(1), "a") && ended.has(at(1), "b"), "older than all that is known");
         assert!(!ended.has(at(2), "b") && ended.has(at(MOST + 1), "a"));
         assert_eq!(ended.named.len(), MOST);
+        ended.note(at(1), "c");
+        assert!(ended.has(at(1), "d") && !ended.has(at(2), "b"), "and it stays so");
+        ended.before = 5;
+        ended.note(at(1), "c");
+        assert!(ended.has(at(5), "b"), "whatever is noted later");
         ended.sweep(at(1_000_010), Duration::from_secs(1));
         assert!(!ended.named.contains(&(9, 10)) && ended.named.contains(&(10, 10)));
     }

@@ -292,7 +292,7 @@ async fn follow(gateway: Arc<Gateway>, reader: Reader, mut place: u64, client: m
         if !reader.is_current() {
             return;
         }
-        for (at, entry) in gateway.shared.read(&log, place + 1).await.unwrap_or_default() {
+        for (at, entry) in gateway.shared.read(&log, place.saturating_add(1)).await.unwrap_or_default() {
             place = at;
             let Some((is_last, data)) = of_stream(&entry, stream) else { continue };
             if !reader.is_current() {

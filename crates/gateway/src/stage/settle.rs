@@ -8,7 +8,7 @@ use doorward_ledger::{Ledger, LedgerError, OutcomeRecord, Ticket};
 use doorward_limit::Reservation;
 use doorward_model::json::{Value, push_string, quoted};
 use doorward_model::{CapabilityKind, Decision, Layer, Operation, Outcome, Timestamp, Verdict};
-use doorward_upstream::{Answer, Scrubber};
+use doorward_upstream::{Answer, Scrubber, UpstreamError};
 use doorward_wire::adapt::{self, Completeness};
 use doorward_wire::{Era, RpcError, error, level};
 
@@ -67,32 +67,12 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let undone = reservation.filter(|reservation| counted::did_nothing(&sent, reservation.departure()));
     // Waited for at the end: a caller that leaves meanwhile must not spoil the record.
     let given_back = undone.map(Reservation::give_back);
+    let (answer, ended) = outcome_of(sent, ready.permitted().resolved()).await;
+    // Not before that: until then, whoever leaves leaves a call on record as cancelled.
     let ticket = ready.entry().take();
     let resolved = ready.permitted().resolved();
     let asked = resolved.asked();
     let gateway = asked.gateway;
-    let (answer, ended) = match sent {
-        Ok(Sent::Answer(answer)) => {
-            let mut ended = ended(&answer, resolved);
-            if let (Settled::Result(text), Outcome::Success | Outcome::ToolError) =
-                (&ended.settled, ended.outcome)
-                && tasks::sought(resolved) == Sought::Extension
-            {
-                // On the heap: rare, and every call would have room for it.
-                let kept = Box::pin(tasks::kept(resolved, text)).await;
-                ended.settled = Settled::Result(kept);
-            }
-            (Some(answer), ended)
-        }
-        Ok(Sent::Subscribed) => (None, subscribed()),
-        Ok(Sent::Asks(result, answer)) => (answer, asks(result)),
-        Ok(Sent::Suspended(result)) => (None, asks(result)),
-        Ok(Sent::Unanswered(error)) => (None, unanswered(error, asked, resolved.operation())),
-        Ok(Sent::Gone) => (None, gone(EXPIRED, codes::EXPIRED, asked, resolved.operation())),
-        Ok(Sent::Elsewhere) => (None, gone(ELSEWHERE, codes::ELSEWHERE, asked, resolved.operation())),
-        Ok(Sent::Failed(failure)) => (None, failed(failure, asked.era(), resolved.operation())),
-        Err(error) => (None, failed(Failure::from(&error), asked.era(), resolved.operation())),
-    };
     let upstream = answer.as_ref().map_or(Duration::ZERO, |answer| answer.upstream_time);
     let duration = gateway.clock.elapsed().saturating_sub(asked.incoming.started);
     let tool = resolved.capability().map_or("", |capability| &capability.name);
@@ -123,6 +103,33 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     match closed {
         Ok(()) => ended.settled,
         Err(error) => Settled::Failed(unrecorded(asked, &error)),
+    }
+}
+
+/// How a call ended, and the answer where its server gave one.
+async fn outcome_of(sent: Result<Sent, UpstreamError>, resolved: &Resolved<'_>) -> (Option<Answer>, Ended) {
+    let asked = resolved.asked();
+    match sent {
+        Ok(Sent::Answer(answer)) => {
+            let mut ended = ended(&answer, resolved);
+            if let (Settled::Result(text), Outcome::Success | Outcome::ToolError) =
+                (&ended.settled, ended.outcome)
+                && tasks::sought(resolved) == Sought::Extension
+            {
+                // On the heap: rare, and every call would have room for it.
+                let kept = Box::pin(tasks::kept(resolved, text)).await;
+                ended.settled = Settled::Result(kept);
+            }
+            (Some(answer), ended)
+        }
+        Ok(Sent::Subscribed) => (None, subscribed()),
+        Ok(Sent::Asks(result, answer)) => (answer, asks(result)),
+        Ok(Sent::Suspended(result)) => (None, asks(result)),
+        Ok(Sent::Unanswered(error)) => (None, unanswered(error, asked, resolved.operation())),
+        Ok(Sent::Gone) => (None, gone(EXPIRED, codes::EXPIRED, asked, resolved.operation())),
+        Ok(Sent::Elsewhere) => (None, gone(ELSEWHERE, codes::ELSEWHERE, asked, resolved.operation())),
+        Ok(Sent::Failed(failure)) => (None, failed(failure, asked.era(), resolved.operation())),
+        Err(error) => (None, failed(Failure::from(&error), asked.era(), resolved.operation())),
     }
 }
 

@@ -71,7 +71,7 @@ impl Server {
             let catalog = match tokio::time::timeout(limit, listing).await {
                 Ok(Ok(catalog)) => Arc::new(catalog),
                 Ok(Err(error)) => {
-                    self.note(&link, &error);
+                    self.note(&link, &error).await;
                     return Err(error);
                 }
                 Err(_) => return Err(UpstreamError::Timeout { method: "tools/list".into(), limit }),
