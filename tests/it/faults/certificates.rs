@@ -129,14 +129,17 @@ async fn a_server_with_a_wrong_certificate_gets_nothing_until_it_has_a_right_one
     for (number, (certificate, said)) in (1..).zip(&cases) {
         let (received, logged) = (recorder.received().len(), lines(&log));
         curtain.config.send(shown(certificate)).expect("it serves");
-        let answer = client.call("github__echo", json!({"a": "refused"})).await;
-        assert_eq!(answer.json()["result"]["isError"], true, "{said}: {}", answer.text());
-        let error = &answer.json()["result"]["_meta"]["dev.doorward/error"]["code"];
-        assert_eq!(error, "upstream-unreachable", "{said}");
+        // The first call may still meet the connection that the last certificate was shown on.
+        eventually(said, async || {
+            let answer = client.call("github__echo", json!({"a": "refused"})).await;
+            assert_eq!(answer.json()["result"]["isError"], true, "{said}: {}", answer.text());
+            let error = &answer.json()["result"]["_meta"]["dev.doorward/error"]["code"];
+            assert_eq!(error, "upstream-unreachable", "{said}");
+            let log = std::fs::read_to_string(&log).expect("readable");
+            log.lines().skip(logged).any(|line| line.contains(said))
+        })
+        .await;
         assert_eq!(recorder.received().len(), received, "{said}: the server heard nothing");
-        let log = std::fs::read_to_string(&log).expect("readable");
-        let new: String = log.lines().skip(logged).collect();
-        assert!(new.contains(said), "{said}: {new}");
         println!("{said}: refused, and back with the next certificate");
         curtain.config.send(shown(&good)).expect("it serves");
         let answer = client.call("github__echo", json!({"a": number})).await;
@@ -145,7 +148,8 @@ async fn a_server_with_a_wrong_certificate_gets_nothing_until_it_has_a_right_one
     gateway.stop().await;
     let first_bytes = curtain.first_bytes.lock().expect("whole").clone();
     assert!(first_bytes.iter().all(|byte| *byte == 22), "nothing came in the clear: {first_bytes:?}");
-    let ends: Vec<_> = records_in(folder.path()).iter().map(|it| it["outcome"].to_string()).collect();
+    let mut ends: Vec<_> = records_in(folder.path()).iter().map(|it| it["outcome"].to_string()).collect();
+    ends.dedup();
     let (fine, failed) = (r#""success""#, r#""upstream_error""#);
     assert_eq!(ends, [fine, failed, fine, failed, fine, failed, fine]);
 }
