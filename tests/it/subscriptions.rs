@@ -349,7 +349,8 @@ async fn over_stdio_subscriptions_share_the_pipe_and_are_ended_by_name() {
     assert_eq!(pipe.next().await["result"]["capabilities"]["resources"]["subscribe"], json!(true));
     let params = json!({"uri": on_aggregate(ONE)});
     pipe.say(&json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": params})).await;
-    assert_eq!(pipe.next().await["result"], json!({}));
+    let subscribed = pipe.next().await;
+    assert_eq!(subscribed["result"], json!({}), "{subscribed}");
     wiki.say_updated(ONE);
     let expected = json!({"jsonrpc": "2.0", "method": UPDATED, "params": {"uri": on_aggregate(ONE)}});
     assert_eq!(pipe.next().await, expected);
