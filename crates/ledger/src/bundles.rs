@@ -3,34 +3,24 @@
 //! A bundle is kept before the first decision that names it, and never changed: its name is
 //! its digest.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::LedgerError;
+use crate::whole;
 
 /// Keeps a bundle under its digest, on disk when this returns.
 pub(crate) fn keep(log: &Path, digest: &str, bundle: &str) -> Result<(), LedgerError> {
     let Some(path) = path(log, digest) else { return Ok(()) };
-    // Never half there: it gets its name when it is whole.
     if path.exists() {
         return Ok(());
     }
     let folder = log.join(FOLDER);
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.map_err(LedgerError::file("create", &folder))?;
-    let fresh = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let written = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)
-        .and_then(|mut file| file.write_all(bundle.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&fresh, &path))
-        .and_then(|()| File::open(&folder)?.sync_all());
+    let written = whole::write(&path, bundle.as_bytes()).and_then(|()| File::open(&folder)?.sync_all());
     written.map_err(LedgerError::file("write", &path))
 }
 

@@ -1,8 +1,7 @@
 //! The keys of the log: one that signs checkpoints, one that salts digests.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use aws_lc_rs::hmac;
@@ -11,6 +10,7 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use doorward_model::Random;
 
 use crate::error::LedgerError;
+use crate::whole;
 
 /// The keys, kept in files that only their owner can read.
 pub(crate) struct Keys {
@@ -65,18 +65,7 @@ fn read_or_make(
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let bytes = make()?;
-            // Whole or not at all: half a key would be found at the next start.
-            let fresh = path.with_extension("new");
-            let mut options = OpenOptions::new();
-            let written = options
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&fresh)
-                .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-                .and_then(|()| fs::rename(&fresh, path));
-            written.map_err(LedgerError::file("write", path))?;
+            whole::write(path, &bytes).map_err(LedgerError::file("write", path))?;
             Ok(bytes)
         }
         Err(error) => Err(LedgerError::file("read", path)(error)),

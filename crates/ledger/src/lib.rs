@@ -32,6 +32,7 @@ mod recover;
 mod segment;
 mod shared;
 mod verify;
+mod whole;
 mod writer;
 
 pub use bundles::bundle;

@@ -33,6 +33,21 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Success,
+        Self::ToolError,
+        Self::InputRequired,
+        Self::UpstreamError,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::Denied,
+        Self::RateLimited,
+        Self::QuotaExceeded,
+        Self::Unknown,
+        Self::Pending,
+    ];
+
     /// The word used in records and queries.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use doorward_ledger::{CallRow, Filter, Index, Status, verify, verify_legacy};
-use doorward_model::Timestamp;
+use doorward_model::{Outcome, Timestamp};
 
 use super::layout::pad;
 use super::{Exit, Surroundings, load};
@@ -34,21 +34,6 @@ pub enum Command {
     #[command(after_help = "Examples:\n  doorward audit tail\n  doorward audit tail --status denied --json")]
     Tail(Selection),
 }
-
-/// The words that `--outcome` knows.
-const OUTCOMES: [&str; 11] = [
-    "success",
-    "tool_error",
-    "input_required",
-    "upstream_error",
-    "timeout",
-    "cancelled",
-    "denied",
-    "rate_limited",
-    "quota_exceeded",
-    "unknown",
-    "pending",
-];
 
 const LOG_EXAMPLES: &str = "\
 Examples:
@@ -93,7 +78,7 @@ pub struct Selection {
     #[arg(long)]
     verdict: Vec<String>,
     /// How it ended
-    #[arg(long, value_parser = PossibleValuesParser::new(OUTCOMES))]
+    #[arg(long, value_parser = PossibleValuesParser::new(Outcome::ALL.map(Outcome::as_str)))]
     outcome: Vec<String>,
     /// What guardrails did
     #[arg(long)]

@@ -189,28 +189,14 @@ fn pattern(text: &str, operator: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use doorward_model::Outcome::{self, *};
+    use doorward_model::Outcome;
 
     use super::*;
-
-    const OUTCOMES: [Outcome; 11] = [
-        Success,
-        ToolError,
-        UpstreamError,
-        Timeout,
-        Cancelled,
-        Denied,
-        RateLimited,
-        QuotaExceeded,
-        InputRequired,
-        Pending,
-        Unknown,
-    ];
 
     #[test]
     fn a_status_finds_the_calls_that_have_it() {
         let database = rusqlite::Connection::open_in_memory().expect("a database");
-        for outcome in OUTCOMES.map(Outcome::as_str) {
+        for outcome in Outcome::ALL.map(Outcome::as_str) {
             for status in [Status::Success, Status::Error, Status::Denied, Status::RateLimited] {
                 let sql = format!("SELECT {} FROM (SELECT ?1 AS outcome)", status.condition());
                 let found: bool = database.query_row(&sql, [outcome], |row| row.get(0)).expect("a condition");
