@@ -45,7 +45,7 @@ pub(crate) use course::{for_modern, key, offered};
 pub(crate) use suspended::Suspended;
 
 /// How many questions one call may ask. Each of them may be put to a person, and is on record.
-pub(crate) const MOST: u64 = 256;
+pub(crate) const MOST: usize = 256;
 /// What becomes of a call that asks more.
 const ENDLESS: &str = "it asks and asks, and never answers";
 
@@ -174,9 +174,7 @@ fn result_that_asks(answer: &Answer) -> Option<Value<'_>> {
 /// What a modern server asks, for a modern client: as it is, but for its state.
 fn passed_on(resolved: &Resolved<'_>, result: Value<'_>) -> Result<String, UpstreamError> {
     let entries = entries(result);
-    if entries.len() as u64 > MOST {
-        return Err(endless(&resolved.server().id));
-    }
+    bounded(entries.len(), &resolved.server().id)?;
     for (_, entry) in entries {
         let (method, params) = (entry.method(), entry.params());
         if !resolved.asked().abilities.allow(&method, params) {
@@ -230,6 +228,11 @@ pub(crate) fn reread(text: &str) -> Option<Document> {
 
 fn broken(resolved: &Resolved<'_>, detail: &'static str) -> UpstreamError {
     UpstreamError::Protocol { server: resolved.server().id.clone(), detail, cause: None }
+}
+
+/// Whether a call may have asked so much.
+pub(crate) fn bounded(asked: usize, server: &ServerId) -> Result<(), UpstreamError> {
+    if asked > MOST { Err(endless(server)) } else { Ok(()) }
 }
 
 /// What becomes of a call of this server that asks without end.

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 
-use super::{MOST, endless, evidence, reread};
+use super::{bounded, evidence, reread};
 use crate::gateway::Gateway;
 use crate::stage::resolve::Resolved;
 use crate::stage::send::Outgoing;
@@ -33,7 +33,7 @@ pub(super) struct Flight {
     notes: mpsc::Receiver<Bytes>,
     task: JoinHandle<()>,
     /// How many questions it has asked.
-    asked: u64,
+    asked: usize,
 }
 
 impl Drop for Flight {
@@ -140,8 +140,8 @@ impl Course {
                 Some(note) = self.flight.notes.recv() => return Step::Said(note),
                 Some(question) = self.flight.questions.recv() => {
                     self.flight.asked += 1;
-                    if self.flight.asked > MOST {
-                        return Step::Ended(Err(endless(&self.flight.server)));
+                    if let Err(error) = bounded(self.flight.asked, &self.flight.server) {
+                        return Step::Ended(Err(error));
                     }
                     if let Some(question) = offered(abilities, question) {
                         let taken = self.open.iter().map(|(key, _)| key.as_str());

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::client::{self, NoAnswer};
-use super::{Entry, MOST, Sent, broken, endless, entries, result_that_asks};
+use super::{Entry, Sent, bounded, broken, endless, entries, result_that_asks};
 use crate::stage::resolve::Resolved;
 use crate::stage::send::Outgoing;
 
@@ -42,9 +42,7 @@ pub(super) async fn relay(resolved: &Resolved<'_>, outgoing: &Outgoing) -> Resul
         let Some(result) = result_that_asks(&answer) else { return Ok(Sent::Answer(answer)) };
         let state = result.get("requestState").and_then(Value::as_str).map(Cow::into_owned);
         let entries = entries(result);
-        if entries.len() as u64 > MOST {
-            return Err(endless(&resolved.server().id));
-        }
+        bounded(entries.len(), &resolved.server().id)?;
         let responses = match responses(resolved, &entries).await {
             Ok(responses) => responses,
             Err(error) => return Ok(Sent::Unanswered(error)),
@@ -83,9 +81,7 @@ async fn answered(resolved: &Resolved<'_>, call: Call<'_>) -> Result<Answer, Ups
             answer = &mut working => return answer,
             Some(question) = questions.recv() => {
                 asked += 1;
-                if asked > MOST {
-                    return Err(endless(server));
-                }
+                bounded(asked, server)?;
                 open.push(client::relay(resolved, question));
             }
             Some(()) = open.next(), if !open.is_empty() => rest.set(sleep(limit)),

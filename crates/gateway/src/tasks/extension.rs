@@ -109,7 +109,7 @@ async fn responses(
     if open.is_empty() {
         return Ok(String::new());
     }
-    if answered.rounds >= asked.gateway.settings.asks.rounds || answered.keys.len() as u64 > MOST {
+    if answered.rounds >= asked.gateway.settings.asks.rounds || answered.keys.len() > MOST {
         return Err(RpcError::answer(INTERNAL, endless(&task.server).to_string()));
     }
     answered.rounds += 1;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::handle::{Form, Task};
 use super::put;
 use super::waiting::QUESTIONS;
-use crate::ask::{MOST, endless};
+use crate::ask::bounded;
 use crate::pipeline::Asked;
 use crate::rename;
 use crate::stage::resolve::Resolved;
@@ -59,9 +59,7 @@ async fn asking(asked: &Asked<'_>, task: &Task, call: Call<'_>) -> Result<Answer
             answer = &mut working => return answer,
             Some(question) = questions.recv() => {
                 count += 1;
-                if count > MOST {
-                    return Err(endless(&task.server));
-                }
+                bounded(count, &task.server)?;
                 open.push(put::relay(asked, task, question));
             }
             Some(()) = open.next(), if !open.is_empty() => {}

@@ -45,7 +45,7 @@ impl Waiting {
     pub(super) fn add(&self, question: Question) {
         let mut state = self.lock();
         // A question too many is dropped, and so answered.
-        if state.is_over || state.open.len() >= QUESTIONS || state.count >= MOST {
+        if state.is_over || state.open.len() >= QUESTIONS || state.count >= MOST as u64 {
             return;
         }
         let key = key(&question, state.open.iter().map(|open| open.asking.key.as_str()));
