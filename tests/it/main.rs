@@ -6,6 +6,8 @@ mod agents;
 mod attacks;
 mod audiences;
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod browsers;
 mod capture;
 mod checked;
 mod clients;

@@ -2,6 +2,8 @@
 //! record what they receive, a data directory of its own.
 
 pub mod balancer;
+#[cfg(target_os = "linux")]
+pub mod browser;
 pub mod collector;
 pub mod ecosystem;
 pub mod everything;

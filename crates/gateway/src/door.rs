@@ -1,11 +1,17 @@
 //! The doors: HTTP, stdio and the socket. All lead to the same pipeline.
 
+mod admit;
 mod body;
+mod collect;
+mod cors;
 mod guard;
-mod http1;
+mod media;
 mod order;
 mod peer;
+mod post;
 mod preface;
+mod request;
+mod respond;
 mod serve;
 mod socket;
 mod stdio;

@@ -130,6 +130,11 @@ pub(crate) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Opti
         .map_err(|_| RpcError::bad_request(HEADER_MISMATCH, format!("header {name} is not ASCII")))
 }
 
+/// The ticket of a session that a request shows.
+pub(crate) fn ticket(headers: &HeaderMap) -> Result<Option<&str>, RpcError> {
+    only(headers, &SESSION)
+}
+
 /// What a header that repeats an argument says.
 pub(crate) enum Parameter {
     /// Nothing here has headers.

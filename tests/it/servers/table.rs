@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::entry::{Entry, Package, Says, Start, Way};
 use super::place::Place;
+use crate::world::browser::chromium;
 use crate::world::{ecosystem, site};
 
 const NEW: &str = "2026-07-28";
@@ -252,15 +253,6 @@ fn browsers(place: &Place) -> Vec<Entry> {
             denied: "evaluate_script",
         },
     ]
-}
-
-/// The browser of the system.
-fn chromium() -> PathBuf {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<_> = std::env::split_paths(&folders).collect();
-    let names = ["chromium", "chromium-browser", "google-chrome"].into_iter();
-    let mut programs = names.flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
-    programs.find(|program| program.exists()).expect("Chromium is installed: run `cargo xtask test` once")
 }
 
 /// Servers that stand before a service, which here knows nobody.

@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use http::header::{HOST, ORIGIN};
+use http::header::{HOST, HeaderValue, ORIGIN};
 
 /// The names this gateway answers to and the origins it listens to.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +75,14 @@ impl Guard {
         }
     }
 
+    /// The origin of the page that asks, if it is listed. Origins of this machine may speak without
+    /// being listed, and are not told what they were answered.
+    pub(super) fn listed<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        let text = origin.to_str().ok()?.to_ascii_lowercase();
+        (self.any_origin || self.origins.contains(&text)).then_some(origin)
+    }
+
     fn is_ours(&self, bound: IpAddr, name: &str) -> bool {
         is_loopback(name) || name.parse() == Ok(bound) || self.hosts.iter().any(|host| host == name)
     }
@@ -111,8 +119,6 @@ fn host_name(host: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     const BOUND: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));

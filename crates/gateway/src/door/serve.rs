@@ -16,7 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{Guard, Peers, http1 as request};
+use super::admit::note_left_out;
+use super::{Guard, Peers, request};
 use crate::gateway::{Gateway, SWEEP_EVERY};
 
 /// A bound address.
@@ -96,7 +97,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
                 continue;
             }
             _ = count.tick() => {
-                request::note_left_out(&gateway, false);
+                note_left_out(&gateway, false);
                 continue;
             }
             accepted = accept(&listener, &room) => accepted,
@@ -118,7 +119,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
     if tokio::time::timeout(gateway.settings.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(target: "doorward::serve", "some calls did not finish in time and were cut off");
     }
-    request::note_left_out(&gateway, true);
+    note_left_out(&gateway, true);
 }
 
 async fn accept(
