@@ -47,25 +47,29 @@ impl Known {
 
 /// Fails, naming each, if something failed that is not known to, or passed that is.
 pub fn hold(reports: &[Report]) {
+    let wrong: String = reports.iter().map(surprises).collect();
+    assert!(wrong.is_empty(), "not as the files in conformance say:\n{wrong}");
+}
+
+/// What failed that is not known to, and what passed that is, a line each.
+pub fn surprises(report: &Report) -> String {
+    let Report { surface, revision, checks } = report;
+    let faults = faults(surface, revision, checks);
     let known = known();
+    let here = |known: &&Known| known.surface == *surface && known.revision == *revision;
+    let known: Vec<_> = known.iter().filter(here).collect();
     let mut wrong = String::new();
-    for Report { surface, revision, checks } in reports {
-        let faults = faults(surface, revision, checks);
-        let here = |known: &&Known| known.surface == *surface && known.revision == *revision;
-        let known: Vec<_> = known.iter().filter(here).collect();
-        for (check, outcome) in &faults {
-            if !known.iter().any(|known| known.covers(check)) {
-                writeln!(wrong, "{surface} {revision} {check} # {outcome}").expect("text");
-            }
-        }
-        for known in
-            known.iter().filter(|known| !known.races && !faults.keys().any(|check| known.covers(check)))
-        {
-            let Known { check, file, .. } = known;
-            writeln!(wrong, "{surface} {revision} {check} passes: take it out of {file}").expect("text");
+    for (check, outcome) in &faults {
+        if !known.iter().any(|known| known.covers(check)) {
+            writeln!(wrong, "{surface} {revision} {check} # {outcome}").expect("text");
         }
     }
-    assert!(wrong.is_empty(), "not as the files in conformance say:\n{wrong}");
+    for known in known.iter().filter(|known| !known.races && !faults.keys().any(|check| known.covers(check)))
+    {
+        let Known { check, file, .. } = known;
+        writeln!(wrong, "{surface} {revision} {check} passes: take it out of {file}").expect("text");
+    }
+    wrong
 }
 
 /// What did not pass, of what was tried and of what passes elsewhere.
