@@ -7,6 +7,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::world::http::{Events, MODERN};
+use crate::world::redis::Redis;
 use crate::world::{ALICE, BOB, Client, Pipe, STAFF_MAY_ALL, Speaks, World, eventually};
 
 const UPDATED: &str = "notifications/resources/updated";
@@ -261,6 +262,35 @@ async fn what_the_rules_no_longer_allow_ends() {
     let config = std::fs::read_to_string(world.config_path()).expect("readable");
     std::fs::write(world.config_path(), config.replace("wiki://*", TWO)).expect("written");
     assert!(world.running.reload().expect("a valid file"));
+    eventually("the server is told", async || wiki.subscribed() == [TWO]).await;
+    wiki.say_updated(ONE);
+    wiki.say_updated(TWO);
+    assert_eq!(updated(&mut events).await, TWO);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_allowed_until_a_moment_ago_ends_before_it_begins() {
+    let redis = Redis::start().await;
+    let rules = "policies:\n  - {id: staff, name: Staff, roles: [staff], rules: [{resource: \"wiki://*\", action: allow}]}\n";
+    let quota = "limits:\n  - {name: all, kind: quota, key: person, max: 1000, per: month}\n";
+    let world = start(Speaks::Legacy, &format!("{rules}{quota}{}", redis.section())).await;
+    let wiki = &world.recorders[0];
+    let alice = world.modern("/mcp/wiki", ALICE);
+    eventually("Redis is reached", async || subscribe(&alice, "first", &[TWO]).await.1 == json!([TWO])).await;
+
+    // Decided on and not yet counted, while the rules change.
+    assert_eq!(redis.command("CLIENT PAUSE 60000 WRITE").await.as_deref(), Some("+OK"));
+    let waiting = tokio::spawn(async move { subscribe(&alice, "L", &[ONE, TWO]).await });
+    let has_asked = "blocked_clients:1".to_owned();
+    eventually("it is about to be counted", async || redis.lines("INFO clients").await.contains(&has_asked))
+        .await;
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    std::fs::write(world.config_path(), config.replace("wiki://*", TWO)).expect("written");
+    assert!(world.running.reload().expect("a valid file"));
+    assert_eq!(redis.command("CLIENT UNPAUSE").await.as_deref(), Some("+OK"));
+
+    let (mut events, _) = waiting.await.expect("acknowledged");
     eventually("the server is told", async || wiki.subscribed() == [TWO]).await;
     wiki.say_updated(ONE);
     wiki.say_updated(TWO);

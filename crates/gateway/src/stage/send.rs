@@ -61,6 +61,13 @@ pub(crate) async fn subscribe<'a>(
     let gateway = resolved.asked().gateway;
     let (server, uri) = (&resolved.server().id, resolved.target());
     let held = gateway.subscriptions.hold(server, uri, resolved.offered(), mailbox, standpoint);
+    {
+        // Rules that took force since the decision have gone through all that was held then.
+        let in_force = gateway.snapshot();
+        if !Arc::ptr_eq(&in_force, &resolved.asked().snapshot) {
+            gateway.subscriptions.revise(&in_force, gateway.clock.now());
+        }
+    }
     let subscribing = gateway.upstreams.subscribe(server, uri);
     let (sent, held) = match tokio::time::timeout(patience, subscribing).await {
         Ok(Ok(share)) => {
