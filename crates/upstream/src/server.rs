@@ -1,32 +1,30 @@
-//! One server: its link, opened when first needed, kept, watched, and opened
-//! again when it breaks.
+//! One server: the calls to it, what is known of it, and the care that is taken of its link.
 
 mod catalogs;
+mod connecting;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use doorward_egress::Client;
 use doorward_wire::Era;
 
-use crate::backoff::{self, Crashes};
+use crate::backoff::Crashes;
 use crate::breaker::Breaker;
 use crate::call::{Answer, Call};
 use crate::error::UpstreamError;
 use crate::flight::Flight;
 use crate::hub::Hub;
-use crate::level::Told;
 use crate::link::{Kind, Link};
 use crate::lists::Lists;
-use crate::open::{self, OnEnd};
 use crate::spec::{ServerSpec, Transport};
 use crate::status::{State, Status};
-use crate::stdio::process::End;
 use crate::stdio::stderr::Ring;
 use crate::twins::Twins;
 use crate::watch::Subscription;
+use connecting::Reopening;
 
 /// How long a caller waits for a crashed child to be started again; beyond that
 /// it is told when to come back.
@@ -89,13 +87,6 @@ impl Known {
             is_one_session: link.is_one_session(),
         }
     }
-}
-
-/// The attempts to open the link although nobody calls.
-#[derive(Default)]
-struct Reopening {
-    attempts: u32,
-    not_before: Duration,
 }
 
 impl Server {
@@ -312,24 +303,6 @@ impl Server {
         }
     }
 
-    /// Opens the link again although nobody calls, because somebody is subscribed.
-    fn reopen(self: &Arc<Self>) {
-        if !self.hub.watch.is_wanted() || self.is_retired.load(Ordering::Acquire) {
-            return;
-        }
-        let now = self.hub.clock.elapsed();
-        let mut reopening = self.reopening();
-        if now < reopening.not_before || !self.crashes().wait(now).is_zero() {
-            return;
-        }
-        reopening.attempts += 1;
-        reopening.not_before = now + self.hub.jittered(backoff::delay(reopening.attempts));
-        drop(reopening);
-        self.hub.settle("");
-        let server = Arc::clone(self);
-        self.connecting.begin(|| server.connect(Duration::ZERO, false));
-    }
-
     /// Asks whether the server still is there.
     async fn check(self: Arc<Self>, link: &Arc<Link>) {
         let method = match link.era() {
@@ -388,143 +361,6 @@ impl Server {
         }
     }
 
-    /// The link, opened if need be for somebody who declares these capabilities.
-    async fn link(self: &Arc<Self>, declared: &str) -> Result<Arc<Link>, UpstreamError> {
-        match self.open_link() {
-            Some(link) => Ok(link),
-            // On the heap: rare, and larger than all the rest of a call.
-            None => Box::pin(self.link_anew(declared)).await,
-        }
-    }
-
-    async fn link_anew(self: &Arc<Self>, declared: &str) -> Result<Arc<Link>, UpstreamError> {
-        if self.is_retired.load(Ordering::Acquire) {
-            return Err(self.unavailable());
-        }
-        let wait = self.crashes().wait(self.hub.clock.elapsed());
-        if wait > PATIENCE {
-            return Err(UpstreamError::Restarting { server: self.spec.id.clone(), retry_in: wait });
-        }
-        self.hub.settle(declared);
-        let server = Arc::clone(self);
-        let opened = self.connecting.join(|| server.connect(wait, false));
-        match tokio::time::timeout(self.spec.start_timeout + PATIENCE, opened).await {
-            Ok(outcome) => outcome.unwrap_or_else(|| Err(self.unavailable())),
-            Err(_) => Err(self.start_timed_out()),
-        }
-    }
-
-    /// Opens a link after a delay. When `insisting`, tries again and again, later
-    /// and later, until it is open or there have been too many crashes.
-    async fn connect(
-        self: Arc<Self>,
-        mut delay: Duration,
-        insisting: bool,
-    ) -> Result<Arc<Link>, UpstreamError> {
-        loop {
-            if !delay.is_zero() {
-                tokio::time::sleep(delay).await;
-            }
-            if let Some(link) = self.open_link() {
-                return Ok(link);
-            }
-            if self.is_retired.load(Ordering::Acquire) {
-                return Err(self.unavailable());
-            }
-            let error = match self.connect_once().await {
-                Ok(link) => return Ok(link),
-                Err(error) => error,
-            };
-            self.hub.failed(&error);
-            self.learn(None);
-            let again =
-                self.is_child().then(|| self.crashes().note(self.hub.clock.elapsed(), Duration::ZERO));
-            match again.flatten() {
-                Some(next) if insisting => delay = next,
-                _ => return Err(error),
-            }
-        }
-    }
-
-    async fn connect_once(self: &Arc<Self>) -> Result<Arc<Link>, UpstreamError> {
-        self.hub.enter(State::Connecting);
-        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
-        // A further link is of the era of the first, whatever that is.
-        let known =
-            self.known().filter(|known| !known.is_makeshift || self.place != 0).map(|known| known.era);
-        let opening = open::open(&self.hub, &self.client, &self.spec, &self.ring, known, self.on_end(serial));
-        let (kind, handshake) = match tokio::time::timeout(self.spec.start_timeout, opening).await {
-            Ok(outcome) => outcome?,
-            Err(_) => return Err(self.start_timed_out()),
-        };
-        let now = self.hub.clock.elapsed();
-        let link = Arc::new(Link {
-            serial,
-            since: now,
-            handshake,
-            kind,
-            level: Told::default(),
-            hub: Arc::clone(&self.hub),
-            watcher: Mutex::default(),
-            is_listening: AtomicBool::new(false),
-        });
-        self.learn(Some(Known::of(&link)));
-        self.last_used.store(micros(now), Ordering::Relaxed);
-        self.last_heard.store(micros(now), Ordering::Relaxed);
-        self.link.store(Some(Arc::clone(&link)));
-        if self.is_retired.load(Ordering::Acquire) {
-            self.link.store(None);
-            link.stop().await;
-            return Err(self.unavailable());
-        }
-        // It may have ended between the handshake and now, unnoticed because it
-        // was nobody's link yet.
-        if link.is_closed() {
-            self.take(serial);
-            return Err(UpstreamError::Exited { server: self.spec.id.clone() });
-        }
-        if self.lists.are_known() {
-            self.hub.all_changed();
-        } else {
-            self.hub.invalidate();
-        }
-        self.hub.succeeded();
-        *self.reopening() = Reopening::default();
-        link.watch();
-        Ok(link)
-    }
-
-    /// What to do when link number `serial` ends by itself.
-    fn on_end(self: &Arc<Self>, serial: u64) -> OnEnd {
-        let server = Arc::downgrade(self);
-        Arc::new(move |end| {
-            if let Some(server) = Weak::upgrade(&server) {
-                server.ended(serial, end);
-            }
-        })
-    }
-
-    fn ended(self: &Arc<Self>, serial: u64, end: End) {
-        // A link that is not in force any more was ended on purpose.
-        let (Some(link), End::Crashed(how)) = (self.take(serial), end) else { return };
-        self.hub.trouble(State::Error, &how);
-        if !self.is_child() {
-            return;
-        }
-        let now = self.hub.clock.elapsed();
-        let delay = self.crashes().note(now, now.saturating_sub(link.since));
-        match delay {
-            Some(delay) => {
-                self.restarts.fetch_add(1, Ordering::Relaxed);
-                let server = Arc::clone(self);
-                self.connecting.begin(|| server.connect(delay, true));
-            }
-            None => self
-                .hub
-                .trouble(State::Error, "it crashed too often within a minute and is left alone for another"),
-        }
-    }
-
     fn stop_idle(self: &Arc<Self>, link: &Arc<Link>) {
         let Some(taken) = self.take(link.serial) else { return };
         // Somebody may have got hold of the link just before it was taken.
@@ -536,19 +372,6 @@ impl Server {
         tokio::spawn(async move { taken.stop().await });
     }
 
-    /// The link in force, unless it is broken.
-    fn open_link(&self) -> Option<Arc<Link>> {
-        self.link.load().as_ref().filter(|link| !link.is_closed()).map(Arc::clone)
-    }
-
-    /// Takes link number `serial` out of force; `None` when it no longer is.
-    fn take(&self, serial: u64) -> Option<Arc<Link>> {
-        let current = self.link.load();
-        let link = current.as_ref().filter(|link| link.serial == serial)?;
-        let previous = self.link.compare_and_swap(&*current, None);
-        previous.as_ref().filter(|previous| Arc::ptr_eq(previous, link)).map(Arc::clone)
-    }
-
     fn learn(&self, known: Option<Known>) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
@@ -557,24 +380,12 @@ impl Server {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reopening(&self) -> MutexGuard<'_, Reopening> {
-        self.reopening.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn crashes(&self) -> MutexGuard<'_, Crashes> {
-        self.crashes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn is_child(&self) -> bool {
         matches!(self.spec.transport, Transport::Stdio { .. })
     }
 
     fn unavailable(&self) -> UpstreamError {
         UpstreamError::Unavailable { server: self.spec.id.clone() }
-    }
-
-    fn start_timed_out(&self) -> UpstreamError {
-        UpstreamError::Timeout { method: "initialize".into(), limit: self.spec.start_timeout }
     }
 }
 

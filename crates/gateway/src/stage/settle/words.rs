@@ -1,0 +1,96 @@
+//! What the caller is told.
+
+use doorward_model::json::{push_string, quoted};
+use doorward_model::{CapabilityKind, Decision, Operation, Timestamp};
+use doorward_wire::{Era, RpcError};
+
+use super::Settled;
+use crate::reply::Reply;
+use crate::stage::Refused;
+
+/// JSON-RPC code of a refusal where no tool result can carry it. Outside the range
+/// that JSON-RPC and MCP reserve.
+const POLICY_DENIED: i32 = -31_403;
+
+/// JSON-RPC code of a call over a rate limit or a quota.
+pub(crate) const RATE_LIMITED: i32 = -31_429;
+
+impl Settled {
+    /// Puts the end of a call into an envelope.
+    pub(crate) fn into_reply(self, id: &str, era: Era, operation: Operation) -> Reply {
+        match self {
+            Self::Result(result) => Reply::result(id, &result),
+            Self::Failed(error) | Self::Unknown(error) => Reply::error(Some(id), &error),
+            Self::Beyond(error) => Reply::error(None, &error),
+            Self::Denied { decision, record } => denied(id, era, operation, &decision, &record),
+            Self::Limited { decision, record, retry_after, resets_at } => {
+                let error = RpcError {
+                    code: RATE_LIMITED,
+                    message: decision.reasons.first().cloned().unwrap_or_default(),
+                    data: Some(decision_json(&decision, &record, resets_at)),
+                    status: 429,
+                };
+                Reply { retry_after: Some(retry_after), ..Reply::error(Some(id), &error) }
+            }
+        }
+    }
+}
+
+fn denied(id: &str, era: Era, operation: Operation, decision: &Decision, record: &str) -> Reply {
+    let reason = decision.reasons.first().map_or("denied", String::as_str);
+    let text = format!("[POLICY DENIED] {reason}");
+    let data = decision_json(decision, record, None);
+    if operation != Operation::ToolsCall {
+        return Reply::error(Some(id), &RpcError::answer(POLICY_DENIED, text).with_data(data));
+    }
+    let meta = format!(r#","_meta":{{"dev.doorward/decision":{data}}}"#);
+    Reply::result(id, &error_result(&text, era, &meta))
+}
+
+/// A tool result that says what went wrong; `more` is JSON text of further members.
+pub(super) fn error_result(text: &str, era: Era, more: &str) -> String {
+    let complete = if era == Era::Modern { r#""resultType":"complete","# } else { "" };
+    let text = quoted(text);
+    format!(r#"{{{complete}"content":[{{"type":"text","text":{text}}}],"isError":true{more}}}"#)
+}
+
+/// The stable word for what went wrong, as an object.
+pub(super) fn coded(code: &str) -> String {
+    format!(r#"{{"code":{}}}"#, quoted(code))
+}
+
+/// What a refused caller may know of the decision.
+fn decision_json(decision: &Decision, record: &str, resets_at: Option<Timestamp>) -> String {
+    let mut out = format!(r#"{{"verdict":"{}","reasons":["#, decision.verdict);
+    for (at, reason) in decision.reasons.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_string(&mut out, reason);
+    }
+    out.push_str(r#"],"rule":"#);
+    match &decision.rule {
+        Some(rule) => push_string(&mut out, rule),
+        None => out.push_str("null"),
+    }
+    out.push_str(r#","record":"#);
+    push_string(&mut out, record);
+    if let Some(at) = resets_at {
+        out.push_str(r#","resets_at":"#);
+        push_string(&mut out, &at.to_string());
+    }
+    out.push('}');
+    out
+}
+
+/// The words for what does not exist; the same for what is hidden or out of reach.
+pub(super) fn unknown(refused: &Refused<'_>) -> RpcError {
+    let name = &refused.place.offered;
+    match refused.place.kind {
+        Some(CapabilityKind::Prompt) => RpcError::unknown_prompt(name),
+        Some(CapabilityKind::Resource | CapabilityKind::ResourceTemplate) => {
+            RpcError::unknown_resource(name, refused.asked.era())
+        }
+        Some(CapabilityKind::Tool) | None => RpcError::unknown_tool(name),
+    }
+}
