@@ -12,11 +12,12 @@ use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::process::Command;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::world::http::{exchange, insert};
 use crate::world::{ALICE, Answer, BOB, Client, STAFF_MAY_ALL, Speaks, World};
-use crate::world::{configuration, doorward, entries, eventually, system, tls};
+use crate::world::{configuration, doorward, entries, eventually, program, system, tls};
 
 /// `tools/call` of `github__echo`, as a message and with its headers.
 fn echo(address: SocketAddr) -> (HeaderMap, Bytes) {
@@ -287,6 +288,45 @@ async fn https_works_with_its_root_and_plain_http_is_refused_and_harms_nobody() 
     assert_eq!(world.received(), ["github echo"], "what was sent in the clear reached nobody");
     let answer = call_over_tls(&world, Some(&root)).await.expect("the door still works");
     assert_eq!(answer.summary(), "200 ok");
+    assert_eq!(world.records().len(), 2);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_calls_by_the_name_that_the_certificate_is_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    let tls = format!("tls: {{cert: {}, key: {}}}\n", cert.display(), key.display());
+    let world = World::start(&["github"], &(STAFF_MAY_ALL.to_owned() + &tls)).await;
+    let port = world.address().port();
+    let beside = folder.path().join("call.yaml");
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    std::fs::write(&beside, format!("{config}port: {port}\n")).expect("written");
+    let call = async |url: Option<String>| {
+        let mut command = Command::new(program());
+        command.arg("--config").arg(&beside).args(["call", "github", "echo", r#"{"a":1}"#]);
+        command.env("MCP_GATEWAY_API_KEY", ALICE).env("SSL_CERT_FILE", &cert);
+        let output = command.args(url.map(|url| format!("--url={url}"))).output().await.expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+
+    let (code, _, err) = call(None).await;
+    assert_eq!(code, Some(3), "{err}");
+    assert!(err.contains("certificate") && err.contains("--url"), "{err}");
+    assert_eq!(world.received(), Vec::<String>::new());
+    for slash in ["", "/"] {
+        let (code, out, err) = call(Some(format!("https://localhost:{port}{slash}"))).await;
+        assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "{\"a\":1}\n", ""));
+    }
+    assert_eq!(call(Some("localhost".to_owned())).await.0, Some(2), "no URL");
+    let (code, _, err) = call(Some("http://192.0.2.1:3100".to_owned())).await;
+    assert_eq!(code, Some(3), "a key is not sent in the clear: {err}");
+    assert!(err.contains("https"), "{err}");
+    assert_eq!(world.received(), ["github echo", "github echo"]);
     assert_eq!(world.records().len(), 2);
     world.stop().await;
 }

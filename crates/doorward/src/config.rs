@@ -30,6 +30,7 @@ mod typed;
 pub mod yaml;
 
 pub use lint::{Lint, Severity};
+pub use listen::Listen;
 pub use schema::schema;
 
 use std::cell::RefCell;
@@ -45,7 +46,6 @@ use dialect::Dialect;
 use file::GatewayFile;
 use limits::Limits;
 use lint::Findings;
-use listen::Listen;
 use metering::Metering;
 use policies::RolePolicy;
 use rego::RegoPolicy;

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::{Value, json};
 
 use super::{Exit, Surroundings, load};
+use crate::config::Listen;
 use crate::printable::{printable_json, printable_lines};
 use crate::system::SystemClock;
 
@@ -21,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   MCP_GATEWAY_API_KEY=gw_… doorward call github get_issue '{\"number\": 7}'
   doorward call time get_current_time --key gw_… --json
+  SSL_CERT_FILE=ca.pem doorward call time get_current_time --url https://gate.example:3100
 
 Exit status: 0 the tool answered, 1 it failed or the call was refused, 3 no gateway answered.";
 
@@ -38,6 +40,9 @@ pub struct Arguments {
     /// The key to call with [default: $MCP_GATEWAY_API_KEY]
     #[arg(long)]
     key: Option<String>,
+    /// The gateway to call, by https unless it is on this machine [default: where the configuration has it listen]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// Print the whole answer as JSON
     #[arg(long)]
     json: bool,
@@ -56,20 +61,27 @@ pub(super) fn run(
         writeln!(world.err, "the arguments are not a JSON object: {}", arguments.arguments)?;
         return Ok(Exit::Usage);
     };
-    let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let key = arguments.key.clone().or_else(|| (world.variables)("MCP_GATEWAY_API_KEY")).map(Secret::new);
-    let host = match loaded.config.listen.host.as_str() {
-        "0.0.0.0" | "::" => "127.0.0.1".to_owned(),
-        host if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]"),
-        host => host.to_owned(),
+    let gateway = match &arguments.url {
+        Some(url) if Target::parse(url).is_err() => {
+            writeln!(world.err, "`{url}` is no URL of a gateway; write https://gate.example:3100")?;
+            return Ok(Exit::Usage);
+        }
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => match load(named, world)? {
+            Some(loaded) => here(&loaded.config.listen),
+            None => return Ok(Exit::No),
+        },
     };
-    let scheme = if loaded.config.listen.tls.is_some() { "https" } else { "http" };
-    let url = format!("{scheme}://{host}:{}/mcp/{}", loaded.config.listen.port, arguments.server);
+    let url = format!("{gateway}/mcp/{}", arguments.server);
+    // A key goes over a network sealed; what this very machine serves is nobody else's.
+    let rules = Rules { reach: Reach::Anywhere, allow_insecure_http: arguments.url.is_none() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (answer, text) = match runtime.block_on(send(&url, key.as_ref(), &arguments.tool, given)) {
+    let (answer, text) = match runtime.block_on(send(&url, rules, key.as_ref(), &arguments.tool, given)) {
         Ok(answer) => answer,
         Err(error) => {
-            writeln!(world.err, "no gateway answered at {url}: {error:#}; is `doorward serve` running?")?;
+            writeln!(world.err, "no gateway answered at {url}: {error:#}")?;
+            writeln!(world.err, "is `doorward serve` running? `--url` calls it by another name")?;
             return Ok(Exit::Unreachable);
         }
     };
@@ -89,9 +101,21 @@ pub(super) fn run(
     Ok(if failed { Exit::No } else { Exit::Done })
 }
 
+/// Where a gateway with this configuration is reached from its own machine.
+fn here(listen: &Listen) -> String {
+    let host = match listen.host.as_str() {
+        "0.0.0.0" | "::" => "127.0.0.1".to_owned(),
+        host if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]"),
+        host => host.to_owned(),
+    };
+    let scheme = if listen.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{host}:{}", listen.port)
+}
+
 /// The answer, read and as it came: reading a number may round it.
 async fn send(
     url: &str,
+    rules: Rules,
     key: Option<&Secret>,
     tool: &str,
     arguments: &str,
@@ -99,7 +123,7 @@ async fn send(
     let target = Target::parse(url)?;
     let path = target.path().clone();
     let client = Client::new(Settings::default(), Arc::new(SystemClock::default()));
-    let door = client.door(target, Rules { reach: Reach::Anywhere, allow_insecure_http: true })?;
+    let door = client.door(target, rules)?;
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": REVISION,
         "io.modelcontextprotocol/clientCapabilities": {},
