@@ -206,3 +206,26 @@ async fn a_reload_is_told_to_those_whose_lists_are_different_by_it() {
     assert_eq!(bob.tools().await, ["gitea__echo"]);
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_on_announcing_changes_is_asked_now_and_then() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    let github = &world.recorders[0];
+    github.announces();
+    let alice = world.modern("/mcp/github", ALICE);
+    assert!(alice.tools().await.contains(&"echo".to_owned()));
+    eventually("its news are listened to", async || github.listeners() == 1).await;
+    let asked = || github.received().iter().filter(|it| it.json()["method"] == "tools/list").count();
+    let before = asked();
+    for _ in 0..300 {
+        github.say_tools_changed();
+        tokio::task::yield_now().await;
+        assert!(alice.tools().await.contains(&"echo".to_owned()));
+    }
+    github.offer_only(&["newest"]);
+    github.say_tools_changed();
+    eventually("what it has now is listed", async || alice.tools().await == ["newest"]).await;
+    let more = asked() - before;
+    assert!((1..50).contains(&more), "asked {more} times");
+    world.stop().await;
+}

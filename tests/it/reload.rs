@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::world::{ALICE, STAFF_MAY_ALL, World, within};
+use crate::world::{ALICE, Recorder, STAFF_MAY_ALL, Speaks, World, within};
 
 /// Asks again until the answer is the expected one; fails after five seconds.
 async fn eventually(world: &World, expected: &str) {
@@ -103,5 +103,38 @@ async fn what_could_not_be_taken_up_is_tried_again_though_no_file_changes() {
         alice.call("github__echo", json!({})).await.text() == "{}"
     })
     .await;
+    world.stop().await;
+}
+
+/// The tools that this client is shown.
+async fn shown(world: &World) -> Vec<String> {
+    world.modern("/mcp/github", ALICE).tools().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_names_another_server_has_nothing_left_of_the_one_before() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    let successor = Recorder::start("successor", Speaks::Legacy).await;
+    successor.offer_only(&["other"]);
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    let take_up = |config: &str| {
+        std::fs::write(world.config_path(), config).expect("written");
+        assert!(world.running.reload().expect("a valid file"));
+    };
+    assert!(shown(&world).await.contains(&"echo".to_owned()));
+    let moved = config.replace(&world.recorders[0].url(), &successor.url());
+    take_up(&moved);
+    assert_eq!(shown(&world).await, ["other"]);
+    let alice = world.modern("/mcp/github", ALICE);
+    assert_eq!(alice.call("echo", json!({})).await.json()["error"]["code"], -32602, "it is not there");
+    assert_eq!(alice.call("other", json!({})).await.summary(), "200 ok");
+    assert_eq!(successor.calls(), ["other"]);
+    assert_eq!(world.received(), Vec::<String>::new());
+
+    // The same one, upgraded while it was out of service.
+    take_up(&moved.replace("enabled: true}\npolicies", "enabled: false}\npolicies"));
+    successor.offer_only(&["newer"]);
+    take_up(&moved);
+    assert_eq!(shown(&world).await, ["newer"]);
     world.stop().await;
 }

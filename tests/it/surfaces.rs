@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::world::{ALICE, BOB, Client, Pipe, World, program, records_in};
+use crate::world::{ALICE, BOB, Client, Pipe, STAFF_MAY_ALL, World, program, records_in};
 
 const META: [&str; 8] = [
     "call",
@@ -126,6 +126,53 @@ async fn walk(bob: &mut Caller) {
     let usage = bob.meta("usage", json!({})).await;
     assert_eq!((&usage["totalCalls"], &usage["denied"]), (&json!(2), &json!(1)));
     assert_eq!(bob.meta("audit_verify", json!({})).await, json!({"valid": true}), "and not of how many");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shares_an_agent_sees_nothing_of_what_the_others_did_with_it() {
+    const ANA: &str = "gw_ana_0123456789abcdef";
+    const BEN: &str = "gw_ben_0123456789abcdef";
+    const BOT: &str = "gw_bot_0123456789abcdef";
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    let key = |person: &str, key: &str| {
+        format!(
+            "    - {{id: {key}, key: {key}, {person}agent: editor, roles: [staff], scopes: [audit.payload.read], enabled: true}}\n"
+        )
+    };
+    let keys = [("person: ana, ", ANA), ("person: ben, ", BEN), ("", BOT)];
+    let keys: String = keys.map(|(person, secret)| key(person, secret)).concat();
+    std::fs::write(world.config_path(), config.replace("servers:\n", &(keys + "servers:\n")))
+        .expect("written");
+    assert!(world.running.reload().expect("a valid file"));
+    assert_eq!(world.modern("/mcp/github", ANA).call("echo", json!({"note": "ana's"})).await.status, 200);
+    for (key, seen) in [(ANA, 1), (BEN, 0), (BOT, 0)] {
+        let mut caller = Caller::Http(world.modern("/mcp/_gateway", key));
+        assert_eq!(caller.meta("audit_log", json!({})).await.as_array().expect("rows").len(), seen, "{key}");
+        assert_eq!(caller.meta("audit_stats", json!({})).await["total"], seen, "{key}");
+        assert_eq!(caller.meta("usage", json!({})).await["totalCalls"], seen, "{key}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verifying_a_log_that_does_not_grow_signs_nothing_anew() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    assert_eq!(world.modern("/mcp/github", ALICE).call("echo", json!({})).await.status, 200);
+    let checkpoints = world.folder.path().join("data/audit/checkpoints");
+    let signed = || std::fs::read_to_string(&checkpoints).expect("readable").lines().count();
+    let (mut alice, mut bob) = (
+        Caller::Http(world.modern("/mcp/_gateway", ALICE)),
+        Caller::Http(world.modern("/mcp/_gateway", BOB)),
+    );
+    assert_eq!(alice.meta("audit_verify", json!({})).await["valid"], true);
+    let before = signed();
+    for _ in 0..20 {
+        assert_eq!(alice.meta("audit_verify", json!({})).await["valid"], true);
+        assert_eq!(bob.meta("audit_verify", json!({})).await, json!({"valid": true}));
+    }
+    assert_eq!(signed(), before);
+    world.stop().await;
 }
 
 /// Server, tool, end and verdict of each row.

@@ -317,8 +317,8 @@ fn reload(
     }
     let rulebook = builder.build(&loaded.config)?;
     keep_bundle(gateway.ledger(), &rulebook)?;
-    gateway.upstreams().configure(rulebook::specs(&loaded.config));
-    gateway.install(rulebook);
+    let others = gateway.upstreams().configure(rulebook::specs(&loaded.config));
+    gateway.install(rulebook, &others);
     builder.put_in_force(&loaded.digest);
     for lint in &loaded.lints {
         tracing::warn!(target: "doorward::config", "{lint}");

@@ -94,10 +94,19 @@ pub(crate) async fn ensure_all(
 pub(crate) struct Asking {
     asked: AtomicU64,
     /// Of each server and audience, the number of the newest answer in the picture.
-    learned: Mutex<HashMap<ServerId, Vec<(Audience, u64)>>>,
+    learned: Mutex<HashMap<ServerId, Learned>>,
+    /// Servers that announce changes, and whether one has since they were asked last.
+    announced: Mutex<HashMap<ServerId, bool>>,
     /// Servers that somebody has waited for in vain: one that hangs delays one list, and
     /// not each of them.
     late: Mutex<HashSet<ServerId>>,
+}
+
+#[derive(Default)]
+struct Learned {
+    newest: Vec<(Audience, u64)>,
+    /// What was asked for earlier was asked of another server with this id.
+    from: u64,
 }
 
 impl Asking {
@@ -124,9 +133,10 @@ impl Asking {
     /// one to beat.
     fn is_news(&self, server: &ServerId, audience: &Audience, question: u64) -> bool {
         self.late().remove(server);
-        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        let learned = learned.entry(server.clone()).or_default();
-        if learned.iter().any(|(known, newest)| known == audience && *newest > question) {
+        let mut learned = self.learned();
+        let Learned { newest: learned, from } = learned.entry(server.clone()).or_default();
+        let is_older = |(known, newest): &(Audience, u64)| known == audience && *newest > question;
+        if question < *from || learned.iter().any(is_older) {
             return false;
         }
         learned.retain(|(known, _)| known != audience);
@@ -136,6 +146,44 @@ impl Asking {
         }
         learned.push((audience.clone(), question));
         true
+    }
+
+    /// These ids name other servers from now on: what their predecessors still answer is not
+    /// about them.
+    pub(crate) fn forget(&self, servers: &HashSet<ServerId>) {
+        let from = self.begin();
+        let mut learned = self.learned();
+        for server in servers {
+            learned.insert(server.clone(), Learned { newest: Vec::new(), from });
+        }
+    }
+
+    fn learned(&self) -> MutexGuard<'_, HashMap<ServerId, Learned>> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A server announced a change; says whether nobody looks after its announcements yet.
+    fn announced(&self, server: &ServerId) -> bool {
+        self.announcements().insert(server.clone(), true).is_none()
+    }
+
+    /// Whether a server announced a change since this was asked last.
+    fn is_announced(&self, server: &ServerId) -> bool {
+        self.announcements().get_mut(server).is_some_and(std::mem::take)
+    }
+
+    /// Ends looking after the announcements of a server, unless there is another.
+    fn is_quiet(&self, server: &ServerId) -> bool {
+        let mut announced = self.announcements();
+        let is_quiet = announced.get(server) != Some(&true);
+        if is_quiet {
+            announced.remove(server);
+        }
+        is_quiet
+    }
+
+    fn announcements(&self) -> MutexGuard<'_, HashMap<ServerId, bool>> {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,6 +198,26 @@ async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
         Audience::Declaring(these) => Arc::clone(these),
     });
     ask(gateway, server, known.collect()).await;
+}
+
+/// How soon a server that goes on announcing changes is asked again, the first time and at most.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Asks a server anew for as long as it announces changes: at once, and then later and later, as
+/// there are servers that announce one whenever they are asked.
+async fn keep_up(gateway: Arc<Gateway>, server: ServerId) {
+    let (mut pause, most) = ASK_AGAIN;
+    loop {
+        if gateway.asking.is_announced(&server) {
+            gateway.let_others_know(server.as_str(), Tidings::Lists);
+            refresh(&gateway, &server).await;
+        }
+        tokio::time::sleep(pause).await;
+        if gateway.asking.is_quiet(&server) {
+            return;
+        }
+        pause = (pause * 2).min(most);
+    }
 }
 
 /// Asks a server what it offers to clients that declare each of these, and learns it all at
@@ -183,7 +251,9 @@ fn learn(gateway: &Arc<Gateway>, server: &ServerId, question: u64, heard: Vec<(A
         let mut has_news = false;
         for (audience, catalog) in heard {
             // Here, where pictures are made one after the other.
-            if gateway.asking.is_news(server, &audience, question) {
+            if gateway.asking.is_news(server, &audience, question)
+                && !catalogs.holds(server, &audience, &catalog)
+            {
                 has_news = true;
                 catalogs.learn(server.clone(), audience, catalog);
             }
@@ -201,10 +271,10 @@ impl Gateway {
             match event {
                 Event::CatalogChanged(server, _) => {
                     // Only a picture that somebody has seen can be out of date.
-                    if !self.snapshot().registry.listings(&server).is_empty() {
-                        let gateway = Arc::clone(&self);
-                        gateway.let_others_know(server.as_str(), Tidings::Lists);
-                        tokio::spawn(async move { refresh(&gateway, &server).await });
+                    if !self.snapshot().registry.listings(&server).is_empty()
+                        && self.asking.announced(&server)
+                    {
+                        tokio::spawn(keep_up(Arc::clone(&self), server));
                     }
                 }
                 Event::ResourceUpdated(server, uri) => {
@@ -236,6 +306,29 @@ mod tests {
         assert!(asking.is_news(&github, &all, third));
         assert!(!asking.is_news(&github, &all, second));
         assert!(asking.is_news(&github, &all, asking.begin()));
+    }
+
+    #[test]
+    fn what_another_server_of_that_name_still_says_is_not_listened_to() {
+        let asking = Asking::default();
+        let [github, gitlab] = ["github", "gitlab"].map(|id| ServerId::try_from(id).expect("an id"));
+        let early = asking.begin();
+        asking.forget(&HashSet::from([github.clone()]));
+        assert!(!asking.is_news(&github, &Audience::Everybody, early));
+        assert!(asking.is_news(&gitlab, &Audience::Everybody, early));
+        assert!(asking.is_news(&github, &Audience::Everybody, asking.begin()));
+    }
+
+    #[test]
+    fn one_looks_after_a_server_that_announces_changes_until_it_is_quiet() {
+        let asking = Asking::default();
+        let server = ServerId::try_from("chatty").expect("an id");
+        assert!(asking.announced(&server));
+        assert!(asking.is_announced(&server) && !asking.is_announced(&server));
+        assert!(!asking.announced(&server), "it is looked after");
+        assert!(!asking.is_quiet(&server));
+        assert!(asking.is_announced(&server) && asking.is_quiet(&server));
+        assert!(asking.announced(&server));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use crate::ask::{AskLimits, Suspended};
 use crate::catalogs::Asking;
 use crate::door::Strangers;
+use crate::meta::Readings;
 use crate::method;
 use crate::metrics::Metrics;
 use crate::news::{Extent, Unsaid};
@@ -133,6 +134,7 @@ pub struct Gateway {
     pub(crate) unsaid: Unsaid,
     pub(crate) metrics: Metrics,
     pub(crate) strangers: Strangers,
+    pub(crate) readings: Readings,
     pub(crate) spans: Option<Arc<dyn Spans>>,
 }
 
@@ -156,6 +158,7 @@ impl Gateway {
             unsaid: Unsaid::default(),
             metrics: Metrics::new(started, parts.spans.clone()),
             strangers: Strangers::new(&parts.clock),
+            readings: Readings::default(),
             settings: parts.settings,
             upstreams: parts.upstreams,
             ledger: parts.ledger,
@@ -210,11 +213,14 @@ impl Gateway {
         }
     }
 
-    /// Puts a new configuration in force. Calls under way finish in the old world.
-    pub fn install(self: &Arc<Self>, rulebook: Rulebook) {
+    /// Puts a new configuration in force, in which `others` name other servers than before. Calls
+    /// under way finish in the old world.
+    pub fn install(self: &Arc<Self>, rulebook: Rulebook, others: &HashSet<ServerId>) {
         self.rebuild(Extent::All, |old| {
             let mut catalogs = old.registry.catalogs().clone();
-            catalogs.retain(|id| rulebook.servers.iter().any(|server| server.id == *id));
+            let is_same = |id: &ServerId| !others.contains(id);
+            catalogs.retain(|id| is_same(id) && rulebook.servers.iter().any(|server| server.id == *id));
+            self.asking.forget(others);
             Some(Snapshot::build(rulebook, catalogs))
         });
         self.subscriptions.revise(&self.snapshot(), self.clock.now());

@@ -4,8 +4,11 @@
 
 mod audit;
 mod invoke;
+mod readings;
 mod servers;
 mod tools;
+
+pub(crate) use readings::Readings;
 
 use std::borrow::Cow;
 use std::sync::Arc;

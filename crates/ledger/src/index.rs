@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
-pub use filter::{Filter, Status, UnknownStatus};
+pub use filter::{Filter, NO_AGENT, NO_PERSON, Status, UnknownStatus};
 pub use recorded::Recorded;
 pub use row::{CallRow, Stats, Usage};
 

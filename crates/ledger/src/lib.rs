@@ -40,7 +40,7 @@ pub use canonical::as_recorded;
 pub use checkpoint::Checkpoint;
 pub use error::LedgerError;
 pub use evidence::{Evidence, Included, evidence, is_anchored};
-pub use index::{CallRow, Filter, Index, Recorded, Stats, Status, UnknownStatus, Usage};
+pub use index::{CallRow, Filter, Index, NO_AGENT, NO_PERSON, Recorded, Stats, Status, UnknownStatus, Usage};
 pub use inspect::{Inspection, holder, inspect};
 pub use legacy::{LegacyReport, verify_legacy};
 pub use log::{Ledger, Ticket};

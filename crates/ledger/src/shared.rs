@@ -51,8 +51,8 @@ pub(crate) struct Shared {
     ended: AtomicBool,
     closing: AtomicBool,
     sync_thread: Mutex<Option<thread::Thread>>,
-    /// Held while a checkpoint is made, so that they stand in order.
-    signing: Mutex<()>,
+    /// Held while a checkpoint is made, so that they stand in order: how much the last one covers.
+    signing: Mutex<Option<u64>>,
     index: Mutex<Index>,
     _lock: File,
 }
@@ -121,7 +121,7 @@ impl Shared {
             ended: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             sync_thread: Mutex::new(None),
-            signing: Mutex::new(()),
+            signing: Mutex::default(),
             index: Mutex::new(Index::open(&folder, entries, &head)?),
             options,
             _lock: lock,
@@ -263,10 +263,10 @@ impl Shared {
         self.closing.store(true, Ordering::Release);
     }
 
-    /// Signs the tree over everything written, once that is on disk; says how many
-    /// entries that is.
+    /// Signs the tree over everything written, once that is on disk, unless it was signed last;
+    /// says how many entries that is.
     pub(crate) fn checkpoint(&self) -> Result<u64, LedgerError> {
-        let _one = lock(&self.signing);
+        let mut signed = lock(&self.signing);
         let bookmark = {
             // Between two outcomes, not in the middle of them.
             let _none = lock(&self.ends.writing);
@@ -277,11 +277,15 @@ impl Shared {
         }
         self.sync_once()?;
         let size = bookmark.tree.size();
+        if *signed == Some(size) {
+            return Ok(size);
+        }
         let checkpoint = Checkpoint::new(&self.options.origin, size, bookmark.tree.root(), self.clock.now());
         let note = checkpoint.sign(&self.keys.signing) + "\n";
         notes::append(&notes::own(&self.options.folder), &note)?;
         self.anchors.offer(&note);
         bookmark.save(&self.options.folder)?;
+        *signed = Some(size);
         Ok(size)
     }
 

@@ -36,6 +36,12 @@ impl Catalogs {
         self.all.get(server).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether this is what the server was last heard to offer to this audience.
+    pub fn holds(&self, server: &ServerId, audience: &Audience, catalog: &Catalog) -> bool {
+        let known = self.all.get(server).into_iter().flatten();
+        known.into_iter().any(|(other, held)| other == audience && **held == *catalog)
+    }
+
     /// Forgets all servers but these.
     pub fn retain(&mut self, is_kept: impl Fn(&ServerId) -> bool) {
         self.all.retain(|server, _| is_kept(server));

@@ -66,9 +66,9 @@ impl Listening {
 
     /// Whether no other is needed: everything wanted was asked for, and nothing else comes.
     pub(crate) fn fits(&self, wanted: &[Arc<str>]) -> bool {
-        let is_wanted = |uri: &String| wanted.iter().any(|wanted| **wanted == **uri);
+        let all: HashSet<&str> = wanted.iter().map(|uri| &**uri).collect();
         wanted.iter().all(|uri| self.asked.contains(uri))
-            && (self.honoured.len() <= wanted.len() && self.honoured.iter().all(is_wanted))
+            && self.honoured.iter().all(|uri| all.contains(uri.as_str()))
     }
 
     /// Whether the server said that it tells of this resource.

@@ -1,5 +1,6 @@
 //! All servers of one gateway.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -77,7 +78,9 @@ impl Upstreams {
     /// Makes these the servers. A server whose specification is unchanged keeps
     /// its link; others are ended in the background, and new ones are started when
     /// first needed. Of two specifications with one id the later holds.
-    pub fn configure(&self, specs: Vec<ServerSpec>) {
+    ///
+    /// Returns the ids that name another server than before, or none any more.
+    pub fn configure(&self, specs: Vec<ServerSpec>) -> HashSet<ServerId> {
         let inner = &self.inner;
         let _changing = inner.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = inner.servers.load_full();
@@ -96,12 +99,18 @@ impl Upstreams {
         }
         let after = Arc::new(after);
         inner.servers.store(Arc::clone(&after));
+        let is_new = |(id, server): &(&ServerId, &Arc<Server>)| {
+            !before.get(*id).is_some_and(|known| Arc::ptr_eq(known, server))
+        };
+        let mut others: HashSet<_> = after.iter().filter(is_new).map(|(id, _)| id.clone()).collect();
         for (id, server) in before.iter() {
             if !after.get(id).is_some_and(|kept| Arc::ptr_eq(kept, server)) {
+                others.insert(id.clone());
                 let server = Arc::clone(server);
                 tokio::spawn(async move { server.retire().await });
             }
         }
+        others
     }
 
     /// Makes a call. Dropping the future withdraws it: the server is told, and a

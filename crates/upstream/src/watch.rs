@@ -153,17 +153,13 @@ impl Watch {
     /// subscribed to, if it is that or holds it, and was not announced just before.
     pub(crate) fn heard(&self, uri: &str) -> Vec<Arc<str>> {
         let mut state = self.state();
-        let mut news = Vec::new();
-        for candidate in with_parents(uri) {
-            if let Some((known, _)) = state.wanted.get_key_value(candidate) {
-                let known = Arc::clone(known);
-                if let Some(want) = state.wanted.get_mut(candidate)
-                    && !std::mem::replace(&mut want.is_announced, true)
-                {
-                    news.push(known);
-                }
-            }
-        }
+        let concerned = state.wanted.iter_mut().filter(|(wanted, _)| is_part_of(uri, wanted));
+        let mut news: Vec<_> = concerned
+            .filter_map(|(wanted, want)| {
+                (!std::mem::replace(&mut want.is_announced, true)).then(|| Arc::clone(wanted))
+            })
+            .collect();
+        news.sort_by_key(|wanted| std::cmp::Reverse(wanted.len()));
         news
     }
 
@@ -197,14 +193,11 @@ impl Watch {
     }
 }
 
-/// A URI, and what it may be a part of: a server may report the change of a part.
-fn with_parents(uri: &str) -> impl Iterator<Item = &str> {
-    let ends = uri.char_indices().rev().filter(|(_, c)| matches!(c, '/' | '#' | '?'));
-    let parents = ends.flat_map(|(at, c)| {
-        let with = (c == '/' && at + 1 < uri.len()).then(|| &uri[..=at]);
-        with.into_iter().chain((at > 0).then(|| &uri[..at]))
-    });
-    std::iter::once(uri).chain(parents)
+/// Whether a URI is another one, or of a part of what that names: a server may report the change
+/// of a part.
+fn is_part_of(uri: &str, whole: &str) -> bool {
+    let Some(rest) = uri.strip_prefix(whole).filter(|_| !whole.is_empty()) else { return false };
+    rest.is_empty() || whole.ends_with('/') || rest.starts_with(['/', '#', '?'])
 }
 
 #[cfg(test)]
@@ -261,22 +254,23 @@ mod tests {
     }
 
     #[test]
-    fn what_a_uri_may_be_a_part_of() {
-        let parents: Vec<_> = with_parents("file:///a/b?c").collect();
-        assert_eq!(
-            parents,
-            [
-                "file:///a/b?c",
-                "file:///a/b",
-                "file:///a/",
-                "file:///a",
-                "file:///",
-                "file://",
-                "file://",
-                "file:/",
-                "file:/",
-                "file:"
-            ]
-        );
+    fn what_a_uri_is_a_part_of() {
+        let uri = "file:///a/b?c";
+        for whole in [uri, "file:///a/b", "file:///a/", "file:///a", "file:///", "file://", "file:/", "file:"]
+        {
+            assert!(is_part_of(uri, whole), "{whole}");
+        }
+        for other in ["file:///a/b?", "file:///a/b?cd", "file:///b", "fil", "", "a"] {
+            assert!(!is_part_of(uri, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_uri_of_nothing_but_parts_is_heard_at_once() {
+        let watch = Arc::new(Watch::default());
+        let held = watch.want("a:b").expect("room");
+        let uri = format!("a:b{}", "/".repeat(4 << 20));
+        assert_eq!(names(watch.heard(&uri)), "a:b");
+        drop(held);
     }
 }

@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::time::Instant;
 
 const PACE: Duration = Duration::from_millis(500);
@@ -44,9 +48,7 @@ pub(super) async fn watch(mut files: Vec<PathBuf>, take_up: Arc<TakeUp>) {
         }
         taken = Some(now.clone());
         let (looked, take_up) = (files.clone(), Arc::clone(&take_up));
-        // Compiling policies takes a while and starts children.
-        let done = tokio::task::spawn_blocking(move || take_up(&|| look(&looked) == now)).await;
-        match done {
+        match apart(move || take_up(&|| look(&looked) == now)).await {
             Ok(Ok(None)) => taken = None,
             Ok(Ok(Some(next))) => {
                 failed = None;
@@ -64,8 +66,27 @@ pub(super) async fn watch(mut files: Vec<PathBuf>, take_up: Arc<TakeUp>) {
                 failed = Some((text, Instant::now()));
             }
             // A panic was reported already; the same files would lead to the next.
-            Err(_) => {}
+            Err(RecvError { .. }) => {}
         }
+    }
+}
+
+/// Does this on a thread of its own: it takes a while and starts children, and must not wait for
+/// whatever else the runtime's threads are busy with. Who may do what depends on it.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> Result<anyhow::Result<T>, RecvError> {
+    let (done, outcome) = oneshot::channel();
+    let runtime = Handle::current();
+    let thread = std::thread::Builder::new().name("reload".to_owned());
+    let started = thread.spawn(move || {
+        let _entered = runtime.enter();
+        // Whoever waited has left with the gateway.
+        let _ = done.send(work());
+    });
+    match started {
+        Ok(_) => outcome.await,
+        Err(error) => Ok(Err(error).context("no thread could be started to read the files anew")),
     }
 }
 

@@ -5,7 +5,9 @@
 //! for it. A record knows whether a tool was hidden or is not there at all, which the
 //! caller must not learn.
 
-use doorward_ledger::Filter;
+use std::sync::Arc;
+
+use doorward_ledger::{Filter, NO_AGENT, NO_PERSON};
 use doorward_model::json::Value;
 use doorward_model::{Timestamp, Verdict};
 use serde_json::json;
@@ -23,8 +25,12 @@ const MAX_LIMIT: i64 = 1_000;
 /// A filter that reaches no further than the caller's own calls, unless it may read all.
 fn reach(asked: &Asked<'_>) -> Filter {
     let mut filter = Filter::default();
-    if !may_read(asked.caller) {
-        filter.consumer = Some(asked.caller.consumer().to_owned());
+    let caller = asked.caller;
+    if !may_read(caller) {
+        filter.consumer = Some(caller.consumer().to_owned());
+        // Many people may have the same agent, and one person many.
+        filter.persons = vec![caller.person.as_ref().map_or(NO_PERSON, |person| &person.id).to_owned()];
+        filter.agents = vec![caller.agent.as_ref().map_or(NO_AGENT, |agent| &agent.id).to_owned()];
         let told = [Verdict::Allow, Verdict::Deny, Verdict::Approve];
         filter.verdicts = told.map(|verdict| record::verdict(verdict).to_owned()).to_vec();
     }
@@ -49,7 +55,13 @@ async fn read<T: Send + 'static>(
     work: impl FnOnce(&doorward_ledger::Ledger) -> Result<T, doorward_ledger::LedgerError> + Send + 'static,
 ) -> Result<T, Failure> {
     let ledger = asked.gateway.ledger.clone();
-    let done = tokio::task::spawn_blocking(move || work(&ledger)).await;
+    let turn = asked.gateway.readings.turn().await;
+    let done = tokio::task::spawn_blocking(move || {
+        // Until it is done: that nobody waits for it any more does not end it.
+        let _turn = turn;
+        work(&ledger)
+    })
+    .await;
     match done {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(Failure::Input(format!("the audit log cannot be read: {error}"))),
@@ -97,8 +109,20 @@ pub(super) async fn log(asked: &Asked<'_>, arguments: Option<Value<'_>>) -> Resu
 }
 
 pub(super) async fn verify(asked: &Asked<'_>) -> Result<String, Failure> {
-    let report = read(asked, |ledger| ledger.verify()).await?;
-    if !may_read(asked.caller) {
+    let (gateway, may_read) = (asked.gateway, may_read(asked.caller));
+    let turn = gateway.readings.turn_to_verify().await;
+    // It reads the whole log, which is not to be had for the asking.
+    if !may_read && let Some(is_valid) = turn.lately(gateway.clock.elapsed()) {
+        return Ok(pretty(&json!({ "valid": is_valid })));
+    }
+    let clock = Arc::clone(&gateway.clock);
+    let report = read(asked, move |ledger| {
+        let report = ledger.verify()?;
+        turn.found(report.is_valid(), clock.elapsed());
+        Ok(report)
+    })
+    .await?;
+    if !may_read {
         return Ok(pretty(&json!({ "valid": report.is_valid() })));
     }
     let mut answer = json!({ "valid": report.is_valid(), "checked": report.entries, "head": report.head });

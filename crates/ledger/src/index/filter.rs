@@ -4,6 +4,11 @@ use std::str::FromStr;
 
 use doorward_model::Timestamp;
 
+/// In place of a person: calls of nobody.
+pub const NO_PERSON: &str = "\0";
+/// In place of an agent: calls of no known program.
+pub const NO_AGENT: &str = "unknown";
+
 /// The four words that older records used for the end of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -124,8 +129,8 @@ impl Filter {
             conditions.push(format!("({})", each.join(" OR ")));
         };
         any("consumer", self.consumer.as_slice(), "\0", exactly);
-        any("person", &self.persons, "\0", exactly);
-        any("agent", &self.agents, "unknown", exactly);
+        any("person", &self.persons, NO_PERSON, exactly);
+        any("agent", &self.agents, NO_AGENT, exactly);
         any("domain", &self.domains, "(none)", exactly);
         any("server", &self.servers, "\0", glob);
         any("verdict", &self.verdicts, "\0", exactly);
