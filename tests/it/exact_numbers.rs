@@ -215,6 +215,27 @@ async fn everybody_else_is_refused_as_if_there_were_no_such_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_such_a_refusal_shows_its_caller_no_server_either() {
+    let rules = "policies:\n  - {id: all, name: All, roles: [staff, guest], rules: [{action: allow}, {server: secret, action: hide}]}\n";
+    let world = World::start_speaking(&["exact", "secret"], Speaks::Modern, rules).await;
+    set_exact(&world, true);
+    let (bob, own) = (world.modern("/mcp", BOB), world.modern("/mcp/_gateway", BOB));
+    let kept = async || {
+        let ask = async |tool: &str| own.call(tool, json!({})).await.text();
+        (ask("audit_log").await, ask("audit_stats").await, ask("usage").await)
+    };
+    let before = kept().await;
+    for (tool, server) in [("secret__x", "secret"), ("absent__x", "unknown")] {
+        assert_eq!(call(&bob, tool, BEYOND).await.summary(), "400 -32700", "{tool}");
+        assert_eq!(kept().await, before, "{tool}");
+        let record = world.records().pop().expect("a record");
+        let said = ["serverId", "tool", "status", "verdict"].map(|key| record[key].as_str().unwrap_or("-"));
+        assert_eq!(said, [server, tool, "denied", "hide"], "operators see the attempt");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_would_look_at_arguments_refuses_them_and_the_record_says_why() {
     let module = |mode: &str| {
         format!(

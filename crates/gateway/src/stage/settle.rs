@@ -154,9 +154,10 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
     let gateway = refused.asked.gateway;
     let duration = gateway.clock.elapsed().saturating_sub(refused.asked.incoming.started);
     let (decision, outcome) = match &refused.refusal {
-        Refusal::Invalid(error) | Refusal::Beyond(error) => {
-            (Decision::deny(doorward_model::Layer::Exposure, error.message.clone()), Outcome::Denied)
-        }
+        Refusal::Invalid(error) => (Decision::deny(Layer::Exposure, error.message.clone()), Outcome::Denied),
+        // No policy was asked, so the server may be one that must not show, in its caller's records
+        // either: nothing tells it from a server that is not there.
+        Refusal::Beyond(error) => (Decision::hide(Layer::Exposure, error.message.clone()), Outcome::Denied),
         Refusal::Unknown(decision) | Refusal::Denied(decision) => (decision.clone(), Outcome::Denied),
         Refusal::Limited { decision, .. } => (decision.clone(), Outcome::RateLimited),
         Refusal::Exhausted { decision, .. } => (decision.clone(), Outcome::QuotaExceeded),
