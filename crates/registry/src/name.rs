@@ -54,13 +54,17 @@ fn exposed_uri(server: &ServerId, uri: &str) -> String {
     out
 }
 
-/// The server and its own URI behind an offered URI.
+/// The server and its own URI behind an offered URI. An empty URI is none (RFC 3986, section 3),
+/// and records tell resource templates from prompts by it.
 pub fn original_uri(offered: &str) -> Option<(ServerId, String)> {
     let (prefix, rest) = match offered.strip_prefix(UI_PREFIX) {
         Some(rest) => (UI_PREFIX, rest),
         None => ("", offered.strip_prefix(URI_PREFIX)?),
     };
     let (server, uri) = rest.split_once('+')?;
+    if prefix.is_empty() && uri.is_empty() {
+        return None;
+    }
     Some((ServerId::try_from(server).ok()?, format!("{prefix}{uri}")))
 }
 
@@ -115,13 +119,13 @@ mod tests {
 
     #[test]
     fn uris_turn_back_into_themselves() {
-        for uri in
-            ["wiki://handbook/{page}", "file:///a+b", "ui://card/1", "urn:x", "gw+nested+x:y", "", "a b+c"]
+        for uri in ["wiki://handbook/{page}", "file:///a+b", "ui://card/1", "urn:x", "gw+nested+x:y", "a b+c"]
         {
             let offered = exposed_uri(&id("my-wiki"), uri);
             assert_eq!(original_uri(&offered), Some((id("my-wiki"), uri.to_owned())), "{offered}");
         }
         assert_eq!(original_uri("wiki://handbook"), None);
         assert_eq!(original_uri("gw+Bad+x"), None);
+        assert_eq!(original_uri("gw+my-wiki+"), None, "nothing has an empty URI");
     }
 }

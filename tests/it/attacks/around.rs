@@ -147,6 +147,34 @@ async fn a_completion_is_for_the_prompt_that_was_decided_on() {
     world.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offered_uri_with_nothing_behind_its_server_names_nothing() {
+    let rules =
+        "policies:\n  - {id: staff, name: Staff, roles: [staff], rules: [{resource: '*', action: allow}]}\n";
+    let world = World::start(&["github"], rules).await;
+    let client = world.modern("/mcp", ALICE);
+    let argument = json!({"name": "a", "value": "b"});
+    let completion = async |uri: &str| {
+        client
+            .request(
+                "completion/complete",
+                json!({"ref": {"type": "ref/resource", "uri": uri}, "argument": argument}),
+            )
+            .await
+    };
+    let read = async |uri: &str| client.request("resources/read", json!({"uri": uri})).await;
+    for (server, recorded) in [("github", "unknown"), ("absent", "unknown")] {
+        let uri = format!("gw+{server}+");
+        for answer in [completion(&uri).await, read(&uri).await] {
+            assert!(answer.json()["error"].to_string().contains(&uri), "{}", answer.json());
+            let record = world.records().pop().expect("a record");
+            assert_eq!((&record["verdict"], &record["serverId"]), (&json!("hide"), &json!(recorded)));
+        }
+    }
+    assert_eq!(world.recorders[0].received().len(), 0);
+    world.stop().await;
+}
+
 /// Where others have started what a request told them to.
 const SPAWNING: [&str; 12] = [
     "/mcp-rest/test/connection",
