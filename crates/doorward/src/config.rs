@@ -49,7 +49,7 @@ use lint::Findings;
 use metering::Metering;
 use policies::RolePolicy;
 use rego::RegoPolicy;
-use servers::Server;
+use servers::{Server, Written};
 use tree::{Malformed, Node, Positions};
 
 /// Looks up an environment variable. Tests pass a table; only `main` asks the system.
@@ -122,13 +122,14 @@ impl Config {
         };
         let positions = Positions::of(&root);
         let missing = interpolate::interpolate(&mut root, variables, &mut findings);
+        let written = servers::written(&root);
         let dialect = Dialect::of(&root);
         let Some(file) = read_sections(&root, &mut findings) else {
             return Err(findings.located(&positions));
         };
         let base = path.parent().unwrap_or(Path::new(""));
         let digest = digest::Context::new(&digest::SHA256);
-        let mut context = Context { base, variables, missing, findings, digest, files: Vec::new() };
+        let mut context = Context { base, variables, written, missing, findings, digest, files: Vec::new() };
         context.digest.update(text.as_bytes());
         let config = build(file, dialect, &mut context);
         let digest = hex(context.digest.finish().as_ref());
@@ -157,6 +158,8 @@ pub(crate) struct Context<'a> {
     base: &'a Path,
     variables: &'a Variables<'a>,
     missing: interpolate::Missing,
+    /// Where servers are, before variables were filled; by their position.
+    written: Vec<Written>,
     findings: Findings,
     digest: digest::Context,
     files: Vec<PathBuf>,

@@ -112,6 +112,22 @@ fn servers_are_listed_in_columns_without_secrets() {
 }
 
 #[test]
+fn servers_are_listed_as_they_are_written_and_not_as_they_are_filled() {
+    let text = "auth: {type: none}\nservers:\n  - {id: child, command: tool, args: ['--api-key=${KEY}', -v], enabled: true}\n  - {id: remote, url: 'https://api.example/${KEY}/mcp?k=1', enabled: true}\n";
+    let world = World::with("gateway.yaml", text);
+    for (arguments, child) in [
+        (&["servers", "list"][..], "tool --api-key=${KEY} -v"),
+        (&["servers", "list", "--json"], "\"--api-key=${KEY}\""),
+    ] {
+        let ran = world.run_with(arguments, &[("KEY", "S3CR3T")]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        assert!(!ran.out.contains("S3CR3T") && !ran.err.contains("S3CR3T"), "{}", ran.out);
+        assert!(ran.out.contains(child), "{}", ran.out);
+        assert!(ran.out.contains("https://api.example/${KEY}/mcp"), "{}", ran.out);
+    }
+}
+
+#[test]
 fn a_key_is_created_shown_once_and_stored_as_a_hash() {
     let world = World::with("gateway.yaml", CONFIG);
     let ran = world.run(&["keys", "create", "My Agent", "agent-1", "reader,writer"]);

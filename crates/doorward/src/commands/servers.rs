@@ -1,4 +1,5 @@
-//! `doorward servers`: what is registered.
+//! `doorward servers`: what is registered. Places are shown as the file has them, because what
+//! `${VAR}` was filled with may be a secret.
 
 use std::path::Path;
 
@@ -62,9 +63,12 @@ pub(super) fn run(
 }
 
 fn listed(server: &Server) -> Listed<'_> {
+    let written = &server.written;
     let (command, args, url) = match &server.transport {
-        Transport::Stdio { command, args, .. } => (Some(command.as_str()), Some(args.as_slice()), None),
-        Transport::Http { url } | Transport::Sse { url } => (None, None, Some(without_query(url))),
+        Transport::Stdio { .. } => (written.command.as_deref(), Some(written.args.as_slice()), None),
+        Transport::Http { .. } | Transport::Sse { .. } => {
+            (None, None, written.url.as_deref().map(without_query))
+        }
     };
     Listed {
         id: server.id.as_str(),
@@ -80,9 +84,15 @@ fn listed(server: &Server) -> Listed<'_> {
 }
 
 fn place(server: &Server) -> String {
+    let written = &server.written;
     match &server.transport {
-        Transport::Stdio { command, args, .. } => format!("{command} {}", args.join(" ")),
-        Transport::Http { url } | Transport::Sse { url } => without_query(url).to_owned(),
+        Transport::Stdio { .. } => {
+            let command = written.command.as_deref().unwrap_or_default();
+            format!("{command} {}", written.args.join(" "))
+        }
+        Transport::Http { .. } | Transport::Sse { .. } => {
+            without_query(written.url.as_deref().unwrap_or_default()).to_owned()
+        }
     }
 }
 

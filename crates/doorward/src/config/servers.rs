@@ -3,9 +3,12 @@
 mod address;
 mod credential;
 mod read;
+mod written;
 
 pub(crate) use address::check_url;
 pub(crate) use read::{ServerFile, build};
+pub use written::Written;
+pub(crate) use written::written;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,6 +36,8 @@ pub struct Server {
     pub enabled: bool,
     /// How it is reached.
     pub transport: Transport,
+    /// The same as the file has it, which may be shown.
+    pub written: Written,
     /// Which protocol it speaks.
     pub protocol: Protocol,
     /// How new and changed definitions are treated.

@@ -156,6 +156,7 @@ fn server(file: ServerFile, index: usize, context: &mut Context<'_>) -> Option<S
         capture: file.capture,
         // An entry with holes cannot be judged further: its address may be one of them.
         transport: transport(&file, extra_env, &path, missing.is_empty(), context)?,
+        written: context.written.get(index).cloned().unwrap_or_default(),
         tags: file.tags,
         disable: file.disable,
         missing,
