@@ -1,12 +1,12 @@
 //! `doorward audit prove`: one decision, for somebody without the log.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use doorward_ledger::Index;
+use tempfile::NamedTempFile;
 
 use crate::commands::which::Which;
 use crate::commands::{Exit, Surroundings};
@@ -80,8 +80,50 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
+/// Whoever may read the file that is there, or has it open, reads nothing of the proof: it is
+/// another file with the same name.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
+    if fs::metadata(path).is_ok_and(|present| !present.is_file()) {
+        // A pipe or a device is whose it is.
+        return OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+    }
+    // Links are followed, so that they are not replaced.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // Made for its owner alone, and gone again unless all of it is on disk.
+    let mut fresh = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    fresh.write_all(text.as_bytes())?;
+    fresh.as_file().sync_all()?;
+    fresh.persist(&path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_proof_is_for_its_owner_alone_whatever_was_there_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("before"), "older and longer than the proof").expect("written");
+        fs::set_permissions(at("before"), Permissions::from_mode(0o644)).expect("opened up");
+        fs::write(at("behind"), "").expect("written");
+        fs::set_permissions(at("behind"), Permissions::from_mode(0o666)).expect("opened up");
+        symlink(at("behind"), at("link")).expect("a link");
+        // Whoever has the old file open reads nothing of the new one.
+        let reader = fs::File::open(at("before")).expect("open");
+        for name in ["fresh", "before", "link"] {
+            write(&at(name), "proof").expect(name);
+            assert_eq!(fs::read_to_string(at(name)).expect(name), "proof");
+            assert_eq!(fs::metadata(at(name)).expect(name).permissions().mode() & 0o777, 0o600, "{name}");
+        }
+        assert_eq!(std::io::read_to_string(reader).expect("read"), "older and longer than the proof");
+        assert!(fs::symlink_metadata(at("link")).expect("a link").is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 4, "nothing is left beside them");
+        write(Path::new("/dev/null"), "proof").expect("what is no file is written to as it is");
+    }
 }
