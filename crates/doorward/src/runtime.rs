@@ -31,7 +31,7 @@ use crate::system::{SystemClock, SystemRandom};
 use crate::telemetry::{self, Telemetry};
 use fixed::Fixed;
 use rulebook::Builder;
-pub(crate) use rulebook::{compile, specs};
+pub(crate) use rulebook::{compile, specs, usable};
 pub use rulebook::{rego_source, role_policy};
 pub use socket::{SocketDoor, absolute, socket_folder};
 

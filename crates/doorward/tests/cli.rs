@@ -408,3 +408,38 @@ fn serve_refuses_telemetry_it_cannot_do_and_shows_no_header() {
     assert!(ran.err.ends_with(&format!("{expected}\n")), "{}", ran.err);
     assert!(!(ran.out + &ran.err).contains("planted"));
 }
+
+#[test]
+fn a_policy_decides_a_recorded_call_as_the_gateway_did() {
+    let policies =
+        "auth: {type: none}\npolicies:\n  - {id: all, name: All, roles: ['*'], rules: [{action: allow}]}\n";
+    let world = World::with("gateway.yaml", policies);
+    // As deep as arguments may be, which makes their input document a little deeper.
+    let deep = format!("{}1{}", "[".repeat(127), "]".repeat(127));
+    for value in ["9007199254740993", "-12345678901234567890123", &deep] {
+        let input = format!(r#"{{"backend":"exact","tool":"t","arguments":{{"a":{value}}},"roles":["*"]}}"#);
+        std::fs::write(world.dir.path().join("call.json"), input).expect("written");
+        let ran = world.run(&["policy", "simulate", "--input", "call.json"]);
+        assert!(ran.code == Some(0) && ran.out.contains("\"allow\""), "{} {}", ran.out, ran.err);
+    }
+    let conditions = policies
+        .replace("{action: allow}", "{action: allow, conditions: [{param: a, operator: gt, value: 1}]}");
+    std::fs::write(world.dir.path().join("gateway.yaml"), conditions).expect("written");
+    std::fs::write(
+        world.dir.path().join("call.json"),
+        r#"{"backend":"exact","tool":"t","arguments":{"a":9007199254740993},"roles":["*"]}"#,
+    )
+    .expect("written");
+    let ran = world.run(&["policy", "simulate", "--input", "call.json"]);
+    assert!(ran.code == Some(1) && ran.out.contains("integer beyond"), "{} {}", ran.out, ran.err);
+}
+
+#[test]
+fn policies_that_no_gateway_puts_in_force_decide_nothing() {
+    let text = "auth: {type: none}\nregoPolicies:\n  - {name: cards, source: \"package cards\\nallow := true\\nredact contains \\\"/card\\\"\"}\n";
+    let world = World::with("gateway.yaml", text);
+    std::fs::write(world.dir.path().join("call.json"), r#"{"backend":"a","tool":"t"}"#).expect("written");
+    let ran = world.run(&["policy", "simulate", "--input", "call.json"]);
+    assert_eq!((ran.code, &*ran.out), (Some(1), ""), "{}", ran.err);
+    assert!(ran.err.contains("cards: defines `redact`, which this version cannot do"), "{}", ran.err);
+}

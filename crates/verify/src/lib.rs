@@ -10,6 +10,6 @@ mod proof;
 mod reached;
 mod verify;
 
-pub use proof::{FORMAT, Proof, Unprovable};
+pub use proof::{FORMAT, LIMITS, Proof, Unprovable};
 pub use reached::Reached;
 pub use verify::{Flaw, Verified, verify};

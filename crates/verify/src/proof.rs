@@ -9,9 +9,9 @@ use doorward_model::json::{Document, Limits, Numbers, canonical, push_hex, push_
 /// The name of the format; another one is another format.
 pub const FORMAT: &str = "doorward-proof/1";
 
-/// What a proof is read with. A record holds any number; an input document nests as deep as
+/// What a proof and the input document in it are read with. A record holds any number; an input document nests as deep as
 /// its arguments do, and the proof a little deeper.
-pub(crate) const LIMITS: Limits =
+pub const LIMITS: Limits =
     Limits { depth: 140, values: 1 << 20, index_depth: usize::MAX, numbers: Numbers::Exact };
 
 /// The parts of a proof, as the log has them.

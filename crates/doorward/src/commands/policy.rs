@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
-use doorward_model::json::{Document, Limits};
+use doorward_model::json::Document;
 use doorward_policy::{Options, PolicySet, simulate};
 
 use super::{Exit, Surroundings, load};
-use crate::runtime::{rego_source, role_policy, trial};
+use crate::runtime::{rego_source, role_policy, trial, usable};
 
 /// What to do with policies.
 #[derive(Debug, clap::Subcommand)]
@@ -43,15 +43,15 @@ pub(super) fn run(
     let Command::Simulate { input, .. } = command;
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let text = read(input)?;
-    let document = Document::parse(Bytes::from(text), &Limits::default())
+    let document = Document::parse(Bytes::from(text), &doorward_verify::LIMITS)
         .map_err(|error| anyhow!("{}: {error}", input.display()))?;
     let roles = loaded.config.policies.iter().map(role_policy).collect();
     let rego = loaded.config.rego_policies.iter().map(rego_source).collect();
     let program = std::env::current_exe()?;
     let compiled =
         PolicySet::compile(roles, rego, &Options::default(), &|source| trial::in_a_child(&program, source));
-    let policy = match compiled {
-        Ok((policy, _)) => policy,
+    let policy = match compiled.and_then(|(policy, _)| usable(policy).map_err(|error| vec![error])) {
+        Ok(policy) => policy,
         Err(errors) => {
             for error in errors {
                 writeln!(world.err, "{error}")?;

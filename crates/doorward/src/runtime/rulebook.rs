@@ -111,13 +111,7 @@ impl Builder {
                 for warning in warnings {
                     tracing::warn!(target: "doorward::policy", "{warning}");
                 }
-                // What a policy wants taken out must not go out because nobody did it.
-                if let Some(name) = policy.redacting().next() {
-                    let message = "defines `redact`, which this version cannot do: take it out, or `deny`";
-                    let error = PolicyError { place: name.to_string(), message: message.to_owned() };
-                    return Err(Unusable(vec![error]).into());
-                }
-                Ok(policy)
+                usable(policy).map_err(|error| Unusable(vec![error]).into())
             }
             Err(errors) => Err(Unusable(errors).into()),
         }
@@ -135,6 +129,20 @@ impl Builder {
         let limiter = Arc::new(Limiter::new(rates(limits)?, Arc::clone(&self.surroundings.clock)));
         self.limiter = Some((told, Arc::clone(&limiter)));
         Ok(limiter)
+    }
+}
+
+/// Compiled policies, if a gateway can do all that they say.
+///
+/// # Errors
+/// What it cannot do.
+pub(crate) fn usable(policy: PolicySet) -> Result<PolicySet, PolicyError> {
+    // What a policy wants taken out must not go out because nobody did it.
+    let redacting = policy.redacting().next().map(str::to_owned);
+    let message = "defines `redact`, which this version cannot do: take it out, or `deny`";
+    match redacting {
+        Some(place) => Err(PolicyError { place, message: message.to_owned() }),
+        None => Ok(policy),
     }
 }
 
