@@ -21,6 +21,7 @@ pub mod metering;
 pub mod network;
 pub mod policies;
 mod reach;
+mod recordable;
 pub mod rego;
 mod schema;
 pub mod servers;
@@ -121,8 +122,8 @@ impl Config {
             }
         };
         let positions = Positions::of(&root);
-        let missing = interpolate::interpolate(&mut root, variables, &mut findings);
         let written = servers::written(&root);
+        let missing = interpolate::interpolate(&mut root, variables, &mut findings);
         let dialect = Dialect::of(&root);
         let Some(file) = read_sections(&root, &mut findings) else {
             return Err(findings.located(&positions));
@@ -157,9 +158,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Node, Malformed> {
 pub(crate) struct Context<'a> {
     base: &'a Path,
     variables: &'a Variables<'a>,
-    missing: interpolate::Missing,
     /// Where servers are, before variables were filled; by their position.
     written: Vec<Written>,
+    missing: interpolate::Missing,
     findings: Findings,
     digest: digest::Context,
     files: Vec<PathBuf>,

@@ -382,6 +382,35 @@ fn what_is_odd_about_rules_is_found() {
 }
 
 #[test]
+fn policies_that_no_record_could_hold_are_refused() {
+    let module = |at: usize, mode: &str| format!("  - {{name: m{at}, mode: {mode}, file: rules.rego}}\n");
+    let modules = |mode: &str, count: usize| (0..count).map(|at| module(at, mode)).collect::<String>();
+    let with = |count: usize| {
+        format!(
+            "{QUIET}regoPolicies:\n{}{}  - {{name: off, mode: off, file: rules.rego}}\n",
+            modules("shadow", count),
+            module(99, "enforce")
+        )
+    };
+    assert_eq!(findings(&with(32)), Vec::<String>::new());
+    assert_eq!(findings(&with(33)), ["E9 too-many-shadows regoPolicies"]);
+
+    let (longest, longer) = ("ü".repeat(128), "ü".repeat(129));
+    let named = |id: &str, name: &str, rego: &str| {
+        let policies = QUIET.replace("{id: p,", &format!("{{id: {id}, name: {name},"));
+        format!("{policies}regoPolicies:\n  - {{name: {rego}, file: rules.rego}}\n")
+    };
+    assert_eq!(findings(&named(&longest, &longest, &longest)), Vec::<String>::new());
+    for (text, path) in [
+        (named(&longer, "n", "r"), "E8 long-name policies[0].id"),
+        (named("p", &longer, "r"), "E8 long-name policies[0].name"),
+        (named("p", "n", &longer), "E10 long-name regoPolicies[0].name"),
+    ] {
+        assert_eq!(findings(&text), [path]);
+    }
+}
+
+#[test]
 fn what_is_odd_about_tokens_is_found() {
     let long = "0123456789abcdef0123456789abcdef";
     let cases: &[(&str, &[&str])] = &[

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Context;
+use super::{Context, recordable};
 
 /// Rules for those who carry one of its roles.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,6 +145,10 @@ pub(crate) fn build(files: Vec<PolicyFile>, context: &mut Context<'_>) -> Vec<Ro
                     format!("two policies have the id `{}`", file.id),
                 )
                 .remedy("rename one of them");
+        }
+        recordable::name(&file.id, format!("{path}.id"), &mut context.findings);
+        if let Some(name) = &file.name {
+            recordable::name(name, format!("{path}.name"), &mut context.findings);
         }
         if file.roles.is_empty() {
             context

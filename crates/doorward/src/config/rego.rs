@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Context, json, typed, yaml};
+use super::{Context, json, recordable, typed, yaml};
 
 /// One module and its data.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +60,7 @@ pub(crate) fn build(files: Vec<RegoFile>, context: &mut Context<'_>) -> Vec<Rego
             context.findings.error("rego", &path, "`name` is missing");
             continue;
         }
+        recordable::name(&file.name, format!("{path}.name"), &mut context.findings);
         if policies.iter().any(|other| other.name == file.name) {
             context
                 .findings
@@ -84,6 +85,7 @@ pub(crate) fn build(files: Vec<RegoFile>, context: &mut Context<'_>) -> Vec<Rego
         let data = file.data.and_then(|name| data(&name, &format!("{path}.data"), context));
         policies.push(RegoPolicy { name: file.name, source, file: place, data, mode: file.mode });
     }
+    recordable::shadows(&policies, &mut context.findings);
     policies
 }
 
