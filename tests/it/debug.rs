@@ -98,6 +98,27 @@ async fn a_call_is_traced_through_its_stages_its_policies_and_its_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_completion_is_not_accused_of_what_its_record_does_not_say() {
+    let prompts =
+        "policies:\n  - {id: staff, name: Staff, roles: [staff], rules: [{prompt: '*', action: allow}]}\n";
+    let everything = "policies:\n  - {id: staff, name: Staff, roles: [staff], rules: [{action: allow}]}\n";
+    for (rules, agrees) in [(prompts, Value::Null), (everything, json!(true))] {
+        let world = World::start(&["github"], rules).await;
+        let reference = json!({"type": "ref/prompt", "name": "github__review"});
+        let params = json!({"ref": reference, "argument": {"name": "a", "value": "b"}});
+        world.modern("/mcp", ALICE).request("completion/complete", params).await;
+        let record = world.records().pop().expect("a record");
+        assert_eq!((&record["verdict"], &record["tool"]), (&json!("allow"), &json!("review")));
+        let trace = traced(&world, record["id"].as_str().expect("an id")).await;
+        let policies = &trace["policies"];
+        assert_eq!(policies["agrees"], agrees, "{policies:#}");
+        let notes = policies["notes"].to_string();
+        assert_eq!(notes.contains("a prompt or a resource template"), agrees.is_null(), "{notes}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trace_for_people_obeys_nobody_and_a_call_that_is_not_there_is_said_so() {
     let world = World::start(&["github"], POLICIES).await;
     world.legacy("/mcp/github", ALICE).await.call("\u{1b}[31mred", json!({})).await;

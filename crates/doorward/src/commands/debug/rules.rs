@@ -6,7 +6,8 @@
 
 use bytes::Bytes;
 use doorward_ledger::CallRow;
-use doorward_model::json::{Document, Limits, Numbers};
+use doorward_model::Operation;
+use doorward_model::json::Document;
 use doorward_policy::{Mode, Options, PolicySet, RegoSource, RolePolicy, Ruling, simulate};
 use serde_json::{Value, json};
 
@@ -43,15 +44,23 @@ pub(super) fn asked(
         let mode = if mode == Mode::Shadow { "shadow" } else { "enforce" };
         said.push(one("rego", &name, mode, compiled(Vec::new(), vec![source]), &document)?);
     }
+    let mut is_certain = true;
     let together = match compiled(roles, rego) {
         Ok(all) => {
             if decision["bundle"] != all.digest() {
                 notes.push("the policies have changed since: these are the present ones".to_owned());
             }
-            ruled(&all, &document)?.decision.verdict.as_str().to_owned()
+            let verdict = ruled(&all, &document)?.decision.verdict;
+            if let Some(other) = read_otherwise(row, &document).filter(|_| kept.is_none()) {
+                is_certain = ruled(&all, &other)?.decision.verdict == verdict;
+            }
+            verdict.as_str().to_owned()
         }
         Err(error) => error,
     };
+    if !is_certain {
+        notes.push("whether the completion was for a prompt or a resource template is not recorded, and the policies tell them apart: they were asked about a resource template (`--full` has what they were asked, where that was kept)".to_owned());
+    }
     let reached = decision["input"].as_str().is_some_and(|digest| !digest.is_empty());
     let layer = row.layer.as_str();
     let agrees = match layer {
@@ -65,12 +74,14 @@ pub(super) fn asked(
     } else if !matches!(layer, "rules" | "policy") {
         notes.push(format!("the call was refused by the layer `{layer}`, after the policies had been asked"));
     }
-    if reached && !agrees && kept.is_none() && !config.rego_policies.is_empty() {
+    if reached && is_certain && !agrees && kept.is_none() && !config.rego_policies.is_empty() {
         let missing =
             "scopes, groups, tags and definitions, which a Rego policy may read, are not in the record";
         notes.push(format!("{missing}: `--full` has them, where they were kept"));
     }
-    Ok(json!({"asked": said, "together": together, "agrees": reached.then_some(agrees), "notes": notes}))
+    Ok(
+        json!({"asked": said, "together": together, "agrees": (reached && is_certain).then_some(agrees), "notes": notes}),
+    )
 }
 
 fn one(
@@ -105,8 +116,7 @@ fn compiled(roles: Vec<RolePolicy>, rego: Vec<RegoSource>) -> Result<PolicySet, 
 }
 
 fn ruled(set: &PolicySet, document: &str) -> anyhow::Result<Ruling> {
-    let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
-    let document = Document::parse(Bytes::copy_from_slice(document.as_bytes()), &limits)?;
+    let document = Document::parse(Bytes::copy_from_slice(document.as_bytes()), &doorward_verify::LIMITS)?;
     Ok(simulate(set, document.root())?)
 }
 
@@ -142,6 +152,19 @@ fn input(row: &CallRow, decision: &Value, config: &Config, notes: &mut Vec<Strin
     }
     without_nulls(&mut document);
     document
+}
+
+/// The input document of a completion, of which the record does not say what it was for, for the
+/// other of the two.
+fn read_otherwise(row: &CallRow, document: &str) -> Option<String> {
+    if row.operation != Operation::CompletionComplete.as_str() {
+        return None;
+    }
+    let mut document: Value = serde_json::from_str(document).ok()?;
+    let members = document.as_object_mut()?;
+    members.remove("resource");
+    members.insert("prompt".to_owned(), json!(row.target));
+    Some(document.to_string())
 }
 
 /// The roles of the caller are not recorded. A key's stand in the configuration.
