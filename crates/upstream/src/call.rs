@@ -1,5 +1,6 @@
 //! One request to a server, and its answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,8 +59,8 @@ pub struct Call<'a> {
     /// is made in does not end of idleness.
     pub keeps: Option<Duration>,
     /// Told when the request begins to leave, after everything that comes before it: starting
-    /// the server, opening a session. It can call that off until then.
-    pub departure: Option<&'a Departure>,
+    /// the server, opening a session, waiting until a child reads its input. It can call that off until then.
+    pub departure: Option<&'a Arc<Departure>>,
     /// `Mcp-Param-*` headers: full names with their plain values (2026-07-28).
     pub extra_headers: &'a [(String, String)],
 }
@@ -67,7 +68,7 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// The request leaves now. If not, it must not any more.
     pub(crate) fn leaves(&self) -> bool {
-        self.departure.is_none_or(Departure::leave)
+        self.departure.is_none_or(|departure| departure.leave())
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use doorward_model::Departure;
 use doorward_model::json::Document;
 use doorward_wire::error::METHOD_NOT_FOUND;
 use doorward_wire::log::Logs;
@@ -24,6 +25,7 @@ use crate::inbound::{self, Inbound};
 use crate::listening::Listens;
 use crate::meant::{self, Meant};
 use crate::question::Question;
+use crate::stdio::queue::{Queue, Request};
 
 /// A two-way stream with the requests that wait for answers on it.
 pub(crate) struct Duplex {
@@ -40,7 +42,7 @@ pub(crate) struct Duplex {
 #[derive(Clone)]
 pub(crate) enum Outlet {
     /// To the task that writes to a child's standard input.
-    Pipe(mpsc::Sender<Bytes>),
+    Pipe(Queue),
     /// To the address that the server named for its session.
     Post(Arc<Post>),
 }
@@ -62,6 +64,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) logs: Logs,
     /// Whom the request is made for; empty for the gateway itself.
     pub(crate) owner: &'a str,
+    /// Told when the request begins to be written to a child.
+    pub(crate) departure: Option<&'a Arc<Departure>>,
 }
 
 impl Duplex {
@@ -85,7 +89,7 @@ impl Duplex {
         write: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<Document, UpstreamError> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let Listener { owner, questions, task, .. } = listener;
+        let Listener { owner, questions, task, departure, .. } = listener;
         let present = self.askers.enter(id, Entrant { owner, questions, task }).await;
         let (sender, answer) = oneshot::channel();
         let waiting = Waiting {
@@ -101,13 +105,22 @@ impl Duplex {
             }
             Some(all) => all.insert(id, waiting),
         };
-        let mut ticket = Ticket { duplex: self, id, is_sent: false };
-        let message = write(id);
-        // Set before the message leaves: a withdrawal too many is ignored, one too
-        // few leaves the server working for nobody.
-        ticket.is_sent = true;
+        let mut ticket = Ticket { duplex: self, id, way: Way::Here };
+        let message = Bytes::from(one_line(write(id)));
         present.leaves();
-        self.send(message).await?;
+        match &self.outlet {
+            Outlet::Pipe(queue) => {
+                let request = Request::new(id, message, departure);
+                ticket.way = Way::Queued(Arc::clone(&request));
+                queue.request(request).await.map_err(|_| self.exited())?;
+            }
+            Outlet::Post(post) => {
+                // Set before the message leaves: a withdrawal too many is ignored, one too
+                // few leaves the server working for nobody.
+                ticket.way = Way::Sent;
+                post.send(message).await?;
+            }
+        }
         answer.await.unwrap_or_else(|_| Err(self.exited()))
     }
 
@@ -125,10 +138,24 @@ impl Duplex {
     /// Sends a message that nobody answers, or whose answer is of no interest.
     pub(crate) fn send_quietly(&self, message: Bytes) {
         match &self.outlet {
-            // A child that does not read its input is not waited for.
-            Outlet::Pipe(pipe) => drop(pipe.try_send(message)),
+            Outlet::Pipe(queue) => queue.send_quietly(message),
             Outlet::Post(post) => post.send_quietly(message),
         }
+    }
+
+    /// Tells the server that nobody waits for its answer any more.
+    fn withdraw(&self, id: u64) {
+        let message = envelope::cancelled(id);
+        match &self.outlet {
+            Outlet::Pipe(queue) => queue.withdraw(message),
+            Outlet::Post(post) => post.send_quietly(message),
+        }
+    }
+
+    /// Takes note of a request that was called off before it left.
+    pub(crate) fn called_off(&self, id: u64) {
+        let error = UpstreamError::Unavailable { server: self.hub.server.clone() };
+        self.fail(|all| all.remove(&id).map(|waiting| (id, waiting)), error);
     }
 
     /// Whether the server waits for an answer.
@@ -304,7 +331,7 @@ impl Outlet {
     /// `Err(None)`: the stream is gone.
     async fn send(&self, message: Bytes) -> Result<(), Option<UpstreamError>> {
         match self {
-            Self::Pipe(pipe) => pipe.send(message).await.map_err(|_| None),
+            Self::Pipe(queue) => queue.send(message).await.map_err(|_| None),
             Self::Post(post) => post.send(message).await.map_err(Some),
         }
     }
@@ -312,7 +339,7 @@ impl Outlet {
     /// Sends what a question was answered with. A link that has gone takes no answers.
     async fn reply(&self, message: Bytes) {
         match self {
-            Self::Pipe(pipe) => drop(pipe.send(message).await),
+            Self::Pipe(queue) => drop(queue.send(message).await),
             Self::Post(post) => post.say(message).await,
         }
     }
@@ -327,14 +354,26 @@ fn only(all: &mut HashMap<u64, Waiting>) -> Option<(u64, Waiting)> {
 struct Ticket<'a> {
     duplex: &'a Duplex,
     id: u64,
-    is_sent: bool,
+    way: Way,
+}
+
+/// How far a request has come.
+enum Way {
+    Here,
+    /// It waits for a child to read it, unless the child has it.
+    Queued(Arc<Request>),
+    Sent,
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         let unanswered = self.duplex.lock().as_mut().and_then(|all| all.remove(&self.id)).is_some();
-        if unanswered && self.is_sent {
-            self.duplex.send_quietly(envelope::cancelled(self.id));
+        match &self.way {
+            Way::Here => {}
+            // The server never hears of it, and asks nothing on its account.
+            Way::Queued(request) if request.take_back() => self.duplex.askers.ended(self.id),
+            Way::Queued(_) | Way::Sent if unanswered => self.duplex.withdraw(self.id),
+            Way::Queued(_) | Way::Sent => {}
         }
     }
 }

@@ -49,8 +49,9 @@ pub(crate) enum Kind {
 impl Link {
     /// Makes a call. Dropping the future withdraws it, in the way of the era.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<(Document, Option<u16>), UpstreamError> {
-        // A legacy server over HTTP gets a session first, and then the same question.
-        if !matches!(self.kind, Kind::Legacy(_)) && !call.leaves() {
+        // A legacy server over HTTP gets a session first, a child reads what came before, and
+        // then comes the same question.
+        if !matches!(self.kind, Kind::Legacy(_) | Kind::Stdio(_)) && !call.leaves() {
             return Err(UpstreamError::Unavailable { server: self.hub.server.clone() });
         }
         match &self.kind {
@@ -67,6 +68,7 @@ impl Link {
                     task: call.task,
                     logs: call.logs,
                     owner: call.affinity,
+                    departure: call.departure,
                 };
                 if self.handshake.logs && self.era() == Era::Legacy && self.level.must_be_said(call.logs) {
                     let said = level::said(call.logs);

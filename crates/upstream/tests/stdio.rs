@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{World, echo, quick, within};
-use doorward_model::{CapabilityKind, Secret};
+use doorward_model::{CapabilityKind, Departure, Secret};
 use doorward_upstream::{
     Call, Event, Protocol, ServerSpec, Settings, State, Transport, UpstreamError, inherited,
 };
@@ -374,6 +374,39 @@ async fn a_timeout_and_a_dropped_call_are_told_to_the_child() {
         }
     })
     .await;
+}
+
+/// Stops the child in its tracks, or lets it go on.
+fn signal(world: &World, signal: rustix::process::Signal) {
+    let pid = i32::try_from(world.status().pid.expect("running")).expect("small");
+    let pid = rustix::process::Pid::from_raw(pid).expect("positive");
+    rustix::process::kill_process(pid, signal).expect("it runs");
+}
+
+#[tokio::test]
+async fn what_was_given_up_before_a_child_read_it_never_reaches_it() {
+    let world = world(&[], |_| {});
+    world.echo().await.expect("answered");
+    signal(&world, rustix::process::Signal::STOP);
+    // More than the pipe takes: the first is stuck half way, the others wait behind it.
+    let large = "x".repeat(1 << 20);
+    let departures: [Arc<Departure>; 4] = Default::default();
+    for departure in &departures {
+        let members = Bytes::from(format!(r#""name":"silence","arguments":{{"a":"{large}"}}"#));
+        let deadline = Some(Duration::from_millis(50));
+        let call = Call { members, deadline, departure: Some(departure), ..echo() };
+        let error = world.call(call).await.expect_err("nobody reads it");
+        assert!(matches!(error, UpstreamError::Timeout { .. }), "{error:?}");
+    }
+    signal(&world, rustix::process::Signal::CONT);
+    let received = ask(&world, "received").await;
+    let count = |method: &str| received.matches(method).count();
+    assert_eq!(count("\"tools/call\""), 3, "the first, the one that was stuck, and this one: {received}");
+    assert_eq!(count("\"notifications/cancelled\""), 1, "only that one is taken back: {received}");
+    let left: Vec<_> = departures.iter().map(|departure| !departure.call_off()).collect();
+    assert_eq!(left, [true, false, false, false], "what nobody began to write has not left");
+    let error = world.call(Call { departure: Some(&departures[1]), ..echo() }).await.expect_err("called off");
+    assert!(matches!(error, UpstreamError::Unavailable { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ impl Outgoing {
             task: None,
             place: None,
             keeps: self.keeps,
-            departure: self.departure.as_deref(),
+            departure: self.departure.as_ref(),
             round: resolved.round().map(|round| Round {
                 responses: round.responses.map_or("", Value::raw),
                 state: match &round.resume {
@@ -217,7 +217,7 @@ impl Owned {
             progress_token: self.progress_token.as_deref(),
             extra_headers: &self.outgoing.headers,
             keeps: self.outgoing.keeps,
-            departure: self.outgoing.departure.as_deref(),
+            departure: self.outgoing.departure.as_ref(),
             round: self
                 .responses
                 .as_deref()

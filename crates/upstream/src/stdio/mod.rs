@@ -2,4 +2,5 @@
 //! with everything they have started themselves.
 
 pub(crate) mod process;
+pub(crate) mod queue;
 pub(crate) mod stderr;

@@ -7,25 +7,22 @@
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use doorward_wire::lines::{Line, MAX_LINE};
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::duplex::{Duplex, Outlet};
 use crate::error::UpstreamError;
 use crate::hub::Hub;
 use crate::spec::Transport;
+use crate::stdio::queue::{Outgoing, Taken, queue};
 use crate::stdio::stderr::{self, Ring};
-
-/// How many messages may wait to be written.
-const QUEUE: usize = 256;
 
 /// How long the output of a child that has ended is still read: something that
 /// left its process group may hold it open for ever.
@@ -63,11 +60,11 @@ pub(crate) fn start(
     else {
         return Err(failed(io::ErrorKind::BrokenPipe.into()));
     };
-    let (queue, outgoing) = mpsc::channel(QUEUE);
+    let (queue, outgoing) = queue();
     let (stop, stopping) = watch::channel(false);
     let (finished, ended) = watch::channel(false);
     let duplex = Arc::new(Duplex::new(Arc::clone(hub), Outlet::Pipe(queue)));
-    tokio::spawn(write(stdin, outgoing, stopping.clone()));
+    tokio::spawn(write(stdin, outgoing, Arc::downgrade(&duplex), stopping.clone()));
     tokio::spawn(stderr::drain(stderr, Arc::clone(ring), Arc::clone(hub)));
     let reader = tokio::spawn(read(stdout, Arc::clone(&duplex), Arc::clone(hub)));
     let pid = group.0.as_raw_nonzero().get().unsigned_abs();
@@ -207,17 +204,27 @@ fn limit_memory(_: Pid, _: u64) -> io::Result<()> {
 
 async fn write(
     mut stdin: ChildStdin,
-    mut outgoing: mpsc::Receiver<Bytes>,
+    mut outgoing: Outgoing,
+    duplex: Weak<Duplex>,
     mut stopping: watch::Receiver<bool>,
 ) {
     loop {
-        let message = tokio::select! {
+        let taken = tokio::select! {
             // What was queued before the stop is still said.
             biased;
-            message = outgoing.recv() => message,
+            taken = outgoing.next() => taken,
             _ = stopping.wait_for(|stop| *stop) => return,
         };
-        let Some(message) = message else { return };
+        let message = match taken {
+            Some(Taken::Message(message)) => message,
+            Some(Taken::CalledOff(id)) => {
+                if let Some(duplex) = duplex.upgrade() {
+                    duplex.called_off(id);
+                }
+                continue;
+            }
+            None => return,
+        };
         let written = async {
             stdin.write_all(&message).await?;
             stdin.write_all(b"\n").await?;
