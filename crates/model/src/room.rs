@@ -90,7 +90,7 @@ impl Space {
 
     /// The same for what exists already: there is less for others, if need be less than nothing.
     pub fn hold_anyway(&mut self, bytes: usize) {
-        let Some(room) = &self.room else { return };
+        let Some(room) = self.room.as_ref().filter(|_| bytes != self.held) else { return };
         room.free.fetch_add(self.held.cast_signed() - bytes.cast_signed(), Ordering::AcqRel);
         self.held = bytes;
     }

@@ -118,13 +118,26 @@ impl Decoder {
                 }
             }
             bytes = &bytes[end + 1..];
+            self.let_go();
         }
         Ok(())
     }
 
+    /// How many bytes the open event has so far.
+    fn length(&self) -> usize {
+        self.data.len() + self.event.name.len() + self.event.id.as_ref().map_or(0, String::len)
+    }
+
+    /// Gives back the room for what a line said that is not kept: there may be no end to lines
+    /// that say nothing.
+    fn let_go(&mut self) {
+        let length = self.length();
+        self.space.hold_anyway(if length > SMALL { length } else { 0 });
+    }
+
     /// Makes room for more of the open event.
     fn fit(&mut self, more: usize) -> Result<(), Oversized> {
-        let length = self.partial.len() + self.data.len() + more;
+        let length = self.partial.len() + self.length() + more;
         if length > self.limit {
             return Err(Oversized::Limit { limit: self.limit });
         }
@@ -298,6 +311,45 @@ mod tests {
         assert_eq!(decoder.push(text.as_bytes(), &mut events), Err(Oversized::NoRoom(NoRoom)));
         drop((decoder, events));
         assert_eq!(room.used(), 0);
+    }
+
+    #[test]
+    fn what_says_nothing_holds_no_room() {
+        let long = "x".repeat(1 << 20);
+        let cases = [
+            // text                                     held in the end
+            (format!(":{long}\n\n"), 0),
+            (format!(":{long}\n"), 0),
+            (format!("colour: {long}\n"), 0),
+            (format!("event: {long}\n\n"), 0),
+            (format!("data: {}\n:{long}\n", "x".repeat(SMALL + 10)), SMALL + 10),
+            (format!("data: {}\n:{long}\n:{long}\n", "x".repeat(10)), 0),
+        ];
+        for (text, held) in cases {
+            for length in [text.len(), 1000] {
+                let room = Room::new(4 << 20);
+                let (mut decoder, mut events) = (Decoder::new(3 << 20).within(&room), VecDeque::new());
+                for piece in text.as_bytes().chunks(length) {
+                    decoder.push(piece, &mut events).expect("there is room");
+                }
+                let start = text.get(..8);
+                assert_eq!((events.len(), room.used()), (0, held), "{start:?} in pieces of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_counts_with_all_it_says() {
+        // Its name and its id are kept as well.
+        for field in ["event", "id"] {
+            let room = Room::new(4 << 20);
+            let (mut decoder, mut events) = (Decoder::new(2 << 20).within(&room), VecDeque::new());
+            let long = "x".repeat(1 << 20);
+            decoder.push(format!("{field}: {long}\n").as_bytes(), &mut events).expect("there is room");
+            assert!(room.used() >= 1 << 20, "{field}: {}", room.used());
+            let more = decoder.push(format!("data: {long}\n\n").as_bytes(), &mut events);
+            assert_eq!(more, Err(Oversized::Limit { limit: 2 << 20 }), "{field}");
+        }
     }
 
     #[test]
