@@ -51,7 +51,7 @@ impl Handshake {
             .and_then(Revision::parse)
             .filter(|revision| revision.era() == Era::Legacy)
             .ok_or("it chose an unknown protocol version")?;
-        Ok(Self::read(answer, result, revision, result.get("serverInfo")))
+        Ok(Self::read(result, revision, result.get("serverInfo")))
     }
 
     /// Reads the answer to `server/discover`; `None` unless the server speaks the
@@ -62,12 +62,14 @@ impl Handshake {
         let speaks = |version: Value<'_>| version.as_str().as_deref() == Some(revision.as_str());
         result.get("supportedVersions")?.items().find(|version| speaks(*version))?;
         let info = result.get("_meta").and_then(|meta| meta.get("io.modelcontextprotocol/serverInfo"));
-        Some(Self::read(answer, result, revision, info))
+        Some(Self::read(result, revision, info))
     }
 
-    fn read(answer: &Document, result: Value<'_>, revision: Revision, info: Option<Value<'_>>) -> Self {
+    fn read(result: Value<'_>, revision: Revision, info: Option<Value<'_>>) -> Self {
+        // Copies: they outlive the answer, and must not hold the room for it.
         let object = |value: Option<Value<'_>>| {
-            value.filter(|value| value.is_object()).map(|value| answer.slice(value)).unwrap_or_default()
+            let object = value.filter(|value| value.is_object());
+            object.map(|object| Bytes::copy_from_slice(object.raw().as_bytes())).unwrap_or_default()
         };
         let capabilities = object(result.get("capabilities"));
         // The answer itself was indexed less deeply than this needs.

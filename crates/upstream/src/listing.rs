@@ -108,7 +108,9 @@ impl Collected<'_> {
             if self.definitions.len() == self.bounds.definitions {
                 return Err(self.broken("its lists have too many entries"));
             }
-            self.definitions.push(Definition { kind, name: Arc::from(name.as_ref()), raw: page.slice(item) });
+            // A copy: it outlives its page, and must not hold the room for it.
+            let raw = Bytes::copy_from_slice(item.raw().as_bytes());
+            self.definitions.push(Definition { kind, name: Arc::from(name.as_ref()), raw });
         }
         let next = result.and_then(|result| result.get("nextCursor")).and_then(Value::as_str);
         Ok(next.map(std::borrow::Cow::into_owned))

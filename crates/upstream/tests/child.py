@@ -21,6 +21,9 @@ DISCOVERED = {
 if "subscribes" in HABITS:
     for opening in (INITIALIZED, DISCOVERED):
         opening["capabilities"]["resources"] = {"subscribe": True}
+if "verbose" in HABITS:
+    for opening in (INITIALIZED, DISCOVERED):
+        opening["instructions"] = "x" * 100_000
 received = []
 # What the client said that it can be asked, when it initialized.
 declared = []
@@ -131,7 +134,10 @@ def handle(message):
         elif "never-initializes" not in HABITS:
             answer(message, INITIALIZED)
     elif method == "tools/list":
-        answer(message, {"tools": [{"name": "echo", "description": f"by {os.getpid()}"}]})
+        listed = {"tools": [{"name": "echo", "description": f"by {os.getpid()}"}]}
+        if "verbose" in HABITS:
+            listed["padding"] = "x" * 100_000
+        answer(message, listed)
     elif method == "tools/call":
         call(message)
     elif method == "subscriptions/listen":

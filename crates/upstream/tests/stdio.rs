@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{World, echo, quick, within};
+use doorward_model::room::Room;
 use doorward_model::{CapabilityKind, Departure, Secret};
 use doorward_upstream::{
     Call, Event, Protocol, ServerSpec, Settings, State, Transport, UpstreamError, inherited,
@@ -106,6 +107,20 @@ async fn the_first_child_is_started_for_who_needs_it_first() {
         number_after(std::str::from_utf8(&catalog.definitions[0].raw).expect("UTF-8"), "by ")
     };
     assert_eq!((listed(able).await, listed("").await), (first, second));
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_server_takes_no_room_from_messages() {
+    for habits in [&["verbose"][..], &["verbose", "modern"]] {
+        let room = Room::new(1 << 20);
+        let mut settings = settings();
+        settings.egress.room = Some(Arc::clone(&room));
+        let world = World::new(child(habits), settings, |_| {});
+        let (_, catalog) = world.upstreams.catalog(&world.id, "").await.expect("listed");
+        let kept = catalog.definitions[0].raw.len() + catalog.capabilities.len() + catalog.server_info.len();
+        assert!(kept > 50 && catalog.instructions.is_some(), "{kept} bytes");
+        assert_eq!(room.used(), 0, "{habits:?}");
+    }
 }
 
 #[tokio::test]
