@@ -5,6 +5,8 @@
 //! stops waiting withdraws the request; an answer that comes later finds nobody
 //! and is dropped.
 
+mod unreadable;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +25,7 @@ use crate::http::post::Post;
 use crate::hub::Hub;
 use crate::inbound::{self, Inbound};
 use crate::listening::Listens;
-use crate::meant::{self, Meant};
+use crate::meter::Meter;
 use crate::question::Question;
 use crate::stdio::queue::{Queue, Request};
 
@@ -34,6 +36,8 @@ pub(crate) struct Duplex {
     ids: AtomicU64,
     waiting: Mutex<Option<HashMap<u64, Waiting>>>,
     askers: Arc<Askers>,
+    /// How much of what cannot be read is logged.
+    unreadable: Mutex<Meter>,
     /// The subscriptions on the stream, which wait for no answer.
     pub(crate) listens: Listens,
 }
@@ -77,6 +81,7 @@ impl Duplex {
             ids: AtomicU64::new(1),
             waiting: Mutex::new(Some(HashMap::new())),
             askers,
+            unreadable: Mutex::default(),
             listens: Listens::default(),
         }
     }
@@ -246,42 +251,12 @@ impl Duplex {
             Some(Inbound::Notification) => self.pass_on(document.bytes(), |_| true),
             Some(_) => {}
             None => {
-                tracing::warn!(server = %self.hub.server, "the server sent JSON that is no message");
+                if self.is_logged() {
+                    tracing::warn!(server = %self.hub.server, "the server sent JSON that is no message");
+                }
                 self.not_an_answer(&bytes, "its answer is no JSON-RPC response", None);
             }
         }
-    }
-
-    /// Takes note of what cannot be read as an answer: whoever it was meant for, as far as that
-    /// can be told, hears so at once, and is not left waiting.
-    fn not_an_answer(&self, bytes: &[u8], detail: &'static str, cause: Option<Cause>) {
-        meant::look(bytes, |meant| {
-            let error =
-                UpstreamError::Protocol { server: self.hub.server.clone(), detail, cause: cause.clone() };
-            match meant {
-                Meant::For(id) => self.fail(|all| all.remove(&id).map(|waiting| (id, waiting)), error),
-                Meant::ForSomebody => self.fail(only, error),
-            }
-        });
-    }
-
-    fn fail(
-        &self,
-        find: impl FnOnce(&mut HashMap<u64, Waiting>) -> Option<(u64, Waiting)>,
-        error: UpstreamError,
-    ) {
-        let found = self.lock().as_mut().and_then(find);
-        if let Some((id, waiting)) = found {
-            self.askers.ended(id);
-            let _ = waiting.answer.send(Err(error));
-        }
-    }
-
-    /// Takes note of a message too long to be read. Whose answer it was is known
-    /// only if a single request waits.
-    pub(crate) fn receive_unread(&self, error: UpstreamError) {
-        tracing::warn!(server = %self.hub.server, %error, "a message was dropped unread");
-        self.fail(only, error);
     }
 
     /// Log messages and the like name no request: they belong to a call only when
@@ -343,11 +318,6 @@ impl Outlet {
             Self::Post(post) => post.say(message).await,
         }
     }
-}
-
-/// The request that waits, if it is the only one.
-fn only(all: &mut HashMap<u64, Waiting>) -> Option<(u64, Waiting)> {
-    if all.len() == 1 { all.drain().next() } else { None }
 }
 
 /// A request that waits. Ends by its answer, or by being dropped.

@@ -24,6 +24,7 @@ mod listening;
 mod listing;
 mod lists;
 mod meant;
+mod meter;
 mod open;
 mod question;
 mod scrub;

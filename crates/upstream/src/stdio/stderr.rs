@@ -3,21 +3,18 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use doorward_wire::lines::{Framer, Line};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::hub::Hub;
+use crate::meter::Meter;
 
 /// How much is kept, in bytes.
 const KEPT: usize = 64 << 10;
 
 /// Longest line, in bytes; a longer one is left out.
 const LONGEST: usize = 16 << 10;
-
-/// How many lines a second go into the log.
-const LOGGED_PER_SECOND: u32 = 10;
 
 /// The last lines of one server, across restarts.
 #[derive(Default)]
@@ -84,30 +81,6 @@ pub(crate) async fn drain(mut stream: impl AsyncRead + Unpin, ring: Arc<Ring>, h
     }
 }
 
-/// Counts what is logged within a second.
-#[derive(Default)]
-struct Meter {
-    second: u64,
-    logged: u32,
-    left_out: u32,
-}
-
-impl Meter {
-    /// Whether a line may be logged, and how many before it were not.
-    fn admit(&mut self, now: Duration) -> Option<u32> {
-        if now.as_secs() != self.second {
-            self.second = now.as_secs();
-            self.logged = 0;
-        }
-        if self.logged == LOGGED_PER_SECOND {
-            self.left_out += 1;
-            return None;
-        }
-        self.logged += 1;
-        Some(std::mem::take(&mut self.left_out))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,15 +94,5 @@ mod tests {
         let text = ring.text();
         assert!(text.len() <= KEPT && text.len() > KEPT - 100);
         assert!(text.ends_with("line 09999\n") && !text.contains("line 00000"));
-    }
-
-    #[test]
-    fn chatter_is_counted_instead_of_logged() {
-        let mut meter = Meter::default();
-        let second = Duration::from_secs(1);
-        let admitted = (0..100).filter(|_| meter.admit(second).is_some()).count();
-        assert_eq!(admitted, 10);
-        assert_eq!(meter.admit(second * 2), Some(90));
-        assert_eq!(meter.admit(second * 2), Some(0));
     }
 }
