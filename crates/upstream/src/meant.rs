@@ -1,7 +1,7 @@
 //! Whose answer was it meant to be? A look at what cannot be read.
 //!
 //! It finds the members of a message by its brackets and quotes, and trusts nothing that stands
-//! in them: all that follows is that somebody's call fails.
+//! in them: all that follows is that somebody's call fails, or does not.
 
 /// Whom a message that cannot be read was meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,15 @@ pub(crate) enum Meant {
     For(u64),
     /// A request, and there is no telling which: it has a result, and no id.
     ForSomebody,
+    /// No request: it is a notification.
+    ForNobody,
+}
+
+/// Whether a message that cannot be read is a notification, whose loss is no loss of an answer.
+pub(crate) fn is_notification(bytes: &[u8]) -> bool {
+    let mut all = Vec::new();
+    look(bytes, |meant| all.push(meant));
+    all == [Meant::ForNobody]
 }
 
 /// What has been seen of one message.
@@ -39,7 +48,8 @@ impl Message {
 
     fn meant(&self) -> Option<Meant> {
         match self.id {
-            _ if self.has_method || !self.is_one => None,
+            _ if !self.is_one => None,
+            _ if self.has_method => (self.ids == 0).then_some(Meant::ForNobody),
             Some(id) if self.ids == 1 => Some(Meant::For(id)),
             _ => self.has_result.then_some(Meant::ForSomebody),
         }
@@ -116,8 +126,8 @@ mod tests {
 
     #[test]
     fn whose_an_answer_is_can_be_told_where_it_cannot_be_read() {
-        use Meant::{For, ForSomebody};
-        let cases: [(&str, &[Meant]); 19] = [
+        use Meant::{For, ForNobody, ForSomebody};
+        let cases: [(&str, &[Meant]); 21] = [
             (r#"{"jsonrpc":"2.0","id":7,"result":{"a":NaN}}"#, &[For(7)]),
             (r#"{"result":{"id":9,"a":[{"id":8}]},"id" : 7, "jsonrpc":"2.0"}"#, &[For(7)]),
             (r#"{"result":"\ud800 \" \\","id":7,"jsonrpc":"2.0"}"#, &[For(7)]),
@@ -134,6 +144,8 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1.5,"result":{}}"#, &[ForSomebody]),
             (r#"{"jsonrpc":"2.0","id":null,"error":{}}"#, &[]),
             (r#"{"jsonrpc":"2.0","id":7,"method":"ping","x":NaN}"#, &[]),
+            (r#"{"jsonrpc":"2.0","method":"a","params":{"id":7,"x":NaN}}"#, &[ForNobody]),
+            (r#"{"method":"a","params":{"x":NaN}}"#, &[]),
             (r#"{"level":"info","msg":"done","id":7,"result":null}"#, &[]),
             (r#"{'id': 7}"#, &[]),
             ("{}", &[]),

@@ -209,6 +209,22 @@ async fn a_question_on_a_stateless_stream_fails_the_call() {
 }
 
 #[tokio::test]
+async fn a_notification_that_cannot_be_read_costs_no_call_its_answer() {
+    let unreadable = [
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progresstoken":2}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"data":NaN}}"#,
+    ];
+    let stream = move |seen: &Seen| {
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"a":1}}}}"#, seen.id());
+        events(&[unreadable[0].to_owned(), unreadable[1].to_owned(), answer])
+    };
+    for mock in [Mock::modern(stream).await, Mock::legacy(stream).await] {
+        let world = World::http(&mock);
+        assert_eq!(world.echo().await.expect("answered"), r#"{"a":1}"#);
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_answer_is_an_error_and_never_a_hang() {
     let protocol = |error: &UpstreamError| matches!(error, UpstreamError::Protocol { .. });
     let unreachable = |error: &UpstreamError| matches!(error, UpstreamError::Unreachable { .. });
@@ -241,6 +257,12 @@ async fn what_is_no_answer_is_an_error_and_never_a_hang() {
         ("accepted only", |_| status(202), protocol),
         ("a page", |_| Reply::Full(200, "content-type: text/html\r\n".into(), "<p>hi".into()), protocol),
         ("an empty stream", |_| events(&[]), protocol),
+        (
+            "an answer on a stream that cannot be read",
+            |seen| events(&[format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"a":NaN}}}}"#, seen.id())]),
+            protocol,
+        ),
+        ("a stream of something else", |_| events(&["oops".into()]), protocol),
         ("a stream for another", |_| events(&[r#"{"jsonrpc":"2.0","id":999,"result":{}}"#.into()]), protocol),
         (
             "a redirect",

@@ -18,6 +18,7 @@ impl Duplex {
             match meant {
                 Meant::For(id) => self.fail(|all| all.remove(&id).map(|waiting| (id, waiting)), error),
                 Meant::ForSomebody => self.fail(only, error),
+                Meant::ForNobody => {}
             }
         });
     }

@@ -18,6 +18,7 @@ use crate::askers::Askers;
 use crate::error::{Cause, UpstreamError};
 use crate::http::remote::{Content, MAX_ERROR_BODY, Remote, content};
 use crate::inbound::{self, Inbound};
+use crate::meant;
 use crate::question::{Question, Reply};
 
 /// One request under way, and what is needed to read its answer.
@@ -130,7 +131,10 @@ impl Exchange<'_> {
         if event.data.is_empty() || !event.is_message() {
             return Ok(None);
         }
-        let document = self.parse(event.data)?;
+        let document = match self.parse(event.data.clone()) {
+            Ok(document) => document,
+            Err(error) => return self.unreadable(&event.data, error),
+        };
         match inbound::sort(&document) {
             Some(Inbound::Response { id: Some(id), .. }) if id == self.id => return Ok(Some(document)),
             Some(Inbound::Response { .. }) => return Err(self.broken("it answered another request")),
@@ -169,8 +173,21 @@ impl Exchange<'_> {
             Some(news) => {
                 inbound::announce(&self.remote.hub, &news);
             }
-            None => return Err(self.broken("its stream holds JSON that is no message")),
+            None => {
+                let error = self.broken("its stream holds JSON that is no message");
+                return self.unreadable(&event.data, error);
+            }
         }
+        Ok(None)
+    }
+
+    /// What cannot be read ends the call: it may have been the answer, which then never comes.
+    /// Unless it is a notification, which can be done without.
+    fn unreadable(&self, bytes: &[u8], error: UpstreamError) -> Result<Option<Document>, UpstreamError> {
+        if !meant::is_notification(bytes) {
+            return Err(error);
+        }
+        tracing::debug!(server = %self.remote.hub.server, %error, "a notification was dropped unread");
         Ok(None)
     }
 
