@@ -77,7 +77,12 @@ impl Hub {
 
     /// Turns the bytes of a stream into events.
     pub(crate) fn decoder(&self) -> Decoder {
-        let decoder = Decoder::new(self.settings.max_answer);
+        self.decoder_of(self.settings.max_answer)
+    }
+
+    /// The same, into events of at most so many bytes.
+    pub(crate) fn decoder_of(&self, longest: usize) -> Decoder {
+        let decoder = Decoder::new(longest.min(self.settings.max_answer));
         match &self.settings.egress.room {
             Some(room) => decoder.within(room),
             None => decoder,

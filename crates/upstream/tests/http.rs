@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::{
     INITIALIZED, Mock, Reply, Seen, World, echo, events, json, legacy, modern, quick, result, status, within,
 };
+use doorward_model::room::Room;
 use doorward_model::{Audience, CapabilityKind, Secret};
 use doorward_upstream::{
     Call, Credential, Event, Listing, Protocol, ServerSpec, Settings, State, Transport, UpstreamError,
@@ -866,6 +867,33 @@ async fn a_stream_is_not_opened_again_as_often_as_its_server_likes() {
         pauses.len() > 1 && pauses.iter().all(|pause| *pause >= Duration::from_millis(100)),
         "{pauses:?}"
     );
+}
+
+#[tokio::test]
+async fn news_without_end_are_not_waited_for() {
+    const ANNOUNCES: &str =
+        r#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}}"#;
+    for (stream_of, length) in [("GET", 5 << 20), ("subscriptions/listen", 2 << 20)] {
+        let (sessions, (tell, stream)) = (AtomicUsize::new(0), mpsc::unbounded_channel());
+        tell.send(format!("data: {}", "x".repeat(length))).expect("open");
+        let stream = Mutex::new(Some(stream));
+        let mock = Mock::new(move |seen| match seen.rpc().as_str() {
+            of if of == stream_of => {
+                stream.lock().expect("no panic").take().map_or_else(|| status(405), Reply::Stream)
+            }
+            "server/discover" if stream_of != "GET" => result(seen, ANNOUNCES),
+            _ => legacy(seen, &sessions).unwrap_or_else(|| result(seen, "{}")),
+        })
+        .await;
+        let room = Room::new(64 << 20);
+        let mut settings = quick();
+        settings.egress.room = Some(Arc::clone(&room));
+        let world = World::new(Transport::Http { url: mock.url.clone() }, settings, |_| {});
+        world.echo().await.expect("answered");
+        mock.wait(stream_of, 2).await;
+        assert_eq!(room.used(), 0, "{stream_of}");
+        drop(tell);
+    }
 }
 
 #[tokio::test]

@@ -30,6 +30,13 @@ use crate::task::AbortOnDrop;
 
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
+/// The longest event of a subscription, in bytes. Nobody asked for it, so that there is no end
+/// to how long one that is never finished holds what has come of it.
+const LONGEST_NEWS: usize = 1 << 20;
+
+/// The longest where a server asks questions as well, which may be about a picture.
+const LONGEST_QUESTION: usize = 4 << 20;
+
 /// How a stream ended.
 struct End {
     /// Whether anything came at all.
@@ -161,7 +168,8 @@ async fn read(
 ) -> End {
     let mut end = End { was_alive: false, last_id: None, retry: None };
     let mut body = response.body;
-    let mut decoder = remote.hub.decoder();
+    let longest = if session.is_some() { LONGEST_QUESTION } else { LONGEST_NEWS };
+    let mut decoder = remote.hub.decoder_of(longest);
     let mut events = VecDeque::new();
     while let Ok(Some(chunk)) = body.chunk().await {
         end.was_alive = true;
