@@ -72,6 +72,8 @@ impl Verification {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -81,7 +83,7 @@ mod tests {
         assert_eq!(first.lately(Duration::ZERO), None);
         let waiting = readings.turn_to_verify();
         let mut waiting = std::pin::pin!(waiting);
-        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert!(waiting.as_mut().now_or_never().is_none());
         first.found(true, Duration::from_secs(5));
         let second = waiting.await;
         assert_eq!(second.lately(Duration::from_secs(14)), Some(true));
