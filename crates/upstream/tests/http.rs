@@ -340,6 +340,35 @@ async fn errors_of_the_server_are_answers_whatever_their_status() {
 }
 
 #[tokio::test]
+async fn a_404_that_answers_the_request_is_no_end_of_a_session() {
+    let refusal = |id: String, code: i32| {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"no"}}}}"#);
+        Reply::Full(404, "content-type: application/json\r\n".into(), body)
+    };
+    let cases = [
+        // names it  code  sent  because
+        (true, -32601, 1, "the server has judged it"),
+        (true, -32002, 1, "the server has judged it"),
+        (true, -32000, 2, "servers say so that a session is gone"),
+        (true, -32001, 2, "servers say so that a session is gone"),
+        (false, -32600, 2, "nothing was judged"),
+    ];
+    for (names_it, code, sent, because) in cases {
+        let mock = Mock::legacy(move |seen| match seen.header("mcp-session-id") {
+            "s-1" => refusal(if names_it { seen.id() } else { r#""server-error""#.into() }, code),
+            _ => result(seen, "{}"),
+        })
+        .await;
+        let world = World::http(&mock);
+        let answer = world.call(echo()).await.expect("an answer");
+        assert_eq!(mock.count("tools/call"), sent, "{because}: {code}");
+        let error = answer.message.root().get("error").and_then(|error| error.get("code")?.as_i64());
+        assert_eq!(error, (sent == 1).then_some(i64::from(code)), "{because}: {code}");
+        assert_eq!(world.status().state, State::Connected);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_wants_a_credential_says_so_in_its_state() {
     for code in [401, 403] {
         let mock = Mock::new(move |seen| match seen.header("authorization") {

@@ -29,6 +29,7 @@ use crate::http::answer::{Exchange, Outcome};
 use crate::http::held::{self, Held};
 use crate::http::listen;
 use crate::http::remote::{Content, Remote, content};
+use crate::http::standing::{Standing, standing};
 use crate::level::{self, Told};
 use crate::server::LATELY;
 use crate::task::AbortOnDrop;
@@ -376,7 +377,7 @@ impl Legacy {
         match outcome? {
             Outcome::Answered(document, status) => Ok(Within::Answered(document, status)),
             Outcome::Refused { status, message } => {
-                if session.has_id && is_lost(status, message.as_ref()) {
+                if session.has_id && standing(id, status, message.as_ref()) == Standing::Gone {
                     return Ok(Within::Lost(status));
                 }
                 match message {
@@ -613,15 +614,4 @@ fn unneeded(sessions: &HashMap<String, Arc<Slot>>, now: u64) -> Option<String> {
         .filter(|(.., slot)| slot.kept_until.load(Ordering::Relaxed) <= now)
         .min_by_key(|(last_used, ..)| *last_used)
         .map(|(_, affinity, _)| affinity.clone())
-}
-
-/// Whether a refusal means that the session is gone. The rule is 404; servers
-/// grown from a widely copied example say 400 with one of two codes instead.
-fn is_lost(status: u16, message: Option<&Document>) -> bool {
-    let code = || {
-        let root = message?.root();
-        root.get("id").is_none_or(|id| id.is_null()).then_some(())?;
-        root.get("error")?.get("code")?.as_i64()
-    };
-    status == 404 || (status == 400 && matches!(code(), Some(-32000 | -32001)))
 }

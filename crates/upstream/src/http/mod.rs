@@ -8,3 +8,4 @@ pub(crate) mod modern;
 pub(crate) mod post;
 pub(crate) mod remote;
 pub(crate) mod sse;
+pub(crate) mod standing;
