@@ -217,9 +217,11 @@ async fn all_at_once(link: Weak<Link>, hub: Arc<Hub>) {
                 }
                 is_first = false;
                 failures += 1;
+                if current.is_none() {
+                    note(&link, false);
+                }
                 if matches!(error, UpstreamError::Refused { .. }) && current.is_none() {
                     // It has no such streams; perhaps for other resources.
-                    note(&link, false);
                     let _ = changes.changed().await;
                 } else {
                     tokio::time::sleep(hub.jittered(backoff::delay(failures))).await;

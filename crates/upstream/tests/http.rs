@@ -584,6 +584,114 @@ async fn a_stateless_server_is_subscribed_to() {
     world.event(|event| *event == expected).await;
 }
 
+/// A server of either era that offers news, and how its stream is asked for; `streams` says what
+/// is answered to each request for one, given how many there were before.
+async fn server_with_news(
+    era: Era,
+    streams: impl Fn(usize) -> Reply + Send + Sync + 'static,
+) -> (Mock, &'static str) {
+    let (sessions, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mock = Mock::new(move |seen| match (era, seen.rpc().as_str()) {
+        (Era::Legacy, "GET") | (Era::Modern, "subscriptions/listen") => {
+            streams(asked.fetch_add(1, Ordering::SeqCst))
+        }
+        (Era::Modern, "server/discover") => result(
+            seen,
+            r#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}}"#,
+        ),
+        (_, "tools/list") => result(seen, r#"{"tools":[]}"#),
+        (Era::Modern, _) => result(seen, "{}"),
+        (Era::Legacy, _) => legacy(seen, &sessions).unwrap_or_else(|| result(seen, "{}")),
+    })
+    .await;
+    (mock, if era == Era::Legacy { "GET" } else { "subscriptions/listen" })
+}
+
+/// A stream on which the server acknowledges a subscription, and goes on to say what `tell` sends.
+fn news() -> (mpsc::UnboundedSender<String>, Reply) {
+    let (tell, stream) = mpsc::unbounded_channel();
+    let acknowledged = r#"{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"notifications":{}}}"#;
+    tell.send(format!("data: {acknowledged}\n\n")).expect("open");
+    (tell, Reply::Stream(stream))
+}
+
+/// A stream ends, is refused once when it is asked for again, and then says something.
+async fn news_is_heard_after(era: Era, refusal: u16) {
+    let (tell, stream) = news();
+    let stream = Mutex::new(Some(stream));
+    let (mock, asks) = server_with_news(era, move |before| match before {
+        0 => news().1,
+        1 => status(refusal),
+        _ => stream.lock().expect("set").take().unwrap_or(Reply::Silence),
+    })
+    .await;
+    let mut world = World::http(&mock);
+    world.echo().await.expect("answered");
+    mock.wait(asks, 3).await;
+    let changed = Event::CatalogChanged(world.id.clone(), CapabilityKind::Tool);
+    world.event(|event| *event == changed).await;
+    // What is said from here on is news again.
+    within(world.upstreams.catalog(&world.id, "")).await.expect("listed");
+    tell.send("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n".into())
+        .expect("open");
+    world.event(|event| *event == changed).await;
+    assert_eq!(world.status().state, State::Connected, "{refusal}");
+}
+
+#[tokio::test]
+async fn one_refusal_does_not_end_the_stream_of_a_session() {
+    let heard = |refusal| news_is_heard_after(Era::Legacy, refusal);
+    tokio::join!(heard(401), heard(429), heard(502), heard(503));
+}
+
+#[tokio::test]
+async fn one_refusal_does_not_end_a_stateless_subscription() {
+    let heard = |refusal| news_is_heard_after(Era::Modern, refusal);
+    tokio::join!(heard(401), heard(429), heard(502), heard(503));
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_its_stream_is_asked_after_meanwhile() {
+    for (era, asks_after) in [(Era::Legacy, "ping"), (Era::Modern, "server/discover")] {
+        let (mock, asks) =
+            server_with_news(era, |before| if before == 0 { news().1 } else { status(503) }).await;
+        let settings = Settings { health_every: Some(Duration::from_millis(50)), ..quick() };
+        let world = World::new(Transport::Http { url: mock.url.clone() }, settings, |_| {});
+        world.echo().await.expect("answered");
+        mock.wait(asks, 2).await;
+        let before = mock.count(asks_after);
+        mock.wait(asks_after, before + 2).await;
+        assert_eq!(world.status().state, State::Connected, "{era:?}: it refuses nothing else");
+    }
+}
+
+#[tokio::test]
+async fn whoever_subscribes_has_a_stream_that_was_refused_asked_for_again() {
+    let (tell, stream) = news();
+    let stream = Mutex::new(Some(stream));
+    let (sessions, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let subscribes = INITIALIZED.replace(r#""tools""#, r#""resources":{"subscribe":true},"tools""#);
+    let mock = Mock::new(move |seen| match seen.rpc().as_str() {
+        "GET" if asked.fetch_add(1, Ordering::SeqCst) == 0 => status(404),
+        "GET" => stream.lock().expect("set").take().unwrap_or(Reply::Silence),
+        "initialize" => {
+            let head = "content-type: application/json\r\nMcp-Session-Id: s\r\n";
+            let body = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{subscribes}}}"#, seen.id());
+            Reply::Full(200, head.into(), body)
+        }
+        _ => legacy(seen, &sessions).unwrap_or_else(|| result(seen, "{}")),
+    })
+    .await;
+    let mut world = World::http(&mock);
+    let subscription = within(world.upstreams.subscribe(&world.id, "a:b")).await.expect("agreed");
+    mock.wait("GET", 2).await;
+    tell.send("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/resources/updated\",\"params\":{\"uri\":\"a:b\"}}\n\n".into())
+        .expect("open");
+    let updated = Event::ResourceUpdated(world.id.clone(), "a:b".into());
+    world.event(|event| *event == updated).await;
+    drop(subscription);
+}
+
 /// A server of 2024-11-05: answers come on the stream that a GET opened.
 async fn event_stream_server(endpoint: &'static str) -> Mock {
     event_stream_server_but(endpoint, |_, _, _| None).await

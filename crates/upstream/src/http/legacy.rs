@@ -17,7 +17,7 @@ use doorward_model::json::Document;
 use doorward_wire::log::Logs;
 use doorward_wire::{Era, Revision};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::{OnceCell, watch};
 
 use crate::askers::{Askers, Entrant};
 use crate::backoff;
@@ -80,7 +80,14 @@ struct Session {
     /// The calls under way in it.
     askers: Arc<Askers>,
     /// The stream on which the server speaks unasked.
-    watch: Mutex<Option<AbortOnDrop>>,
+    watch: Mutex<Option<Unasked>>,
+}
+
+/// The stream on which the server speaks unasked, opened or to be opened again.
+struct Unasked {
+    reader: AbortOnDrop,
+    /// Whether there is one, once that is known.
+    is_open: watch::Receiver<Option<bool>>,
 }
 
 /// What came of `initialize`.
@@ -478,25 +485,26 @@ impl Session {
         Some(Held { id, revision: self.revision, logs: self.logs })
     }
 
-    /// Opens the stream on which the server speaks unasked, once, and waits a little until
-    /// it is open: what is said before is lost, such as a question about the first call.
+    /// Opens the stream on which the server speaks unasked, unless it is, and waits a little
+    /// until it is: what is said before is lost, such as a question about the first call.
     async fn listen(&self, remote: &Arc<Remote>) {
-        let (decided, opened) = oneshot::channel();
+        let (told, mut is_open) = watch::channel(None);
         {
             let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-            if watch.is_some() {
+            if watch.as_ref().is_some_and(|watch| watch.reader.is_running()) {
                 return;
             }
-            let (headers, askers) = (self.headers.clone(), Arc::clone(&self.askers));
-            *watch = Some(AbortOnDrop::spawn(listen::unasked(Arc::clone(remote), headers, askers, decided)));
+            let (remote, headers) = (Arc::clone(remote), self.headers.clone());
+            let unasked = listen::unasked(remote, headers, Arc::clone(&self.askers), watch.is_none(), told);
+            *watch = Some(Unasked { reader: AbortOnDrop::spawn(unasked), is_open: is_open.clone() });
         }
         // Some servers say nothing on it, not even that it is open, before there is news.
-        let _ = tokio::time::timeout(OPENS_WITHIN, opened).await;
+        let _ = tokio::time::timeout(OPENS_WITHIN, is_open.changed()).await;
     }
 
     fn is_watched(&self) -> bool {
         let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.as_ref().is_some_and(AbortOnDrop::is_running)
+        watch.as_ref().is_some_and(|it| it.reader.is_running() && *it.is_open.borrow() != Some(false))
     }
 }
 

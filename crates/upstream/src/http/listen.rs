@@ -12,14 +12,14 @@ use std::time::Duration;
 use doorward_egress::{Replay, Response};
 use doorward_wire::error::METHOD_NOT_FOUND;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::askers::Askers;
 use crate::backoff;
 use crate::call::Call;
 use crate::envelope;
 use crate::error::UpstreamError;
-use crate::http::answer::reply_later;
+use crate::http::answer::{reply_later, unauthorized};
 use crate::http::modern;
 use crate::http::remote::{Content, Remote, content};
 use crate::inbound::{self, Inbound};
@@ -45,43 +45,48 @@ struct End {
     retry: Option<Duration>,
 }
 
-/// Keeps the GET stream of a session open for as long as the server offers one. `decided` is
-/// told as soon as it is known whether the server does.
+/// What came of asking for a stream.
+enum Opened {
+    Stream(Response),
+    /// Not now.
+    Failed(UpstreamError),
+    /// There is no such stream.
+    Refused(StatusCode),
+}
+
+/// Keeps the GET stream of a session open for as long as the server offers one. `told` hears
+/// whether there is one, as soon as that is known and whenever it changes.
 pub(crate) async fn unasked(
     remote: Arc<Remote>,
     session: HeaderMap,
     askers: Arc<Askers>,
-    decided: oneshot::Sender<()>,
+    mut is_first: bool,
+    told: watch::Sender<Option<bool>>,
 ) {
-    let mut decided = Some(decided);
     let (mut failures, mut last_id, mut retry) = (0_u32, None::<String>, None);
-    let mut is_first = true;
     loop {
         let mut headers = session.clone();
         if let Some(value) = last_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
             headers.insert(LAST_EVENT, value);
         }
-        let opened = remote.get(headers).await;
-        if let Some(decided) = decided.take() {
-            // Whoever waited may have gone on without.
-            let _ = decided.send(());
-        }
-        if let Ok(response) = &opened
-            && !is_stream(response)
-        {
-            // 405 is the regular way of saying that there is no such stream; and a
-            // session that is gone is noticed by whoever calls next.
-            return;
-        }
-        opened_again(&remote, is_first, last_id.is_some(), &opened);
-        is_first = false;
+        let opened = opened(&remote, remote.get(headers).await).await;
+        told.send_replace(Some(matches!(opened, Opened::Stream(_))));
         let mut brought_something = false;
-        if let Ok(response) = opened {
-            let end = read(&remote, response, Some((&session, &askers)), None).await;
-            last_id = end.last_id.or(last_id);
-            retry = end.retry.map(backoff::wanted).or(retry);
-            brought_something = end.was_alive;
+        match opened {
+            Opened::Stream(response) => {
+                if !is_first && last_id.is_none() {
+                    remote.hub.interrupted();
+                }
+                let end = read(&remote, response, Some((&session, &askers)), None).await;
+                last_id = end.last_id.or(last_id);
+                retry = end.retry.map(backoff::wanted).or(retry);
+                brought_something = end.was_alive;
+            }
+            Opened::Failed(_) => {}
+            // A session that is gone is noticed by whoever calls next.
+            Opened::Refused(_) => return,
         }
+        is_first = false;
         failures = if brought_something { 1 } else { failures + 1 };
         let later = remote.hub.jittered(backoff::delay(failures));
         let pause = match retry {
@@ -104,23 +109,17 @@ pub(crate) async fn subscribed(
     let call = Call { method: "subscriptions/listen", members, ..Call::default() };
     let headers = modern::headers(remote, &call)?;
     let body = envelope::modern(remote.next_id(), &call, &remote.hub.settings.client_info);
-    let response = remote.post(headers, body, Replay::Harmless).await;
-    if let Err(error) = &response {
-        remote.hub.failed(error);
-    }
-    let response = response?;
-    if !is_stream(&response) {
-        let status = response.status;
-        response.body.release().await;
-        return Err(UpstreamError::Refused {
-            server: remote.hub.server.clone(),
-            code: METHOD_NOT_FOUND,
-            message: format!("the server refuses subscriptions/listen (HTTP {})", status.as_u16()),
-        });
-    }
-    if matches!(remote.hub.state(), State::Error | State::Degraded) {
-        remote.hub.succeeded();
-    }
+    let response = match opened(remote, remote.post(headers, body, Replay::Harmless).await).await {
+        Opened::Stream(response) => response,
+        Opened::Failed(error) => return Err(error),
+        Opened::Refused(status) => {
+            return Err(UpstreamError::Refused {
+                server: remote.hub.server.clone(),
+                code: METHOD_NOT_FOUND,
+                message: format!("the server refuses subscriptions/listen (HTTP {})", status.as_u16()),
+            });
+        }
+    };
     let (acknowledged, honoured) = oneshot::channel();
     let (alive, ended) = oneshot::channel();
     let reader = Arc::clone(remote);
@@ -139,25 +138,37 @@ pub(crate) async fn subscribed(
     Ok(Listening::new(wanted, honoured, ended, Carrier::Stream(stream)))
 }
 
-fn is_stream(response: &Response) -> bool {
-    response.status == StatusCode::OK && content(&response.headers) == Content::EventStream
+/// What an answer means for the stream that was asked for. The state follows the stream: it is
+/// the first to notice that a server has gone or come back. A status alone says nothing of the
+/// server, which may refuse nothing but this: that is asked after while there is no stream.
+async fn opened(remote: &Remote, answer: Result<Response, UpstreamError>) -> Opened {
+    let response = match answer {
+        Ok(response) => response,
+        Err(error) => {
+            remote.hub.failed(&error);
+            return Opened::Failed(error);
+        }
+    };
+    let status = response.status;
+    if status == StatusCode::OK && content(&response.headers) == Content::EventStream {
+        if matches!(remote.hub.state(), State::Error | State::Degraded | State::AuthRequired) {
+            remote.hub.succeeded();
+        }
+        return Opened::Stream(response);
+    }
+    let unauthorized = unauthorized(remote, status, &response.headers);
+    response.body.release().await;
+    if !may_pass(status) {
+        return Opened::Refused(status);
+    }
+    let server = remote.hub.server.clone();
+    Opened::Failed(unauthorized.unwrap_or(UpstreamError::Status { server, status: status.as_u16() }))
 }
 
-/// The state follows the stream: it is the first to notice that a server has gone
-/// or come back.
-fn opened_again(remote: &Remote, is_first: bool, resumed: bool, opened: &Result<Response, UpstreamError>) {
-    match opened {
-        Err(error) => remote.hub.failed(error),
-        Ok(_) if is_first => {}
-        Ok(_) => {
-            if matches!(remote.hub.state(), State::Error | State::Degraded) {
-                remote.hub.succeeded();
-            }
-            if !resumed {
-                remote.hub.interrupted();
-            }
-        }
-    }
+/// Whether a refusal is about the moment and not about the stream. 405 is the regular way of
+/// saying that there is none.
+fn may_pass(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 408 | 425 | 429 | 500 | 502..)
 }
 
 async fn read(
