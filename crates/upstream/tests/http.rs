@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{
-    INITIALIZED, Mock, Reply, Seen, World, echo, events, json, legacy, modern, quick, result, status, within,
+    Board, INITIALIZED, Mock, Reply, Seen, World, echo, events, json, legacy, modern, quick, result, status,
+    within,
 };
 use doorward_model::room::Room;
-use doorward_model::{Audience, CapabilityKind, Secret};
+use doorward_model::{Audience, CapabilityKind, Secret, Shared};
 use doorward_upstream::{
     Call, Credential, Event, Listing, Protocol, ServerSpec, Settings, State, Transport, UpstreamError,
 };
@@ -134,6 +135,38 @@ async fn a_forgotten_session_is_opened_again_and_the_call_repeated_once() {
     let error = world.echo().await.expect_err("lost twice");
     assert!(matches!(error, UpstreamError::Status { status: 404, .. }), "{error}");
     assert_eq!(mock.count("tools/call"), 2);
+}
+
+#[tokio::test]
+async fn a_session_that_is_only_ever_refused_is_left_for_another() {
+    for shared in [None, Some(Arc::new(Board::default()))] {
+        let (is_known, sessions) = (Arc::new(AtomicBool::new(true)), AtomicUsize::new(0));
+        let knows = Arc::clone(&is_known);
+        let mock = Mock::new(move |seen| match seen.header("mcp-session-id") {
+            "s-1" if !knows.load(Ordering::SeqCst) => {
+                let body = "Bad Request: No valid session ID provided";
+                Reply::Full(400, "content-type: text/plain\r\n".into(), body.into())
+            }
+            _ => legacy(seen, &sessions).unwrap_or_else(|| result(seen, "{}")),
+        })
+        .await;
+        let shared = shared.map(|board| board as Arc<dyn Shared>);
+        let settings = Settings { shared, ..quick() };
+        let world = World::new(Transport::Http { url: mock.url.clone() }, settings, |_| {});
+        assert_eq!(world.echo().await.expect("answered"), "{}");
+        is_known.store(false, Ordering::SeqCst);
+        let error = world.echo().await.expect_err("refused");
+        assert!(matches!(error, UpstreamError::Status { status: 400, .. }), "{error}");
+        assert_eq!(mock.count("tools/call"), 2, "it may have been looked at, and is not sent again");
+        assert_eq!(world.echo().await.expect("answered"), "{}");
+        let of = |method: &str| -> Vec<_> {
+            let log = mock.log().into_iter().filter(|seen| seen.rpc() == method);
+            log.map(|seen| seen.header("mcp-session-id").to_owned()).collect()
+        };
+        assert_eq!(of("tools/call"), ["s-1", "s-1", "s-2"]);
+        assert_eq!(of("ping"), ["s-1", "s-0"], "in that session, and in the gateway's own");
+        assert_eq!(mock.count("initialize"), 3);
+    }
 }
 
 #[tokio::test]
@@ -975,7 +1008,7 @@ async fn what_one_caller_is_told_ends_nobody_elses_session() {
     let members = r#""name":"teapot","arguments":{}"#.into();
     let error = world.call(Call { members, affinity: "bob", ..echo() }).await.expect_err("refused");
     assert!(matches!(error, UpstreamError::Status { status: 400, .. }), "{error}");
-    assert_eq!(mock.count("ping"), 1, "it was asked whether it is what it was");
+    assert_eq!(mock.count("ping"), 2, "it was asked whether it knows bob, and is what it was");
     world.echo().await.expect("answered");
     assert_eq!((mock.count("initialize"), mock.count("DELETE")), (3, 0), "one for each, and the gateway's");
     assert_eq!(world.status().state, State::Connected);

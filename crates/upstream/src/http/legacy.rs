@@ -3,7 +3,7 @@
 //! Each caller has a session of its own with each server, because servers keep
 //! state in them. Sessions are reused, bounded in number, ended when idle, and
 //! opened anew when the server has forgotten one; the request that found out is
-//! then sent again, once, since the server refused to look at it.
+//! then sent again, once, if the server refused to look at it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ use crate::handshake::Handshake;
 use crate::http::answer::{Exchange, Outcome};
 use crate::http::held::{self, Held};
 use crate::http::listen;
-use crate::http::remote::{Content, Remote, content};
+use crate::http::remote::{Content, QUIETLY, Remote, content};
 use crate::http::standing::{Standing, standing};
 use crate::level::{self, Told};
 use crate::server::LATELY;
@@ -102,6 +102,8 @@ enum Within {
     Answered(Document, u16),
     /// The server no longer knows the session.
     Lost(u16),
+    /// Perhaps it does not, or it has refused the request, with this error if any.
+    Doubtful(u16, Option<Document>),
 }
 
 impl Legacy {
@@ -146,16 +148,18 @@ impl Legacy {
                     return Ok((document, status));
                 }
                 Within::Lost(status) => {
-                    if let Some((place, held)) = &session.held
-                        && held::find(&self.remote.hub, place).await.as_ref() == Some(held)
-                    {
-                        held::release(&self.remote.hub, place).await;
-                    }
-                    self.forget(&key, &slot);
+                    self.lose(&key, &slot, session).await;
                     lost += 1;
                     if lost > 1 {
-                        return Err(UpstreamError::Status { server: self.remote.hub.server.clone(), status });
+                        return Err(self.refused(status));
                     }
+                }
+                Within::Doubtful(status, message) => {
+                    // A ping is about nothing but the session.
+                    if call.method == "ping" || self.is_gone(session).await {
+                        self.lose(&key, &slot, session).await;
+                    }
+                    return message.map(|message| (message, status)).ok_or_else(|| self.refused(status));
                 }
             }
         }
@@ -347,6 +351,16 @@ impl Legacy {
         });
     }
 
+    /// Takes a dead session away, here and from where other replicas find it.
+    async fn lose(&self, key: &str, slot: &Arc<Slot>, session: &Session) {
+        if let Some((place, held)) = &session.held
+            && held::find(&self.remote.hub, place).await.as_ref() == Some(held)
+        {
+            held::release(&self.remote.hub, place).await;
+        }
+        self.forget(key, slot);
+    }
+
     /// Takes a dead session away, unless somebody has replaced it already.
     fn forget(&self, key: &str, dead: &Arc<Slot>) {
         let mut sessions = self.lock();
@@ -384,18 +398,32 @@ impl Legacy {
         match outcome? {
             Outcome::Answered(document, status) => Ok(Within::Answered(document, status)),
             Outcome::Refused { status, message } => {
-                if session.has_id && standing(id, status, message.as_ref()) == Standing::Gone {
-                    return Ok(Within::Lost(status));
+                match standing(id, status, message.as_ref()) {
+                    Standing::Gone if session.has_id => return Ok(Within::Lost(status)),
+                    Standing::Doubtful if session.has_id => return Ok(Within::Doubtful(status, message)),
+                    _ => {}
                 }
                 match message {
                     Some(document) => Ok(Within::Answered(document, status)),
-                    None => Err(UpstreamError::Status { server: self.remote.hub.server.clone(), status }),
+                    None => Err(self.refused(status)),
                 }
             }
             Outcome::Ended { .. } => {
                 let detail = "its stream ended without an answer";
                 Err(UpstreamError::protocol(&self.remote.hub.server, detail))
             }
+        }
+    }
+
+    /// Asks a server in a session whether it knows that.
+    async fn is_gone(&self, session: &Session) -> bool {
+        let id = self.remote.next_id();
+        let ping = Call { method: "ping", ..Call::default() };
+        match tokio::time::timeout(QUIETLY, self.exchange(session, id, &ping)).await {
+            Ok(Ok(Outcome::Refused { status, message })) => {
+                standing(id, status, message.as_ref()) != Standing::Open
+            }
+            _ => false,
         }
     }
 
@@ -453,6 +481,10 @@ impl Legacy {
             };
         }
         Ok(outcome)
+    }
+
+    fn refused(&self, status: u16) -> UpstreamError {
+        UpstreamError::Status { server: self.remote.hub.server.clone(), status }
     }
 
     fn now(&self) -> u64 {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use doorward_model::clock::Fixed;
 use doorward_model::json::{Document, Limits};
-use doorward_model::{Clock, ServerId, Timestamp};
+use doorward_model::shared::{Ear, Later, Unshared};
+use doorward_model::{Clock, LogBounds, Reach, ServerId, Shared, Timestamp};
 use doorward_upstream::{
     Answer, Call, Event, Protocol, ServerSpec, Settings, Status, Transport, UpstreamError, Upstreams,
 };
@@ -125,6 +126,64 @@ pub fn echo<'a>() -> Call<'a> {
 
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, work).await.expect("no hang")
+}
+
+/// What replicas share, as far as links need it: nothing on it expires.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<HashMap<String, Bytes>>);
+
+impl Board {
+    /// Where something stands.
+    pub fn keys(&self) -> Vec<String> {
+        self.0.lock().expect("no panic").keys().cloned().collect()
+    }
+}
+
+fn unasked<'a, T>() -> Later<'a, T> {
+    Box::pin(async { Err(Unshared("links do not ask for this".to_owned())) })
+}
+
+impl Shared for Board {
+    fn get<'a>(&'a self, key: &'a str) -> Later<'a, Option<Bytes>> {
+        Box::pin(async move { Ok(self.0.lock().expect("no panic").get(key).cloned()) })
+    }
+
+    fn set<'a>(&'a self, key: &'a str, value: Option<Bytes>, _: Duration) -> Later<'a, Option<Bytes>> {
+        Box::pin(async move {
+            let mut all = self.0.lock().expect("no panic");
+            Ok(match value {
+                Some(value) => all.insert(key.to_owned(), value),
+                None => all.remove(key),
+            })
+        })
+    }
+
+    fn claim<'a>(&'a self, key: &'a str, value: Bytes, _: Duration) -> Later<'a, Option<Bytes>> {
+        Box::pin(async move {
+            let mut all = self.0.lock().expect("no panic");
+            let before = all.get(key).cloned();
+            all.entry(key.to_owned()).or_insert(value);
+            Ok(before)
+        })
+    }
+
+    fn append<'a>(&'a self, _: &'a str, _: Bytes, _: LogBounds) -> Later<'a, u64> {
+        unasked()
+    }
+
+    fn read<'a>(&'a self, _: &'a str, _: u64) -> Later<'a, Vec<(u64, Bytes)>> {
+        unasked()
+    }
+
+    fn tell(&self, _: Bytes) -> Later<'_, usize> {
+        unasked()
+    }
+
+    fn hear(&self, _: Ear) {}
+
+    fn reach(&self) -> Reach {
+        Reach::Together
+    }
 }
 
 /// A request as the server saw it.
