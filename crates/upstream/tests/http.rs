@@ -170,6 +170,37 @@ async fn a_session_that_is_only_ever_refused_is_left_for_another() {
 }
 
 #[tokio::test]
+async fn a_shared_session_is_gone_on_in_only_where_and_as_whom_it_was_opened() {
+    let server = || Mock::legacy(|seen| result(seen, &format!("{:?}", seen.header("mcp-session-id"))));
+    let (here, there) = (server().await, server().await);
+    let board = Arc::new(Board::default());
+    let settings = Settings { shared: Some(Arc::clone(&board) as Arc<dyn Shared>), ..quick() };
+    let world = World::new(Transport::Http { url: here.url.clone() }, settings, |_| {});
+    assert_eq!(world.echo().await.expect("answered"), r#""s-1""#);
+    let bearer = || Credential::Bearer(Secret::new("sesame"));
+    let header = |value: &str| Credential::Headers(vec![("x-key".into(), Secret::new(value))]);
+    let cases = [
+        // server, shown    session  sessions ever opened there    because
+        (&there, Credential::None, "s-1", 2, "it is another server"),
+        (&here, Credential::None, "s-1", 3, "it was opened there before, and only the gateway's is new"),
+        (&here, bearer(), "s-4", 5, "it is somebody else"),
+        (&here, header("sesame"), "s-6", 7, "it is shown elsewhere"),
+        (&here, header("other"), "s-8", 9, "it is another"),
+        (&here, bearer(), "s-4", 10, "it was opened so before"),
+    ];
+    for (mock, credential, session, opened, because) in cases {
+        let mut spec = ServerSpec::new(world.id.clone(), Transport::Http { url: mock.url.clone() });
+        spec.credential = credential;
+        world.upstreams.configure(vec![spec]);
+        assert_eq!(world.echo().await.expect("answered"), format!("{session:?}"), "{because}");
+        assert_eq!(mock.count("initialize"), opened, "{because}");
+    }
+    let keys = board.keys();
+    assert_eq!(keys.len(), 5);
+    assert!(!keys.iter().any(|key| key.contains("sesame") || key.contains("127.0.0.1")), "{keys:?}");
+}
+
+#[tokio::test]
 async fn a_streamed_answer_brings_news_and_questions_along() {
     let mock = Mock::legacy(|seen| {
         let id = seen.id();

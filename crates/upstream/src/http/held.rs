@@ -6,12 +6,17 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use doorward_model::{Shared, Timestamp};
 use doorward_wire::{Era, Revision};
 use http::HeaderValue;
 
+use crate::http::remote::Remote;
 use crate::hub::Hub;
+use crate::spec::Credential;
 
 /// What replicas have to know of a session to go on in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,9 +27,31 @@ pub(crate) struct Held {
     pub(crate) logs: bool,
 }
 
+/// What tells one way to a server from another, where it is and what it is shown, without giving
+/// away either. Replicas that are configured alike agree on it; whoever is sent elsewhere, or with
+/// another credential, finds none of the sessions that were opened before.
+pub(crate) fn way(url: &str, credential: &Credential) -> String {
+    let mut state = Context::new(&SHA256);
+    let mut add = |text: &str| {
+        // The length keeps the end of one from passing for the start of another.
+        state.update(&(text.len() as u64).to_be_bytes());
+        state.update(text.as_bytes());
+    };
+    add(url);
+    match credential {
+        Credential::None => {}
+        Credential::Bearer(token) => add(token.expose()),
+        Credential::Headers(pairs) => pairs.iter().for_each(|(name, value)| {
+            add(name);
+            add(value.expose());
+        }),
+    }
+    URL_SAFE_NO_PAD.encode(state.finish())
+}
+
 /// Where the session of an affinity stands.
-pub(crate) fn place(hub: &Hub, affinity: &str, capabilities: &str) -> String {
-    format!("server/{}\n{affinity}\n{capabilities}", hub.server)
+pub(crate) fn place(remote: &Remote, affinity: &str, capabilities: &str) -> String {
+    format!("server/{}\n{}\n{affinity}\n{capabilities}", remote.hub.server, remote.way)
 }
 
 /// The session that stands there.

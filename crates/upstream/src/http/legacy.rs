@@ -210,9 +210,8 @@ impl Legacy {
             }
             !is_its
         });
-        let hub = &self.remote.hub;
-        let places =
-            held::shared(hub).map(|_| ["", capabilities].map(|able| held::place(hub, affinity, able)));
+        let places = held::shared(&self.remote.hub)
+            .map(|_| ["", capabilities].map(|able| held::place(&self.remote, affinity, able)));
         let remote = Arc::clone(&self.remote);
         tokio::spawn(async move {
             for slot in ended {
@@ -296,7 +295,7 @@ impl Legacy {
     async fn open_session(&self, call: &Call<'_>) -> Result<Session, UpstreamError> {
         let hub = &self.remote.hub;
         let place = (call.affinity != OWN && held::shared(hub).is_some())
-            .then(|| held::place(hub, call.affinity, call.capabilities));
+            .then(|| held::place(&self.remote, call.affinity, call.capabilities));
         let known = match &place {
             Some(place) => held::find(hub, place).await,
             None => None,

@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::error::UpstreamError;
+use crate::http::held;
 use crate::hub::Hub;
 use crate::spec::{Credential, ServerSpec};
 
@@ -23,6 +24,8 @@ pub(crate) const QUIETLY: Duration = Duration::from_secs(5);
 pub(crate) struct Remote {
     pub(crate) hub: Arc<Hub>,
     pub(crate) door: Door,
+    /// Tells it from the same server reached in another way.
+    pub(crate) way: String,
     ids: AtomicU64,
     /// What every POST carries: content types and the credential.
     headers: HeaderMap,
@@ -53,7 +56,7 @@ impl Remote {
         );
         show_credential(&mut headers, &spec.credential).map_err(wrong)?;
         let ids = AtomicU64::new(hub.first_id());
-        Ok(Self { hub, door, ids, headers })
+        Ok(Self { hub, door, way: held::way(url, &spec.credential), ids, headers })
     }
 
     pub(crate) fn next_id(&self) -> u64 {
