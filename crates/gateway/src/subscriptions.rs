@@ -127,14 +127,18 @@ impl Held {
             holder.share = Some(share);
         }
     }
-}
 
-impl Drop for Held {
-    fn drop(&mut self) {
+    /// Ends it unless the rules in force allow it.
+    pub(crate) fn revise(&self, snapshot: &Snapshot, time: Timestamp) {
+        self.end_unless(|from| is_allowed(snapshot, &self.server, &self.uri, from, time));
+    }
+
+    fn end_unless(&self, is_allowed: impl Fn(&Standpoint) -> bool) {
         let mut state = self.all.state();
         let Some(of_server) = state.holders.get_mut(&self.server) else { return };
         let Some(holders) = of_server.get_mut(&self.uri) else { return };
-        let place = holders.iter().position(|holder| holder.number == self.number);
+        let is_over = |holder: &Holder| holder.number == self.number && !is_allowed(&holder.standpoint);
+        let place = holders.iter().position(is_over);
         let ended = place.map(|place| holders.swap_remove(place));
         let is_last =
             |ended: &Holder| !holders.iter().any(|other| Arc::ptr_eq(&other.mailbox, &ended.mailbox));
@@ -150,6 +154,12 @@ impl Drop for Held {
         if let Some((mailbox, offered)) = forgotten {
             mailbox.forget(&offered);
         }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.end_unless(|_| false);
     }
 }
 
@@ -177,4 +187,63 @@ fn is_allowed(snapshot: &Snapshot, id: &ServerId, uri: &str, from: &Standpoint, 
     snapshot.reaches(&from.caller, server)
         && server.offers(kind, uri)
         && snapshot.rulebook.policy.decide(&inquiry).decision.verdict == Verdict::Allow
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::task::{Context, Poll, Waker};
+
+    use doorward_model::{Caller, ClientLabel, Grant, GrantKind};
+
+    use super::*;
+    use crate::standpoint::Credential;
+    use crate::surface::Surface;
+
+    fn standpoint() -> Arc<Standpoint> {
+        let grant = Grant {
+            id: "ana".to_owned(),
+            kind: GrantKind::Key,
+            roles: Vec::new(),
+            servers: None,
+            scopes: Vec::new(),
+            expires_at: None,
+            rate_limit: None,
+        };
+        Arc::new(Standpoint {
+            caller: Arc::new(Caller { grant, person: None, agent: None }),
+            credential: Credential::Elsewhere,
+            surface: Surface::Aggregate,
+            ip: None,
+            origin: "mcp",
+            client: ClientLabel::default(),
+            declared: "".into(),
+        })
+    }
+
+    /// Whether whoever reads this mailbox is told of an update.
+    fn is_told(mailbox: &Arc<Mailbox>) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        matches!(mailbox.read().poll_next(&mut cx), Poll::Ready(Some(_)))
+    }
+
+    #[test]
+    fn one_subscription_is_judged_without_the_others() {
+        let all = Arc::new(Subscriptions::default());
+        let wiki = ServerId::try_from("wiki").expect("an id");
+        let mailboxes: Vec<Arc<Mailbox>> = (0..3).map(|_| Arc::default()).collect();
+        let hold = |mailbox| all.hold(&wiki, "wiki://one", "gw+wiki+wiki://one", mailbox, &standpoint());
+        let held: Vec<_> = mailboxes.iter().map(hold).collect();
+        let judged = Cell::new(0);
+        held[1].end_unless(|_| {
+            judged.set(judged.get() + 1);
+            false
+        });
+        assert_eq!(judged.get(), 1);
+        all.updated(&wiki, "wiki://one");
+        assert_eq!(mailboxes.iter().map(is_told).collect::<Vec<_>>(), [true, false, true]);
+        held[1].end_unless(|_| panic!("it has ended"));
+        drop(held);
+        assert!(all.state().holders.is_empty());
+    }
 }

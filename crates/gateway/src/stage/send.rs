@@ -62,10 +62,11 @@ pub(crate) async fn subscribe<'a>(
     let (server, uri) = (&resolved.server().id, resolved.target());
     let held = gateway.subscriptions.hold(server, uri, resolved.offered(), mailbox, standpoint);
     {
-        // Rules that took force since the decision have gone through all that was held then.
+        // Rules that took force since the decision have gone through all that was held then;
+        // the next ones will go through this one too.
         let in_force = gateway.snapshot();
         if !Arc::ptr_eq(&in_force, &resolved.asked().snapshot) {
-            gateway.subscriptions.revise(&in_force, gateway.clock.now());
+            held.revise(&in_force, gateway.clock.now());
         }
     }
     let subscribing = gateway.upstreams.subscribe(server, uri);
