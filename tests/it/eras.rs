@@ -2,8 +2,10 @@
 
 use hyper::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use crate::world::{ALICE, BOB, Client, STAFF_MAY_ALL, Speaks, World};
+use crate::world::{ALICE, BOB, Client, STAFF_MAY_ALL, Speaks, World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_client_uses_any_server() {
@@ -66,6 +68,37 @@ async fn discovery_and_listening_are_always_served() {
     assert_eq!(discovered["result"]["supportedVersions"][0], "2026-07-28");
     assert_eq!(discovered["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "doorward");
     assert_eq!(discovered["result"]["cacheScope"], "private");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_whose_client_leaves_is_finished_and_its_session_is_free_again() {
+    let world = World::start(&["github"], STAFF_MAY_ALL).await;
+    world.recorders[0].offer("wait");
+    let old = Client::legacy(world.address(), "/mcp/github", ALICE, "2025-03-26").await;
+    let params = json!({"name": "wait", "arguments": {}});
+    let batch = json!([{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}]);
+    let batch = batch.to_string();
+    let mut request = format!("POST /mcp/github HTTP/1.1\r\ncontent-length: {}\r\n", batch.len());
+    for (name, value) in &old.headers() {
+        request += &format!("{name}: {}\r\n", value.to_str().expect("ASCII"));
+    }
+    let mut connection = TcpStream::connect(world.address()).await.expect("connected");
+    connection.write_all(format!("{request}\r\n{batch}").as_bytes()).await.expect("written");
+    eventually("the server has it", async || world.received() == ["github wait"]).await;
+    connection.shutdown().await.expect("closed");
+    let mut rest = Vec::new();
+    connection.read_to_end(&mut rest).await.expect("the gateway closes it too");
+    assert!(rest.is_empty(), "nothing was answered");
+    world.recorders[0].release();
+    eventually("the call has ended", async || {
+        world.records().first().is_some_and(|record| record["outcome"] == "success")
+    })
+    .await;
+    eventually("its id is free", async || {
+        old.post(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await.status == 200
+    })
+    .await;
     world.stop().await;
 }
 

@@ -23,9 +23,9 @@ pub(crate) fn is_one(body: &[u8]) -> bool {
 
 /// Answers every message of a batch, in one array.
 pub(crate) async fn answer(
-    gateway: &Arc<Gateway>,
-    caller: &Arc<Caller>,
-    arrival: &Arrival,
+    gateway: Arc<Gateway>,
+    caller: Arc<Caller>,
+    arrival: Arrival,
     body: Bytes,
 ) -> Reply {
     let messages = match split(body, &gateway.settings.json) {
@@ -36,9 +36,9 @@ pub(crate) async fn answer(
     let mut replies = Vec::new();
     let mut work = Vec::new();
     for message in messages {
-        match receive::receive(message, arrival.clone(), gateway, received, started) {
+        match receive::receive(message, arrival.clone(), &gateway, received, started) {
             Ok(incoming) if incoming.revision == Revision::V2025_03_26 && incoming.session.is_some() => {
-                work.push(Arc::clone(gateway).answer(Arc::clone(caller), incoming, None, None));
+                work.push(Arc::clone(&gateway).answer(Arc::clone(&caller), incoming, None, None));
             }
             Ok(_) => return Reply::error(None, &not_here()),
             Err(unreadable) => {

@@ -34,20 +34,18 @@ pub(crate) async fn request(asked: Box<Asked<'_>>) -> Reply {
     let id = asked.request.id.raw();
     let Some(session) = session else { return dispatch(asked).await };
     // Only sessions have a message that cancels; a modern client hangs up instead.
-    let cancelled = match session.begin(id, asked.gateway.settings.sessions.requests) {
-        Ok(cancelled) => cancelled,
+    let mut running = match session.begin(id, asked.gateway.settings.sessions.requests) {
+        Ok(running) => running,
         Err(why) => {
             let error = RpcError::bad_request(doorward_wire::error::INVALID_REQUEST, why);
             return Reply::error(Some(id), &error);
         }
     };
-    let reply = tokio::select! {
+    tokio::select! {
         reply = dispatch(asked) => reply,
         // Nobody waits for the answer of a cancelled request (JSON-RPC in MCP sends none).
-        Ok(()) = cancelled => Reply::accepted(),
-    };
-    session.end(id);
-    reply
+        () = running.cancelled() => Reply::accepted(),
+    }
 }
 
 /// A call is what nearly every request is. The others are put on the heap, so that

@@ -191,7 +191,7 @@ impl Session {
     ///
     /// # Errors
     /// When one of this id is running already, or too many are.
-    pub fn begin(&self, id: &str, most: usize) -> Result<oneshot::Receiver<()>, &'static str> {
+    pub fn begin(self: &Arc<Self>, id: &str, most: usize) -> Result<Running, &'static str> {
         let (cancel, cancelled) = oneshot::channel();
         let mut state = self.state();
         if state.running.contains_key(id) {
@@ -201,12 +201,8 @@ impl Session {
             return Err("too many requests of this session are still running");
         }
         state.running.insert(id.to_owned(), cancel);
-        Ok(cancelled)
-    }
-
-    /// Forgets a request that was answered.
-    pub fn end(&self, id: &str) {
-        self.state().running.remove(id);
+        drop(state);
+        Ok(Running { session: Arc::clone(self), id: id.into(), cancelled })
     }
 
     /// Cancels a running request; `false` when it runs elsewhere or not at all.
@@ -223,6 +219,34 @@ impl Session {
         for (_, cancel) in self.state().running.drain() {
             // As above.
             let _ = cancel.send(());
+        }
+    }
+}
+
+/// A request under way, until it is dropped: answered, or given up with whoever worked on it.
+#[must_use = "a request is no longer under way when this is dropped"]
+pub struct Running {
+    session: Arc<Session>,
+    id: Box<str>,
+    cancelled: oneshot::Receiver<()>,
+}
+
+impl Running {
+    /// Comes back when it is cancelled.
+    pub async fn cancelled(&mut self) {
+        if (&mut self.cancelled).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cancelled.close();
+        let mut state = self.session.state();
+        // Once it was cancelled, its id may be another request's.
+        if state.running.get(&*self.id).is_some_and(oneshot::Sender::is_closed) {
+            state.running.remove(&*self.id);
         }
     }
 }

@@ -66,7 +66,9 @@ pub(super) async fn post(
         can_stream,
     };
     if batch::is_one(&body) {
-        return respond(batch::answer(&gateway, &caller, &arrival, body).await);
+        // Only sessions have batches, and what they ask for goes on without its client.
+        return answered(Pending::new(Box::pin(batch::answer(gateway, caller, arrival, body)), true, space))
+            .await;
     }
     let incoming = match receive::receive(body, arrival, &gateway, received, started) {
         Ok(incoming) => incoming,
@@ -83,7 +85,11 @@ pub(super) async fn post(
     if incoming.streams {
         return converse(gateway, caller, incoming, space).await;
     }
-    let mut pending = work(gateway, caller, incoming, space, None, None);
+    answered(work(gateway, caller, incoming, space, None, None)).await
+}
+
+/// The answer in one piece.
+async fn answered(mut pending: Pending) -> Response<Body> {
     respond(std::future::poll_fn(|cx| pending.poll(cx)).await)
 }
 
@@ -151,7 +157,7 @@ async fn converse(
         (None, Cause::Said(first)) => {
             event_stream(Body::Call(Box::new(CallStream::new(pending, notifications, first))))
         }
-        (None, Cause::HungUp(_) | Cause::Slow) => respond(std::future::poll_fn(|cx| pending.poll(cx)).await),
+        (None, Cause::HungUp(_) | Cause::Slow) => answered(pending).await,
     }
 }
 

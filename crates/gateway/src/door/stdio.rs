@@ -164,7 +164,8 @@ impl Client {
             can_stream: true,
         };
         if batch::is_one(&line) {
-            return self.say(batch::answer(gateway, caller, &arrival, line).await.body).await;
+            let reply = batch::answer(Arc::clone(gateway), Arc::clone(caller), arrival, line).await;
+            return self.say(reply.body).await;
         }
         let (received, started) = (gateway.clock.now(), gateway.clock.elapsed());
         let incoming = match receive::receive(line, arrival, gateway, received, started) {

@@ -90,7 +90,6 @@ fn a_session_is_its_principals_its_endpoints_and_mortal() {
     assert!(opened.begin("1", 2).is_err(), "under way already");
     assert!(opened.begin("2", 1).is_err(), "no more than so many");
     assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(500)), "here", "a call under way keeps it");
-    opened.end("1");
     drop(running);
     let reader = stream::Reader::of(&opened, "0");
     assert_eq!(find(ticket, &ana, &Surface::Aggregate, at(600)), "here", "so does an open stream");
@@ -103,6 +102,23 @@ fn a_session_is_its_principals_its_endpoints_and_mortal() {
     assert!(sessions.keep(session(&ana, &Fixed::new(1), at(662))).is_none(), "and it stays ended");
     assert_eq!(sessions.sweep(at(700), Timestamp::from_micros(1_000_000).plus(at(3601))).len(), 0);
     assert!(sessions.keep(session(&ana, &Fixed::new(1), at(701))).is_some(), "until its ticket is too old");
+}
+
+#[test]
+fn an_id_is_free_once_its_request_has_ended_however_it_did() {
+    let ana = caller("ana");
+    let session = Arc::new(session(&ana, &Fixed::new(1), at(0)));
+    let given_up = session.begin("1", 10).expect("room");
+    assert!(session.is_busy() && session.begin("1", 10).is_err());
+    drop(given_up);
+    assert!(!session.is_busy());
+    let cancelled = session.begin("1", 10).expect("free again");
+    assert!(session.cancel("1") && !session.cancel("1"));
+    let next = session.begin("1", 10).expect("free as soon as it was cancelled");
+    drop(cancelled);
+    assert!(session.begin("1", 10).is_err(), "the next one has the id now");
+    drop(next);
+    assert!(!session.is_busy());
 }
 
 #[test]
