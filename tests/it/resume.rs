@@ -180,6 +180,36 @@ async fn a_server_that_hangs_up_is_passed_on_to_clients_that_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_larger_than_what_is_kept_of_a_stream_waits_for_its_client() {
+    let redis = Redis::start().await;
+    let alone = World::start(&["github"], STAFF_MAY_ALL).await;
+    let shared = pair(&["github"], &redis, "").await;
+    for (recorder, address) in
+        [(&alone.recorders[0], alone.address()), (&shared.recorders[0], shared.address(0))]
+    {
+        recorder.offer("wait");
+        let alice = Client::legacy(address, "/mcp/github", ALICE, "2025-11-25").await;
+        // It comes back with every one of them written as four bytes.
+        let arguments = json!({"text": "\"".repeat(1_300_000)});
+        let params = json!({"name": "wait", "arguments": arguments});
+        let call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params});
+        let mut events = alice.events(Method::POST, &call).await;
+        let left = events.place().await;
+        drop(events);
+        recorder.release();
+        // Whoever comes now waits for it, and whoever comes then finds it.
+        for _ in 0..2 {
+            let rest = alice.resume(&left).await.expect("it is kept").rest().await;
+            assert_eq!((rest.len(), &rest[0]["id"]), (1, &json!(7)));
+            let text = rest[0]["result"]["content"][0]["text"].as_str().expect("text");
+            assert_eq!(serde_json::from_str::<Value>(text).expect("JSON"), arguments);
+        }
+    }
+    shared.stop().await;
+    alone.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_hung_up_on_who_could_not_come_back() {
     let mut redis = Redis::start().await;
     let host = Host::start(Eras::Legacy).await;

@@ -62,12 +62,14 @@ impl Reach {
     }
 }
 
-/// How much of a log is kept: its newest entries, within all of these.
+/// How much of a log is kept: its newest entries, within all of these. The newest one is kept
+/// whatever its size.
 #[derive(Clone, Copy, Debug)]
 pub struct LogBounds {
     /// Entries.
     pub entries: usize,
-    /// Their bytes.
+    /// The bytes of those before the newest: where it is long, whoever reads on from one of them
+    /// is to find both.
     pub bytes: usize,
     /// Time since the last one.
     pub keep: Duration,

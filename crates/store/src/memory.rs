@@ -83,21 +83,21 @@ impl Kept {
         }
         log.until = now.saturating_add(bounds.keep);
         let place = log.entries.back().map_or(place, |(last, _)| place.max(last + 1));
-        let before = log.bytes;
-        log.bytes += entry.len() + ENTRY;
+        let (before, newest) = (log.bytes, entry.len() + ENTRY);
+        log.bytes += newest;
         log.entries.push_back((place, entry));
-        while log.entries.len() > bounds.entries || log.bytes > bounds.bytes {
+        while log.entries.len() > bounds.entries.max(1) || log.bytes - newest > bounds.bytes {
             let Some((_, oldest)) = log.entries.pop_front() else { break };
             log.bytes -= oldest.len() + ENTRY;
         }
         self.log_bytes = (self.log_bytes + log.bytes).saturating_sub(before);
         if self.log_bytes > ALL_LOGS {
             self.sweep(now);
-            // The one that has been silent longest goes first.
+            // The one that has been silent longest goes first, and never the one that was just
+            // told where its entry is.
             while self.log_bytes > ALL_LOGS {
-                let Some(name) =
-                    self.logs.iter().min_by_key(|(_, log)| log.until).map(|(name, _)| name.clone())
-                else {
+                let others = self.logs.iter().filter(|(other, _)| *other != name);
+                let Some(name) = others.min_by_key(|(_, log)| log.until).map(|(name, _)| name.clone()) else {
                     break;
                 };
                 self.log_bytes -= self.logs.remove(&name).map_or(0, |log| log.bytes);
@@ -212,11 +212,36 @@ mod tests {
         assert_eq!(texts(memory.read("log", 0).await.expect("read")), ["2", "3", "4"], "so many");
         assert_eq!(texts(memory.read("log", places[2]).await.expect("read")), ["3", "4"]);
         append("x".repeat(900)).await.expect("kept");
-        assert_eq!(memory.read("log", 0).await.expect("read").len(), 1, "so long");
+        append("y".to_owned()).await.expect("kept");
+        assert_eq!(memory.read("log", 0).await.expect("read").len(), 2, "so long before the newest");
         clock.advance(BOUNDS.keep);
         assert_eq!(memory.read("log", 0).await, Ok(Vec::new()), "and so old");
         assert!(append("5".to_owned()).await.expect("kept") > places[3], "later than what was lost");
         assert_eq!(texts(memory.read("log", 0).await.expect("read")), ["5"]);
         assert_eq!(memory.kept().log_bytes, 1 + ENTRY);
+    }
+
+    #[tokio::test]
+    async fn an_entry_beyond_all_bounds_is_there_until_the_next_one_with_what_came_before() {
+        let memory = Memory::new(Arc::new(Fixed::new(1)));
+        let append = |log, length, keep| {
+            let bounds = LogBounds { keep, ..BOUNDS };
+            memory.append(log, Bytes::from(vec![0; length]), bounds)
+        };
+        let lengths = async |log| {
+            let entries = memory.read(log, 0).await.expect("read");
+            entries.iter().map(|(_, entry)| entry.len()).collect::<Vec<_>>()
+        };
+        append("log", 1, BOUNDS.keep).await.expect("kept");
+        let place = append("log", 5_000, BOUNDS.keep).await.expect("kept");
+        assert_eq!(lengths("log").await, [1, 5_000]);
+        assert_eq!(memory.read("log", place).await.expect("read").len(), 1, "it is where it was said to be");
+        append("log", 2, BOUNDS.keep).await.expect("kept");
+        assert_eq!(lengths("log").await, [2]);
+
+        append("lasting", ALL_LOGS - 150, BOUNDS.keep * 2).await.expect("kept");
+        append("log", 3, BOUNDS.keep).await.expect("kept");
+        assert_eq!(lengths("log").await, [2, 3], "others make room for what was said last");
+        assert_eq!(memory.kept().log_bytes, 5 + 2 * ENTRY);
     }
 }

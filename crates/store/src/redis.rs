@@ -32,15 +32,16 @@ const ASK: Duration = Duration::from_secs(1);
 /// How long to wait before the next attempt to reach it.
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// Adds an entry and drops the oldest ones beyond the bounds; yields its id.
+/// Adds an entry and drops the oldest ones beyond the bounds, never the new one; yields its id.
 const APPEND: &str = r"
 local id = redis.call('XADD', KEYS[1], '*', 'e', ARGV[1])
 local bytes = redis.call('INCRBY', KEYS[2], #ARGV[1])
-while redis.call('XLEN', KEYS[1]) > tonumber(ARGV[2]) or bytes > tonumber(ARGV[3]) do
+local entries = redis.call('XLEN', KEYS[1])
+while entries > 1 and (entries > tonumber(ARGV[2]) or bytes - #ARGV[1] > tonumber(ARGV[3])) do
   local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-  if not first then break end
   redis.call('XDEL', KEYS[1], first[1])
   bytes = redis.call('DECRBY', KEYS[2], #first[2][2])
+  entries = entries - 1
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
