@@ -83,7 +83,7 @@ impl Mailbox {
 
     /// Lists changed.
     pub(crate) fn changed(&self, kinds: impl IntoIterator<Item = CapabilityKind>) {
-        self.note(|state| kinds.into_iter().for_each(|kind| state.lists |= bit(kind)));
+        self.note_news(|state| kinds.into_iter().for_each(|kind| state.lists |= bit(kind)));
     }
 
     /// A resource was updated.
@@ -97,7 +97,7 @@ impl Mailbox {
             }
             return;
         }
-        self.note(|state| {
+        self.note_news(|state| {
             if !state.updated.contains(uri) {
                 state.updated.push_back(Arc::clone(uri));
             }
@@ -165,6 +165,15 @@ impl Mailbox {
             None => format!("{{{members}}}"),
         };
         reply::notification(method, Some(&params))
+    }
+
+    /// Nothing is news once it is over: whoever reads slowly would never come to the end.
+    fn note_news(&self, change: impl FnOnce(&mut State)) {
+        self.note(|state| {
+            if !state.is_over {
+                change(state);
+            }
+        });
     }
 
     fn note(&self, change: impl FnOnce(&mut State)) {
@@ -288,5 +297,22 @@ mod tests {
         mailbox.changed([CapabilityKind::Tool]);
         mailbox.close(None);
         assert_eq!(said(&mut mailbox.read()), "tools/list_changed end");
+    }
+
+    #[test]
+    fn whoever_reads_slowly_comes_to_the_end_although_news_keep_coming() {
+        let mailbox = Arc::new(Mailbox::default());
+        let mut reader = mailbox.read();
+        mailbox.updated(&"a:b".into());
+        mailbox.close(Some(Bytes::from_static(b"bye")));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut read = 0;
+        while let Poll::Ready(Some(_)) = reader.poll_next(&mut cx) {
+            read += 1;
+            assert!(read <= 2, "what was there, and the last word");
+            mailbox.updated(&"a:b".into());
+            mailbox.changed([CapabilityKind::Tool]);
+        }
+        assert_eq!(read, 2);
     }
 }
