@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::program::free_port;
 use crate::world::everything::Host;
+use crate::world::tap::Tap;
 use crate::world::{ALICE, Answer, BOB, Client, Recorder, Speaks, World, entries, eventually, system};
 
 pub const ALL_MAY_ALL: &str =
@@ -344,6 +345,41 @@ async fn a_suspended_call_that_nobody_comes_back_to_stays_counted() {
         }
         world.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_finds_no_place_to_wait_in_stays_counted() {
+    let (filling, tool) = ("test_elicitation", "test_input_required_result_elicitation");
+    // Two, as one may not have so many questions at once.
+    let (mut host, other) = (Host::start(Eras::Legacy).await, Host::start(Eras::Legacy).await);
+    let (address, tap) = Tap::before(host.address).await;
+    host.address = address;
+    let other = other.section().replace("servers:\n", "").replace("every", "other");
+    let rest = limits(&[&format!("name: q, kind: quota, key: person, tool: {tool}, max: 2, per: month")]);
+    let world = World::start(&[], &format!("{}{other}{rest}", host.section())).await;
+    let able = |path: &str| world.modern(path, ALICE).able(json!({"elicitation": {}}));
+    let (alice, elsewhere) = (able("/mcp/every"), able("/mcp/other"));
+    let filling = (0..50).map(|at| if at % 2 == 0 { &alice } else { &elsewhere }.call(filling, json!({})));
+    let asked = futures_util::future::join_all(filling).await;
+    let waits = |answer: &Answer| answer.json()["result"]["resultType"] == "input_required";
+    assert!(asked.iter().all(waits), "{asked:?}");
+    for call in 0..10 {
+        let answer = alice.call(tool, json!({})).await;
+        if call >= 2 {
+            assert_eq!(answer.status, 429, "{call}: {answer:?}");
+            continue;
+        }
+        assert_eq!(answer.json()["result"]["isError"], true, "{answer:?}");
+        assert_eq!(
+            answer.text(),
+            "server `every` has a question, but too many calls wait for answers already: this one was ended, \
+             and may have acted; answer those that wait, or let them expire, before the next"
+        );
+        let code = &answer.json()["result"]["_meta"]["dev.doorward/error"]["code"];
+        assert_eq!(code, "interactions-full");
+    }
+    assert_eq!(tap.count(&format!("\"name\":\"{tool}\"")), 2, "the server received no more");
+    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,7 +96,8 @@ pub(crate) enum Sent {
     Gone,
     /// It is suspended at another replica, which cannot be reached.
     Elsewhere,
-    /// Another replica went on with it, and it failed.
+    /// It failed after it had begun: there was no place for it to wait in, or another replica
+    /// went on with it.
     Failed(Failure),
 }
 

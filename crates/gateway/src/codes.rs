@@ -9,6 +9,8 @@ pub(crate) const UNANSWERED: &str = "question-unanswered";
 pub(crate) const EXPIRED: &str = "interaction-expired";
 /// The call goes on at a replica that cannot be reached.
 pub(crate) const ELSEWHERE: &str = "interaction-elsewhere";
+/// The server has a question, and there is no place for its call to wait in.
+pub(crate) const FULL: &str = "interactions-full";
 /// Too much is under way.
 pub(crate) const OVERLOADED: &str = "overloaded";
 /// The call could not be recorded.

@@ -165,7 +165,7 @@ async fn lend(
                 Step::Ended(Err(error)) => break Word::Failed(Failure::from(&error)),
                 Step::Asks => break match suspended::suspend(gateway, owner, course) {
                     Ok((next, requests)) => Word::Asks(next, requests),
-                    Err(error) => Word::Failed(Failure::from(&error)),
+                    Err(full) => Word::Failed(full),
                 },
             }
         }

@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorward_model::ServerId;
 use doorward_model::json::{push_hex, push_string};
 use doorward_upstream::UpstreamError;
 use tokio::sync::{Notify, oneshot};
 
 use super::course::{self, Course, Flight, Open, Step};
 use super::state::{self, Resume};
-use super::{AskLimits, Sent, broken, elsewhere, entries, evidence, reread};
+use super::{AskLimits, Failure, Fault, Sent, broken, elsewhere, entries, evidence, reread};
+use crate::codes;
 use crate::gateway::Gateway;
 use crate::pipeline::Asked;
 use crate::session::principal;
@@ -162,19 +164,17 @@ pub(super) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result
             Step::Said(note) => pass_on(asked, note, is_resumed).await,
             Step::Ended(answer) => return answer.map(Sent::Answer),
             Step::Asks => {
-                let (name, requests) = suspend(gateway, principal(asked.caller), course)?;
-                return put(resolved, &name, &requests);
+                return match suspend(gateway, principal(asked.caller), course) {
+                    Ok((name, requests)) => put(resolved, &name, &requests),
+                    Err(full) => Ok(Sent::Failed(full)),
+                };
             }
         }
     }
 }
 
 /// Keeps a call until its client comes back with the answers: its name, and what it asks.
-pub(super) fn suspend(
-    gateway: &Gateway,
-    owner: String,
-    course: Course,
-) -> Result<(String, String), UpstreamError> {
+pub(super) fn suspend(gateway: &Gateway, owner: String, course: Course) -> Result<(String, String), Failure> {
     let mut bytes = [0; 16];
     gateway.random.fill(&mut bytes);
     let mut name = format!("{}-", gateway.replica);
@@ -184,9 +184,19 @@ pub(super) fn suspend(
     let (requests, server) = (course.requests(), course.server().clone());
     let (open, flight) = course.into_parts();
     if !gateway.suspended.keep(name.clone(), Call { owner, until, open, flight }, limits) {
-        return Err(UpstreamError::Busy { server });
+        return Err(full(&server));
     }
     Ok((name, requests))
+}
+
+/// What becomes of a call that finds no place to wait in. It is no `UpstreamError::Busy`, which
+/// says that a call never began.
+fn full(server: &ServerId) -> Failure {
+    let text = format!(
+        "server `{server}` has a question, but too many calls wait for answers already: this one was ended, \
+         and may have acted; answer those that wait, or let them expire, before the next"
+    );
+    Failure { text, fault: Fault::Server, code: codes::FULL.into() }
 }
 
 /// Puts to the client what a suspended call asks; `requests` is JSON text.

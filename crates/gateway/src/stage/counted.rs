@@ -24,7 +24,8 @@ pub(super) fn did_nothing(sent: &Result<Sent, UpstreamError>, departure: &Depart
         // Its call is under way.
         Ok(Sent::Suspended(_)) => false,
         Ok(Sent::Subscribed) => false,
-        // Rounds of a call that was counted when it was sent; there is nothing to give back.
+        // Rounds of a call that was counted when it was sent, and calls that were ended once they
+        // had asked: there is nothing to give back.
         Ok(Sent::Gone | Sent::Elsewhere | Sent::Failed(_)) => false,
         Err(error) => !has_left || !error.may_have_run(),
     }
