@@ -59,7 +59,7 @@ impl Issuer {
     }
 
     /// A token with these claims beside the usual ones.
-    fn token(&self, claims: &Value) -> String {
+    pub fn token(&self, claims: &Value) -> String {
         self.signed(&self.key, claims)
     }
 

@@ -16,6 +16,7 @@ use tokio::io::{
 };
 use tokio::task::JoinHandle;
 
+use crate::oidc::Issuer;
 use crate::world::http::MODERN;
 use crate::world::{ALICE, BOB, Pipe, STAFF_MAY_ALL, Speaks, World, eventually, system};
 
@@ -209,6 +210,35 @@ async fn a_session_whose_owner_may_do_less_hears_of_it_and_of_nothing_else() {
     eventually("the subscription ends", async || wiki.subscribed().is_empty()).await;
     assert_eq!(news.next().await["method"], "notifications/tools/list_changed");
     assert_eq!(session.tools().await, Vec::<String>::new());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_goes_on_with_a_token_good_for_less_keeps_no_subscription() {
+    let issuer = Issuer::start().await;
+    let world = World::start(&["wiki"], STAFF_MAY_ALL).await;
+    let oidc = format!(
+        "type: oidc\n  oidc: {{issuerUrl: \"http://{}\", clientId: desk, consumerIdField: azp}}",
+        issuer.address
+    );
+    edit(&world, "type: api-key", &oidc);
+    let wiki = &world.recorders[0];
+    wiki.announces();
+    let session = world.legacy("/mcp/wiki", &issuer.token(&json!({}))).await;
+    assert!(session.tools().await.len() > 3);
+    assert_eq!(session.request("resources/subscribe", json!({"uri": ONE})).await.status, 200);
+    assert_eq!(wiki.subscribed(), [ONE]);
+    let same = session.with_key(&issuer.token(&json!({"jti": "another"})));
+    let mut news = same.events(Method::GET, &Value::Null).await;
+    wiki.say_updated(ONE);
+    assert_eq!(news.next().await["method"], "notifications/resources/updated", "a renewed token");
+    assert_eq!(wiki.subscribed(), [ONE]);
+    let less = session.with_key(&issuer.token(&json!({"roles": ["guest"]})));
+    let mut news = less.events(Method::GET, &Value::Null).await;
+    eventually("the subscription ends", async || wiki.subscribed().is_empty()).await;
+    // What was read a moment ago may be said once more.
+    while news.next().await["method"] != "notifications/tools/list_changed" {}
+    assert_eq!(less.tools().await, Vec::<String>::new());
     world.stop().await;
 }
 

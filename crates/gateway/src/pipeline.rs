@@ -156,7 +156,7 @@ pub(crate) async fn subscribe(
     asked: Box<Asked<'_>>,
     patience: Duration,
     mailbox: &Arc<Mailbox>,
-    standpoint: &Arc<Standpoint>,
+    standpoint: impl Fn() -> Arc<Standpoint>,
 ) -> Result<Held, Settled> {
     let ready = match decide(asked, Operation::ResourcesSubscribe).await {
         Ok(ready) => ready,

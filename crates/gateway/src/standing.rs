@@ -9,12 +9,9 @@ use std::sync::Arc;
 
 use doorward_identity::{Authenticator, Presented};
 use doorward_model::{Caller, GrantKind, Secret};
-use doorward_wire::reply;
 
 use crate::gateway::Gateway;
-use crate::mailbox::changed_method;
-use crate::news;
-use crate::session::{Session, principal};
+use crate::session::principal;
 use crate::standpoint::{Credential, Standpoint};
 
 /// What a credential is worth today.
@@ -51,25 +48,12 @@ impl Gateway {
             match standing(authenticator, &before).await {
                 Standing::Same => {}
                 Standing::Other(caller) if principal(&caller) == *session.principal => {
-                    self.owner_changed(&session, &before, caller);
+                    self.sees(&session, Standpoint { caller, ..(*before).clone() });
                 }
                 // Tokens are short-lived: the same session may go on with the next one.
                 Standing::None if before.caller.grant.kind == GrantKind::Jwt => session.hang_up(),
                 Standing::None | Standing::Other(_) => self.end_session(&session).await,
             }
-        }
-    }
-
-    /// The session's owner may see and do something else than before.
-    fn owner_changed(&self, session: &Arc<Session>, before: &Standpoint, caller: Arc<Caller>) {
-        session.news.seen(Standpoint { caller, ..before.clone() });
-        let (now, snapshot, time) = (session.standpoint(), self.snapshot(), self.clock.now());
-        if let Some(mailbox) = session.mailbox() {
-            self.subscriptions.moved(mailbox, &now);
-            self.subscriptions.revise(&snapshot, time);
-        }
-        for kind in news::told_apart(before, &now, &snapshot, time) {
-            self.tell_session(session, reply::notification(changed_method(kind), None), None);
         }
     }
 }

@@ -53,6 +53,12 @@ impl Standpoint {
         }
     }
 
+    /// Whether whoever looks from either place may see and do the same under any rules.
+    pub(crate) fn has_the_rights_of(&self, other: &Self) -> bool {
+        let is_the_same = Arc::ptr_eq(&self.caller, &other.caller) || self.caller == other.caller;
+        is_the_same && self.ip == other.ip
+    }
+
     /// Where and when, as policies see it.
     pub(crate) fn context(&self, time: Timestamp) -> Context<'_> {
         Context { time, ip: self.ip, origin: self.origin, client: &self.client }

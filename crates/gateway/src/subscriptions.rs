@@ -48,14 +48,15 @@ pub(crate) struct Held {
 
 impl Subscriptions {
     /// Enters a subscription, before the server is asked: what it says right after it has
-    /// agreed is not to be lost.
+    /// agreed is not to be lost. From where its client looks is asked in one breath with that,
+    /// so that no move is missed in between.
     pub(crate) fn hold(
         self: &Arc<Self>,
         server: &ServerId,
         uri: &str,
         offered: &str,
         mailbox: &Arc<Mailbox>,
-        standpoint: &Arc<Standpoint>,
+        standpoint: impl FnOnce() -> Arc<Standpoint>,
     ) -> Held {
         let mut state = self.state();
         state.next += 1;
@@ -65,7 +66,7 @@ impl Subscriptions {
             number,
             mailbox: Arc::clone(mailbox),
             offered: if *uri == *offered { Arc::clone(&uri) } else { offered.into() },
-            standpoint: Arc::clone(standpoint),
+            standpoint: standpoint(),
             share: None,
         };
         let of_server = state.holders.entry(server.clone()).or_default();
@@ -83,38 +84,63 @@ impl Subscriptions {
         }
     }
 
-    /// Whoever reads this mailbox looks from elsewhere now.
-    pub(crate) fn moved(&self, mailbox: &Arc<Mailbox>, standpoint: &Arc<Standpoint>) {
+    /// Whoever reads this mailbox looks from elsewhere now. What these rules do not allow from
+    /// there ends; they are asked for once all who hold something know where they are, so that
+    /// those that come later find them there.
+    pub(crate) fn moved(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        standpoint: impl FnOnce() -> Arc<Standpoint>,
+        rules: impl FnOnce() -> (Arc<Snapshot>, Timestamp),
+    ) {
         let mut state = self.state();
-        let holders = state.holders.values_mut().flat_map(HashMap::values_mut).flatten();
-        for holder in holders.filter(|holder| Arc::ptr_eq(&holder.mailbox, mailbox)) {
-            holder.standpoint = Arc::clone(standpoint);
-        }
+        let standpoint = standpoint();
+        let (snapshot, time) = rules();
+        let ended = state.end_where(|server, uri, holder| {
+            if !Arc::ptr_eq(&holder.mailbox, mailbox) {
+                return false;
+            }
+            holder.standpoint = Arc::clone(&standpoint);
+            !is_allowed(&snapshot, server, uri, &standpoint, time)
+        });
+        drop(state);
+        forget(ended);
     }
 
     /// Ends what the rules in force no longer allow.
     pub(crate) fn revise(&self, snapshot: &Snapshot, time: Timestamp) {
-        let mut ended = Vec::new();
-        let mut state = self.state();
-        for (server, of_server) in &mut state.holders {
-            for (uri, holders) in of_server.iter_mut() {
-                let (kept, gone) = std::mem::take(holders)
-                    .into_iter()
-                    .partition(|holder| is_allowed(snapshot, server, uri, &holder.standpoint, time));
-                *holders = kept;
-                ended.extend::<Vec<_>>(gone);
-            }
-            of_server.retain(|_, holders| !holders.is_empty());
-        }
-        state.holders.retain(|_, of_server| !of_server.is_empty());
-        drop(state);
-        for holder in ended {
-            holder.mailbox.forget(&holder.offered);
-        }
+        let is_over = |server: &ServerId, uri: &str, holder: &mut Holder| {
+            !is_allowed(snapshot, server, uri, &holder.standpoint, time)
+        };
+        let ended = self.state().end_where(is_over);
+        forget(ended);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes out what is over.
+    fn end_where(&mut self, mut is_over: impl FnMut(&ServerId, &str, &mut Holder) -> bool) -> Vec<Holder> {
+        let mut ended = Vec::new();
+        self.holders.retain(|server, of_server| {
+            of_server.retain(|uri, holders| {
+                ended.extend(holders.extract_if(.., |holder| is_over(server, uri, holder)));
+                !holders.is_empty()
+            });
+            !of_server.is_empty()
+        });
+        ended
+    }
+}
+
+/// Takes back what was noted for those that have ended. Apart, so that nothing is held while
+/// servers are told.
+fn forget(ended: Vec<Holder>) {
+    for holder in ended {
+        holder.mailbox.forget(&holder.offered);
     }
 }
 
@@ -232,7 +258,7 @@ mod tests {
         let all = Arc::new(Subscriptions::default());
         let wiki = ServerId::try_from("wiki").expect("an id");
         let mailboxes: Vec<Arc<Mailbox>> = (0..3).map(|_| Arc::default()).collect();
-        let hold = |mailbox| all.hold(&wiki, "wiki://one", "gw+wiki+wiki://one", mailbox, &standpoint());
+        let hold = |mailbox| all.hold(&wiki, "wiki://one", "gw+wiki+wiki://one", mailbox, standpoint);
         let held: Vec<_> = mailboxes.iter().map(hold).collect();
         let judged = Cell::new(0);
         held[1].end_unless(|_| {

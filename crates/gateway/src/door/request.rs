@@ -143,7 +143,7 @@ async fn listen(
         Ok(None) => return no_session(),
         Err(error) => return respond(Reply::later(None, &error)),
     };
-    session.news.seen(Standpoint {
+    let standpoint = Standpoint {
         caller: Arc::clone(caller),
         credential: Credential::of(presented(headers)),
         surface,
@@ -151,7 +151,8 @@ async fn listen(
         origin: "mcp",
         client: session.opening.client.clone(),
         declared: session.opening.abilities.declared(),
-    });
+    };
+    gateway.sees(&session, standpoint);
     let left = headers.get(&LAST_EVENT).filter(|_| session.resumes());
     let stream = match left.map(|id| id.to_str().ok().and_then(Left::read)) {
         None => Some(gateway.news(&session).await),

@@ -46,7 +46,7 @@ pub(crate) async fn initialize(mut asked: Box<Asked<'_>>) -> Reply {
         };
         return Reply::error(Some(id), &error);
     };
-    session.news.seen(Standpoint::of(&asked));
+    asked.gateway.sees(&session, Standpoint::of(&asked));
     let mut result = String::from(r#"{"protocolVersion":"#);
     push_string(&mut result, session.opening.revision.as_str());
     result.push_str(r#","capabilities":"#);

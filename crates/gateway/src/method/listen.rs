@@ -159,7 +159,7 @@ async fn subscribe_one(
     inner.trace.clone_from(&asked.trace);
     inner.client.clone_from(&asked.client);
     inner.declared = Arc::clone(&asked.declared);
-    Box::pin(pipeline::subscribe(inner, AGREES_WITHIN, mailbox, standpoint)).await.ok()
+    Box::pin(pipeline::subscribe(inner, AGREES_WITHIN, mailbox, || Arc::clone(standpoint))).await.ok()
 }
 
 fn acknowledgement(id: &str, wants: Wants, uris: &[&str]) -> Bytes {

@@ -23,10 +23,10 @@ pub(crate) async fn subscribe(asked: Box<Asked<'_>>) -> Reply {
         let message = format!("too many subscriptions; {limit} is the most for one session");
         return Reply::error(Some(&id), &RpcError::answer(-32_000, message));
     }
-    session.news.seen(Standpoint::of(&asked));
-    let (patience, standpoint) = (asked.gateway.settings.list_wait, session.standpoint());
+    asked.gateway.sees(&session, Standpoint::of(&asked));
+    let patience = asked.gateway.settings.list_wait;
     let (gateway, mailbox) = (std::sync::Arc::clone(asked.gateway), asked.gateway.mailbox_of(&session));
-    match pipeline::subscribe(asked, patience, &mailbox, &standpoint).await {
+    match pipeline::subscribe(asked, patience, &mailbox, || session.standpoint()).await {
         Ok(held) => {
             // One replica watches for a session, so that it hears of each update once.
             gateway.let_others_know(&session.id, Tidings::Unwatched(&uri));

@@ -5,9 +5,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use doorward_wire::reply;
+
 use super::Session;
 use crate::gateway::Gateway;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, changed_method};
+use crate::news::told_apart;
 use crate::standpoint::{Credential, Standpoint};
 use crate::subscriptions::Held;
 
@@ -40,9 +43,9 @@ impl Subscribed {
         self.since.load(Ordering::Relaxed)
     }
 
-    /// The client speaks from here.
-    pub(crate) fn seen(&self, standpoint: Standpoint) {
-        self.state().standpoint = Some(Arc::new(standpoint));
+    /// The client speaks from here; yields from where it spoke before.
+    fn seen(&self, standpoint: &Arc<Standpoint>) -> Option<Arc<Standpoint>> {
+        self.state().standpoint.replace(Arc::clone(standpoint))
     }
 
     /// Keeps a subscription. One to the same resource gives way.
@@ -91,6 +94,23 @@ impl Drop for Subscribed {
 }
 
 impl Gateway {
+    /// The session's client speaks from here. Where it may do something else there than before,
+    /// it is told so, and what it may no longer hear of ends.
+    pub(crate) fn sees(&self, session: &Arc<Session>, standpoint: Standpoint) {
+        let now = Arc::new(standpoint);
+        let Some(before) = session.news.seen(&now).filter(|before| !before.has_the_rights_of(&now)) else {
+            return;
+        };
+        let rules = || (self.snapshot(), self.clock.now());
+        if let Some(mailbox) = session.mailbox() {
+            self.subscriptions.moved(mailbox, || session.standpoint(), rules);
+        }
+        let (snapshot, time) = rules();
+        for kind in told_apart(&before, &now, &snapshot, time) {
+            self.tell_session(session, reply::notification(changed_method(kind), None), None);
+        }
+    }
+
     /// Where the updates of what a session is subscribed to go.
     pub(crate) fn mailbox_of(&self, session: &Arc<Session>) -> Arc<Mailbox> {
         let made = || Arc::new(Mailbox::of_session(self.news.clone(), Arc::downgrade(session)));

@@ -45,12 +45,12 @@ pub(crate) async fn send(mut ready: Ready<'_>) -> Answered<'_> {
     Answered { ready, sent }
 }
 
-/// Subscribes at the server, for the stream of this mailbox.
+/// Subscribes at the server, for the stream of this mailbox, whose reader looks from here.
 pub(crate) async fn subscribe<'a>(
     mut ready: Ready<'a>,
     patience: Duration,
     mailbox: &Arc<Mailbox>,
-    standpoint: &Arc<Standpoint>,
+    standpoint: impl Fn() -> Arc<Standpoint>,
 ) -> (Answered<'a>, Option<Held>) {
     // What subscribes for all is told by none of them when it does.
     if departure(&mut ready).is_some_and(|departure| !departure.leave()) {
@@ -58,14 +58,15 @@ pub(crate) async fn subscribe<'a>(
         return (Answered { ready, sent: Err(UpstreamError::Unavailable { server }) }, None);
     }
     let resolved = ready.permitted().resolved();
-    let gateway = resolved.asked().gateway;
+    let asked = resolved.asked();
+    let gateway = asked.gateway;
     let (server, uri) = (&resolved.server().id, resolved.target());
-    let held = gateway.subscriptions.hold(server, uri, resolved.offered(), mailbox, standpoint);
+    let held = gateway.subscriptions.hold(server, uri, resolved.offered(), mailbox, &standpoint);
     {
-        // Rules that took force since the decision have gone through all that was held then;
-        // the next ones will go through this one too.
+        // Whatever changes from now on goes through this one too. What changed since the
+        // decision, the rules or what its client may do, has gone through all that was held then.
         let in_force = gateway.snapshot();
-        if !Arc::ptr_eq(&in_force, &resolved.asked().snapshot) {
+        if !Arc::ptr_eq(&in_force, &asked.snapshot) || !Arc::ptr_eq(&standpoint().caller, asked.caller) {
             held.revise(&in_force, gateway.clock.now());
         }
     }
