@@ -23,7 +23,7 @@ use crate::news::{Extent, Unsaid};
 use crate::pipeline::Asked;
 use crate::receive::Incoming;
 use crate::reply::Reply;
-use crate::session::news::{self, News};
+use crate::session::news::{self, Queue};
 use crate::session::replicas::{self, Tidings};
 use crate::session::{Farewells, SessionLimits, Sessions};
 use crate::snapshot::{Rulebook, Snapshot};
@@ -124,7 +124,7 @@ pub struct Gateway {
     pub(crate) replica: Box<str>,
     /// Servers whose lists changed, as another replica heard.
     stale: Mutex<HashSet<ServerId>>,
-    pub(crate) news: mpsc::UnboundedSender<News>,
+    pub(crate) news: Queue,
     pub(crate) suspended: Suspended,
     pub(crate) awaited: Awaited,
     pub(crate) farewells: Farewells,

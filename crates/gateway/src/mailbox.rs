@@ -15,10 +15,9 @@ use bytes::Bytes;
 use doorward_model::CapabilityKind;
 use doorward_model::json::quoted;
 use doorward_wire::reply;
-use tokio::sync::mpsc;
 
 use crate::session::Session;
-use crate::session::news::News;
+use crate::session::news::Queue;
 
 /// The kinds of lists that are announced, in this order. Resources and their
 /// templates are one list to whoever is told.
@@ -35,7 +34,7 @@ pub(crate) struct Mailbox {
     /// The last change of the world before it was there.
     since: AtomicU64,
     /// The session whose log takes what is to be said, where there is one.
-    session: Option<(mpsc::UnboundedSender<News>, Weak<Session>)>,
+    session: Option<(Queue, Weak<Session>)>,
     state: Mutex<State>,
 }
 
@@ -64,8 +63,8 @@ impl Mailbox {
     }
 
     /// The mailbox of a session.
-    pub(crate) fn of_session(news: mpsc::UnboundedSender<News>, session: Weak<Session>) -> Self {
-        Self { session: Some((news, session)), ..Self::default() }
+    pub(crate) fn of_session(queue: Queue, session: Weak<Session>) -> Self {
+        Self { session: Some((queue, session)), ..Self::default() }
     }
 
     /// The last change of the world before it was there.
@@ -88,12 +87,9 @@ impl Mailbox {
 
     /// A resource was updated.
     pub(crate) fn updated(&self, uri: &Arc<str>) {
-        if let Some((news, session)) = &self.session {
+        if let Some((queue, session)) = &self.session {
             if let Some(session) = session.upgrade() {
-                let uri = format!("\"uri\":{}", quoted(uri));
-                let message = self.write(UPDATED, &uri);
-                // The task that hears it lives as long as the gateway.
-                let _ = news.send(News { session, message, change: None });
+                session.tell(queue, self.write_updated(uri), None);
             }
             return;
         }
@@ -106,6 +102,12 @@ impl Mailbox {
 
     /// Nobody asks after this resource any more.
     pub(crate) fn forget(&self, uri: &str) {
+        if let Some((_, session)) = &self.session {
+            if let Some(session) = session.upgrade() {
+                session.unkept.forget(&self.write_updated(uri));
+            }
+            return;
+        }
         self.state().updated.retain(|updated| **updated != *uri);
     }
 
@@ -142,8 +144,7 @@ impl Mailbox {
                 return Poll::Ready(Some(self.write(changed_method(kind), "")));
             }
             if let Some(uri) = state.updated.pop_front() {
-                let uri = format!("\"uri\":{}", quoted(&uri));
-                return Poll::Ready(Some(self.write(UPDATED, &uri)));
+                return Poll::Ready(Some(self.write_updated(&uri)));
             }
             if state.is_over {
                 return Poll::Ready(state.last.take());
@@ -153,6 +154,10 @@ impl Mailbox {
             state.waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    fn write_updated(&self, uri: &str) -> Bytes {
+        self.write(UPDATED, &format!("\"uri\":{}", quoted(uri)))
     }
 
     fn write(&self, method: &str, members: &str) -> Bytes {

@@ -27,6 +27,7 @@ use crate::ask::Questions;
 use crate::surface::Surface;
 
 pub(crate) use farewell::Farewells;
+use news::Unkept;
 use subscribed::Subscribed;
 pub(crate) use table::Sessions;
 pub(crate) use ticket::{abilities, client_info};
@@ -105,6 +106,8 @@ pub struct Session {
     pub(crate) questions: Questions,
     /// What it is to hear of.
     pub(crate) news: Subscribed,
+    /// What it is to be told, and nobody has kept yet.
+    pub(crate) unkept: Unkept,
 }
 
 #[derive(Default)]
@@ -140,6 +143,7 @@ impl Session {
             is_over: AtomicBool::new(false),
             questions: Questions::default(),
             news: Subscribed::default(),
+            unkept: Unkept::default(),
         }
     }
 

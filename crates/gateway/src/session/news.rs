@@ -1,8 +1,11 @@
 //! Messages that belong to no request, on their way to the sessions they are for.
 //!
-//! Whoever has news does not wait for it to be kept: one task sees to that, in order.
+//! Whoever has news does not wait for it to be kept: one task sees to that. Until then each
+//! message waits once, however often it is said, and each session waits once: while the shared
+//! state is away, what waits takes no more room than what its sessions may hear of.
 
-use std::sync::{Arc, Weak};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,15 +17,11 @@ use crate::gateway::Gateway;
 /// How long to wait when the shared state cannot be reached.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// A message and the session it is for.
-pub(crate) struct News {
-    pub session: Arc<Session>,
-    pub message: Bytes,
-    /// What changed, and to what: where several replicas see it, one tells it.
-    pub change: Option<Arc<Change>>,
-}
+/// The sessions that something waits for.
+pub(crate) type Queue = mpsc::UnboundedSender<Arc<Session>>;
 
 /// A change that every replica sees by itself.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Change {
     /// What changed.
     pub topic: String,
@@ -30,30 +29,122 @@ pub(crate) struct Change {
     pub state: String,
 }
 
+/// What waits to be kept for one session.
+#[derive(Default)]
+pub(crate) struct Unkept(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    /// In the order in which they were said first.
+    messages: VecDeque<Bytes>,
+    /// What each tells of: where several replicas see a change, one tells it.
+    changes: HashMap<Bytes, Option<Arc<Change>>>,
+    /// Whether the session is in the queue.
+    is_queued: bool,
+}
+
+impl Unkept {
+    /// Notes a message; whether its session is to be queued for it.
+    fn note(&self, message: Bytes, change: Option<Arc<Change>>) -> bool {
+        let mut waiting = self.waiting();
+        match waiting.changes.get_mut(&message) {
+            // It tells of both, so that no other replica tells of the same.
+            Some(before) if *before != change => *before = None,
+            Some(_) => {}
+            None => {
+                waiting.messages.push_back(message.clone());
+                waiting.changes.insert(message, change);
+            }
+        }
+        !std::mem::replace(&mut waiting.is_queued, true)
+    }
+
+    /// Nobody asks after this any more.
+    pub(crate) fn forget(&self, message: &Bytes) {
+        let mut waiting = self.waiting();
+        if waiting.changes.remove(message).is_some() {
+            waiting.messages.retain(|other| other != message);
+        }
+    }
+
+    /// All that waits; what is said from now on queues the session anew.
+    fn take(&self) -> Vec<(Bytes, Option<Arc<Change>>)> {
+        let Waiting { messages, mut changes, .. } = std::mem::take(&mut *self.waiting());
+        let with_change = |message| {
+            let change = changes.remove(&message).flatten();
+            (message, change)
+        };
+        messages.into_iter().map(with_change).collect()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// Has a message delivered that belongs to no request.
+    pub(crate) fn tell(self: &Arc<Self>, queue: &Queue, message: Bytes, change: Option<Arc<Change>>) {
+        if self.unkept.note(message, change) {
+            // The task that hears it lives as long as the gateway.
+            let _ = queue.send(Arc::clone(self));
+        }
+    }
+}
+
 impl Gateway {
     /// Sends a message that belongs to no request.
     pub(crate) fn tell_session(&self, session: &Arc<Session>, message: Bytes, change: Option<&Arc<Change>>) {
-        let news = News { session: Arc::clone(session), message, change: change.cloned() };
-        // The task that hears it lives as long as this.
-        let _ = self.news.send(news);
+        session.tell(&self.news, message, change.cloned());
     }
 }
 
 /// Delivers news for as long as the gateway lives.
-pub(crate) async fn deliver(gateway: Weak<Gateway>, mut news: mpsc::UnboundedReceiver<News>) {
-    while let Some(News { session, message, change }) = news.recv().await {
-        if let (Some(change), Some(gateway)) = (&change, gateway.upgrade())
-            && gateway.is_known_already(&session, &change.topic, &change.state).await
-        {
-            continue;
-        }
-        loop {
-            let Some(gateway) = gateway.upgrade() else { return };
-            if session.is_over() || gateway.deliver_news(&session, message.clone()).await {
-                break;
+pub(crate) async fn deliver(gateway: Weak<Gateway>, mut queue: mpsc::UnboundedReceiver<Arc<Session>>) {
+    while let Some(session) = queue.recv().await {
+        for (message, change) in session.unkept.take() {
+            if let (Some(change), Some(gateway)) = (&change, gateway.upgrade())
+                && gateway.is_known_already(&session, &change.topic, &change.state).await
+            {
+                continue;
             }
-            drop(gateway);
-            tokio::time::sleep(AGAIN).await;
+            loop {
+                let Some(gateway) = gateway.upgrade() else { return };
+                if session.is_over() || gateway.deliver_news(&session, message.clone()).await {
+                    break;
+                }
+                drop(gateway);
+                tokio::time::sleep(AGAIN).await;
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(state: &str) -> Option<Arc<Change>> {
+        Some(Arc::new(Change { topic: "github".to_owned(), state: state.to_owned() }))
+    }
+
+    #[test]
+    fn a_message_waits_once_and_in_its_order_with_the_change_that_all_of_it_is_about() {
+        let unkept = Unkept::default();
+        let [tools, prompts, updated] = ["tools", "prompts", "updated"].map(Bytes::from);
+        assert!(unkept.note(tools.clone(), change("1")), "the first queues its session");
+        assert!(!unkept.note(prompts.clone(), change("1")), "which is queued now");
+        assert!(!unkept.note(updated.clone(), None));
+        assert!(!unkept.note(tools.clone(), change("1")));
+        assert!(!unkept.note(prompts.clone(), change("2")));
+        let taken: Vec<_> =
+            unkept.take().into_iter().map(|(message, change)| (message, change.is_some())).collect();
+        let expected = [(tools.clone(), true), (prompts, false), (updated.clone(), false)];
+        assert_eq!(taken, expected, "two changes are told of in any case");
+        assert!(unkept.note(updated.clone(), None), "what is said now queues it anew");
+        assert!(!unkept.note(tools.clone(), None));
+        unkept.forget(&updated);
+        assert_eq!(unkept.take().len(), 1);
+        assert!(unkept.take().is_empty());
     }
 }

@@ -5,8 +5,11 @@ use doorward_model::clock::Fixed;
 use doorward_model::json::{Document, Limits};
 use doorward_model::{Agent, Grant, Seal, SealError};
 
+use tokio::sync::mpsc;
+
 use super::table::Found;
 use super::*;
+use crate::mailbox::Mailbox;
 
 /// Seals by writing the context beside the text: whoever alters either is found out.
 #[derive(Debug)]
@@ -119,6 +122,23 @@ fn an_id_is_free_once_its_request_has_ended_however_it_did() {
     assert!(session.begin("1", 10).is_err(), "the next one has the id now");
     drop(next);
     assert!(!session.is_busy());
+}
+
+#[test]
+fn what_waits_to_be_kept_for_a_session_waits_once_however_often_it_is_said() {
+    let session = Arc::new(session(&caller("ana"), &Fixed::new(1), at(0)));
+    let (queue, mut queued) = mpsc::unbounded_channel();
+    let mailbox = Mailbox::of_session(queue, Arc::downgrade(&session));
+    let (one, two) = (Arc::from("wiki://one"), Arc::from("wiki://two"));
+    for _ in 0..10_000 {
+        mailbox.updated(&one);
+        mailbox.updated(&two);
+    }
+    assert_eq!(queued.len(), 1, "nobody has kept any of it");
+    assert!(queued.try_recv().is_ok_and(|queued| Arc::ptr_eq(&queued, &session)));
+    mailbox.forget(&two);
+    mailbox.updated(&one);
+    assert!(queued.is_empty(), "whoever has it from the queue finds all that waits");
 }
 
 #[test]
