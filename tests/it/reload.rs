@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use hyper::Method;
+use serde_json::{Value, json};
 
 use crate::world::{ALICE, Recorder, STAFF_MAY_ALL, Speaks, World, within};
 
@@ -122,8 +123,10 @@ async fn an_id_that_names_another_server_has_nothing_left_of_the_one_before() {
         assert!(world.running.reload().expect("a valid file"));
     };
     assert!(shown(&world).await.contains(&"echo".to_owned()));
+    let mut session = world.legacy("/mcp/github", ALICE).await.events(Method::GET, &Value::Null).await;
     let moved = config.replace(&world.recorders[0].url(), &successor.url());
     take_up(&moved);
+    assert_eq!(session.next().await["method"], "notifications/tools/list_changed");
     assert_eq!(shown(&world).await, ["other"]);
     let alice = world.modern("/mcp/github", ALICE);
     assert_eq!(alice.call("echo", json!({})).await.json()["error"]["code"], -32602, "it is not there");
@@ -133,6 +136,7 @@ async fn an_id_that_names_another_server_has_nothing_left_of_the_one_before() {
 
     // The same one, upgraded while it was out of service.
     take_up(&moved.replace("enabled: true}\npolicies", "enabled: false}\npolicies"));
+    while session.next().await["method"] != "notifications/tools/list_changed" {}
     successor.offer_only(&["newer"]);
     take_up(&moved);
     assert_eq!(shown(&world).await, ["newer"]);

@@ -1,7 +1,7 @@
 //! Keeping the picture of what servers offer up to date.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use doorward_model::json::push_hex;
 use doorward_model::{Audience, CapabilityKind, Catalog, ServerId};
 use doorward_upstream::Event;
 use futures_util::future::join_all;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::gateway::Gateway;
@@ -22,7 +23,7 @@ use crate::snapshot::Snapshot;
 /// known. A server that does not answer leaves the picture as it is; its status says why.
 pub(crate) async fn ensure(gateway: &Arc<Gateway>, server: &ServerId, declared: &str) {
     let is_stale = gateway.has_others && gateway.stale().contains(server);
-    if is_stale {
+    if is_stale || gateway.asking.is_replaced(server) {
         refresh(gateway, server).await;
     }
     if gateway.snapshot().registry.listing(server, declared).is_none() {
@@ -40,6 +41,15 @@ pub(crate) fn is_stale(gateway: &Arc<Gateway>, server: &ServerId) {
     gateway.stale().insert(server.clone());
     let (gateway, server) = (Arc::clone(gateway), server.clone());
     tokio::spawn(async move { refresh(&gateway, &server).await });
+}
+
+/// Asks the servers that have taken another's place what they offer, so that whoever was told of
+/// the other's lists is told of theirs.
+pub(crate) fn catch_up(gateway: &Arc<Gateway>, runtime: &Handle) {
+    for server in gateway.asking.all_replaced() {
+        let gateway = Arc::clone(gateway);
+        runtime.spawn(async move { refresh(&gateway, &server).await });
+    }
 }
 
 /// What the list of a server is now, for clients that declare these capabilities.
@@ -97,6 +107,8 @@ pub(crate) struct Asking {
     learned: Mutex<HashMap<ServerId, Learned>>,
     /// Servers that announce changes, and whether one has since they were asked last.
     announced: Mutex<HashMap<ServerId, bool>>,
+    /// How many servers have taken another's place, of which the picture still is.
+    replaced: AtomicUsize,
     /// Servers that somebody has waited for in vain: one that hangs delays one list, and
     /// not each of them.
     late: Mutex<HashSet<ServerId>>,
@@ -107,6 +119,8 @@ struct Learned {
     newest: Vec<(Audience, u64)>,
     /// What was asked for earlier was asked of another server with this id.
     from: u64,
+    /// Whether all that is in the picture is of that other one.
+    is_replaced: bool,
 }
 
 impl Asking {
@@ -134,7 +148,7 @@ impl Asking {
     fn is_news(&self, server: &ServerId, audience: &Audience, question: u64) -> bool {
         self.late().remove(server);
         let mut learned = self.learned();
-        let Learned { newest: learned, from } = learned.entry(server.clone()).or_default();
+        let Learned { newest: learned, from, .. } = learned.entry(server.clone()).or_default();
         let is_older = |(known, newest): &(Audience, u64)| known == audience && *newest > question;
         if question < *from || learned.iter().any(is_older) {
             return false;
@@ -150,12 +164,39 @@ impl Asking {
 
     /// These ids name other servers from now on: what their predecessors still answer is not
     /// about them.
-    pub(crate) fn forget(&self, servers: &HashSet<ServerId>) {
+    pub(crate) fn replaced<'s>(&self, servers: impl Iterator<Item = &'s ServerId>) {
         let from = self.begin();
         let mut learned = self.learned();
         for server in servers {
-            learned.insert(server.clone(), Learned { newest: Vec::new(), from });
+            learned.insert(server.clone(), Learned { newest: Vec::new(), from, is_replaced: true });
         }
+        self.count_replaced(&learned);
+    }
+
+    /// Whether this server has taken another's place, of which the picture still is.
+    pub(crate) fn is_replaced(&self, server: &ServerId) -> bool {
+        self.replaced.load(Ordering::Acquire) > 0
+            && self.learned().get(server).is_some_and(|learned| learned.is_replaced)
+    }
+
+    fn all_replaced(&self) -> Vec<ServerId> {
+        let learned = self.learned();
+        let replaced = learned.iter().filter(|(_, learned)| learned.is_replaced);
+        replaced.map(|(server, _)| server.clone()).collect()
+    }
+
+    /// Everything in the picture of a server was asked for with this question.
+    fn is_caught_up(&self, server: &ServerId, question: u64) {
+        let mut learned = self.learned();
+        if let Some(learned) = learned.get_mut(server).filter(|learned| question >= learned.from) {
+            learned.is_replaced = false;
+        }
+        self.count_replaced(&learned);
+    }
+
+    fn count_replaced(&self, learned: &HashMap<ServerId, Learned>) {
+        let count = learned.values().filter(|learned| learned.is_replaced).count();
+        self.replaced.store(count, Ordering::Release);
     }
 
     fn learned(&self) -> MutexGuard<'_, HashMap<ServerId, Learned>> {
@@ -197,7 +238,11 @@ async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
         Audience::Everybody => Arc::default(),
         Audience::Declaring(these) => Arc::clone(these),
     });
-    ask(gateway, server, known.collect()).await;
+    if let Some(question) = ask(gateway, server, known.collect()).await {
+        // Not before: whoever asks meanwhile is not shown the old list.
+        gateway.stale().remove(server);
+        gateway.asking.is_caught_up(server, question);
+    }
 }
 
 /// How soon a server that goes on announcing changes is asked again, the first time and at most.
@@ -221,8 +266,9 @@ async fn keep_up(gateway: Arc<Gateway>, server: ServerId) {
 }
 
 /// Asks a server what it offers to clients that declare each of these, and learns it all at
-/// once: what changed for several is one change.
-async fn ask(gateway: &Arc<Gateway>, server: &ServerId, declared: Vec<Arc<str>>) {
+/// once: what changed for several is one change. The number of the question, if all of it was
+/// answered.
+async fn ask(gateway: &Arc<Gateway>, server: &ServerId, declared: Vec<Arc<str>>) -> Option<u64> {
     let question = gateway.asking.begin();
     let each = declared.iter().map(|declared| gateway.upstreams.catalog(server, declared));
     let mut heard = Vec::new();
@@ -234,13 +280,11 @@ async fn ask(gateway: &Arc<Gateway>, server: &ServerId, declared: Vec<Arc<str>>)
             }
         }
     }
-    if heard.len() == declared.len() {
-        learn(gateway, server, question, heard);
-        // Not before: whoever asks meanwhile is not shown the old list.
-        gateway.stale().remove(server);
-    } else if !heard.is_empty() {
+    let is_whole = heard.len() == declared.len();
+    if !heard.is_empty() {
         learn(gateway, server, question, heard);
     }
+    is_whole.then_some(question)
 }
 
 /// Puts catalogs into the picture, and tells whose lists are different by that.
@@ -313,10 +357,17 @@ mod tests {
         let asking = Asking::default();
         let [github, gitlab] = ["github", "gitlab"].map(|id| ServerId::try_from(id).expect("an id"));
         let early = asking.begin();
-        asking.forget(&HashSet::from([github.clone()]));
+        assert!(!asking.is_replaced(&github));
+        asking.replaced([&github].into_iter());
+        assert!(asking.is_replaced(&github) && !asking.is_replaced(&gitlab));
         assert!(!asking.is_news(&github, &Audience::Everybody, early));
         assert!(asking.is_news(&gitlab, &Audience::Everybody, early));
-        assert!(asking.is_news(&github, &Audience::Everybody, asking.begin()));
+        asking.is_caught_up(&github, early);
+        assert!(asking.is_replaced(&github), "that was about the other one");
+        let late = asking.begin();
+        assert!(asking.is_news(&github, &Audience::Everybody, late));
+        asking.is_caught_up(&github, late);
+        assert!(!asking.is_replaced(&github) && asking.all_replaced().is_empty());
     }
 
     #[test]

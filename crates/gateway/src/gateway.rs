@@ -14,7 +14,7 @@ use doorward_wire::message::Message;
 use tokio::sync::mpsc;
 
 use crate::ask::{AskLimits, Suspended};
-use crate::catalogs::Asking;
+use crate::catalogs::{self, Asking};
 use crate::door::Strangers;
 use crate::meta::Readings;
 use crate::method;
@@ -213,20 +213,21 @@ impl Gateway {
         }
     }
 
-    /// Puts a new configuration in force, in which `others` name other servers than before. Calls
+    /// Puts a new configuration in force, in which these ids name other servers than before. Calls
     /// under way finish in the old world.
     pub fn install(self: &Arc<Self>, rulebook: Rulebook, others: &HashSet<ServerId>) {
         self.rebuild(Extent::All, |old| {
             let mut catalogs = old.registry.catalogs().clone();
-            let is_same = |id: &ServerId| !others.contains(id);
-            catalogs.retain(|id| is_same(id) && rulebook.servers.iter().any(|server| server.id == *id));
-            self.asking.forget(others);
+            catalogs.retain(|id| rulebook.servers.iter().any(|server| server.id == *id));
+            let has_listings = |id: &&ServerId| !old.registry.listings(id).is_empty();
+            self.asking.replaced(others.iter().filter(has_listings));
             Some(Snapshot::build(rulebook, catalogs))
         });
         self.subscriptions.revise(&self.snapshot(), self.clock.now());
         // Without a runtime nobody can be listening.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(Arc::clone(self).review());
+            catalogs::catch_up(self, &runtime);
         }
     }
 

@@ -77,10 +77,15 @@ impl Subscriptions {
 
     /// Tells whoever is subscribed to it that a resource was updated.
     pub(crate) fn updated(&self, server: &ServerId, uri: &str) {
-        let state = self.state();
-        let holders = state.holders.get(server).and_then(|of_server| of_server.get(uri));
-        for holder in holders.into_iter().flatten() {
-            holder.mailbox.updated(&holder.offered);
+        let concerned: Vec<_> = {
+            let state = self.state();
+            let holders = state.holders.get(server).and_then(|of_server| of_server.get(uri));
+            let each = holders.into_iter().flatten();
+            each.map(|holder| (Arc::clone(&holder.mailbox), Arc::clone(&holder.offered))).collect()
+        };
+        // Apart: the session that is told may be gone with that, and end what it holds.
+        for (mailbox, offered) in concerned {
+            mailbox.updated(&offered);
         }
     }
 

@@ -136,7 +136,10 @@ pub(crate) async fn refresh_within(asked: &mut Asked<'_>, patience: Duration) {
     let registry = &asked.snapshot.registry;
     let unknown: Vec<ServerId> = View::of(asked)
         .servers()
-        .filter(|server| registry.listing(&server.id, &asked.declared).is_none())
+        .filter(|server| {
+            registry.listing(&server.id, &asked.declared).is_none()
+                || asked.gateway.asking.is_replaced(&server.id)
+        })
         .map(|server| server.id.clone())
         .collect();
     catalogs::ensure_all(asked.gateway, unknown, &asked.declared, patience).await;

@@ -79,7 +79,7 @@ impl Upstreams {
     /// its link; others are ended in the background, and new ones are started when
     /// first needed. Of two specifications with one id the later holds.
     ///
-    /// Returns the ids that name another server than before, or none any more.
+    /// Returns the ids of those that are new, or another than before.
     pub fn configure(&self, specs: Vec<ServerSpec>) -> HashSet<ServerId> {
         let inner = &self.inner;
         let _changing = inner.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,10 +102,9 @@ impl Upstreams {
         let is_new = |(id, server): &(&ServerId, &Arc<Server>)| {
             !before.get(*id).is_some_and(|known| Arc::ptr_eq(known, server))
         };
-        let mut others: HashSet<_> = after.iter().filter(is_new).map(|(id, _)| id.clone()).collect();
+        let others: HashSet<_> = after.iter().filter(is_new).map(|(id, _)| id.clone()).collect();
         for (id, server) in before.iter() {
             if !after.get(id).is_some_and(|kept| Arc::ptr_eq(kept, server)) {
-                others.insert(id.clone());
                 let server = Arc::clone(server);
                 tokio::spawn(async move { server.retire().await });
             }

@@ -37,23 +37,41 @@ pub(crate) struct Unkept(Mutex<Waiting>);
 struct Waiting {
     /// In the order in which they were said first.
     messages: VecDeque<Bytes>,
-    /// What each tells of: where several replicas see a change, one tells it.
-    changes: HashMap<Bytes, Option<Arc<Change>>>,
+    /// What each tells of.
+    reasons: HashMap<Bytes, Reasons>,
     /// Whether the session is in the queue.
     is_queued: bool,
+}
+
+/// Why something is said.
+#[derive(Default)]
+struct Reasons {
+    /// The last change of each topic: where several replicas see one, one tells it.
+    changes: Vec<Arc<Change>>,
+    /// Whether it is said whatever others have told.
+    is_certain: bool,
+}
+
+impl Reasons {
+    fn add(&mut self, change: Option<Arc<Change>>) {
+        let Some(change) = change else {
+            self.is_certain = true;
+            return;
+        };
+        self.changes.retain(|before| before.topic != change.topic);
+        self.changes.push(change);
+    }
 }
 
 impl Unkept {
     /// Notes a message; whether its session is to be queued for it.
     fn note(&self, message: Bytes, change: Option<Arc<Change>>) -> bool {
         let mut waiting = self.waiting();
-        match waiting.changes.get_mut(&message) {
-            // It tells of both, so that no other replica tells of the same.
-            Some(before) if *before != change => *before = None,
-            Some(_) => {}
+        match waiting.reasons.get_mut(&message) {
+            Some(reasons) => reasons.add(change),
             None => {
                 waiting.messages.push_back(message.clone());
-                waiting.changes.insert(message, change);
+                waiting.reasons.entry(message).or_default().add(change);
             }
         }
         !std::mem::replace(&mut waiting.is_queued, true)
@@ -62,19 +80,19 @@ impl Unkept {
     /// Nobody asks after this any more.
     pub(crate) fn forget(&self, message: &Bytes) {
         let mut waiting = self.waiting();
-        if waiting.changes.remove(message).is_some() {
+        if waiting.reasons.remove(message).is_some() {
             waiting.messages.retain(|other| other != message);
         }
     }
 
     /// All that waits; what is said from now on queues the session anew.
-    fn take(&self) -> Vec<(Bytes, Option<Arc<Change>>)> {
-        let Waiting { messages, mut changes, .. } = std::mem::take(&mut *self.waiting());
-        let with_change = |message| {
-            let change = changes.remove(&message).flatten();
-            (message, change)
+    fn take(&self) -> Vec<(Bytes, Reasons)> {
+        let Waiting { messages, mut reasons, .. } = std::mem::take(&mut *self.waiting());
+        let with_reasons = |message| {
+            let its = reasons.remove(&message).unwrap_or_default();
+            (message, its)
         };
-        messages.into_iter().map(with_change).collect()
+        messages.into_iter().map(with_reasons).collect()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -102,10 +120,14 @@ impl Gateway {
 /// Delivers news for as long as the gateway lives.
 pub(crate) async fn deliver(gateway: Weak<Gateway>, mut queue: mpsc::UnboundedReceiver<Arc<Session>>) {
     while let Some(session) = queue.recv().await {
-        for (message, change) in session.unkept.take() {
-            if let (Some(change), Some(gateway)) = (&change, gateway.upgrade())
-                && gateway.is_known_already(&session, &change.topic, &change.state).await
-            {
+        for (message, reasons) in session.unkept.take() {
+            let mut is_new = reasons.is_certain || reasons.changes.is_empty();
+            for change in &reasons.changes {
+                let Some(gateway) = gateway.upgrade() else { return };
+                // All of them, so that none is told again by another replica.
+                is_new |= !gateway.is_known_already(&session, &change.topic, &change.state).await;
+            }
+            if !is_new {
                 continue;
             }
             loop {
@@ -137,10 +159,18 @@ mod tests {
         assert!(!unkept.note(updated.clone(), None));
         assert!(!unkept.note(tools.clone(), change("1")));
         assert!(!unkept.note(prompts.clone(), change("2")));
+        let states = |reasons: &Reasons| {
+            let states: Vec<_> = reasons.changes.iter().map(|change| change.state.clone()).collect();
+            (states.join(" "), reasons.is_certain)
+        };
         let taken: Vec<_> =
-            unkept.take().into_iter().map(|(message, change)| (message, change.is_some())).collect();
-        let expected = [(tools.clone(), true), (prompts, false), (updated.clone(), false)];
-        assert_eq!(taken, expected, "two changes are told of in any case");
+            unkept.take().iter().map(|(message, reasons)| (message.clone(), states(reasons))).collect();
+        let expected = [
+            (tools.clone(), ("1".to_owned(), false)),
+            (prompts, ("2".to_owned(), false)),
+            (updated.clone(), (String::new(), true)),
+        ];
+        assert_eq!(taken, expected, "of a topic, what it came to be");
         assert!(unkept.note(updated.clone(), None), "what is said now queues it anew");
         assert!(!unkept.note(tools.clone(), None));
         unkept.forget(&updated);

@@ -68,7 +68,9 @@ pub(crate) async fn resolve(
     }
     // A caller who can be allowed nothing here must not make the gateway start or
     // ask the server: with no policy, nothing is touched at all.
-    if asked.snapshot.registry.listing(&server.id, &asked.declared).is_none()
+    let asking = &asked.gateway.asking;
+    if (asked.snapshot.registry.listing(&server.id, &asked.declared).is_none()
+        || asking.is_replaced(&server.id))
         && asked.snapshot.rulebook.policy.may_allow(asked.caller, &server.id)
     {
         // A server that cannot be reached is no reason to refuse here: the verdict
@@ -86,7 +88,9 @@ pub(crate) async fn resolve(
         Ok(round) => (round, None),
         Err(error) => (None, Some(error)),
     };
+    // What another server of that name has offered says nothing of this one.
     let listing = asked.snapshot.registry.listing(&server.id, &asked.declared);
+    let listing = listing.filter(|_| !asked.gateway.asking.is_replaced(&server.id));
     let capability = listing.and_then(|listing| listing.named(named.kind, &target)).cloned();
     if let Some(span) = &asked.span {
         span.placed(&server.id, capability.as_ref());

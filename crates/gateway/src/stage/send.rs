@@ -66,7 +66,9 @@ pub(crate) async fn subscribe<'a>(
         // Whatever changes from now on goes through this one too. What changed since the
         // decision, the rules or what its client may do, has gone through all that was held then.
         let in_force = gateway.snapshot();
-        if !Arc::ptr_eq(&in_force, &asked.snapshot) || !Arc::ptr_eq(&standpoint().caller, asked.caller) {
+        let from = standpoint();
+        let is_elsewhere = !Arc::ptr_eq(&from.caller, asked.caller) || from.ip != asked.incoming.arrival.ip;
+        if is_elsewhere || !Arc::ptr_eq(&in_force, &asked.snapshot) {
             held.revise(&in_force, gateway.clock.now());
         }
     }
