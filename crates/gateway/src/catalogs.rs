@@ -163,12 +163,12 @@ impl Asking {
     }
 
     /// These ids name other servers from now on: what their predecessors still answer is not
-    /// about them.
-    pub(crate) fn replaced<'s>(&self, servers: impl Iterator<Item = &'s ServerId>) {
+    /// about them, nor is what the picture has of some of them.
+    pub(crate) fn replaced<'s>(&self, servers: impl Iterator<Item = (&'s ServerId, bool)>) {
         let from = self.begin();
         let mut learned = self.learned();
-        for server in servers {
-            learned.insert(server.clone(), Learned { newest: Vec::new(), from, is_replaced: true });
+        for (server, is_replaced) in servers {
+            learned.insert(server.clone(), Learned { newest: Vec::new(), from, is_replaced });
         }
         self.count_replaced(&learned);
     }
@@ -358,8 +358,11 @@ mod tests {
         let [github, gitlab] = ["github", "gitlab"].map(|id| ServerId::try_from(id).expect("an id"));
         let early = asking.begin();
         assert!(!asking.is_replaced(&github));
-        asking.replaced([&github].into_iter());
+        let gitea = ServerId::try_from("gitea").expect("an id");
+        asking.replaced([(&github, true), (&gitea, false)].into_iter());
         assert!(asking.is_replaced(&github) && !asking.is_replaced(&gitlab));
+        assert!(!asking.is_replaced(&gitea), "nothing is known of it");
+        assert!(!asking.is_news(&gitea, &Audience::Everybody, early));
         assert!(!asking.is_news(&github, &Audience::Everybody, early));
         assert!(asking.is_news(&gitlab, &Audience::Everybody, early));
         asking.is_caught_up(&github, early);

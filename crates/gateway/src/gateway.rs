@@ -219,8 +219,7 @@ impl Gateway {
         self.rebuild(Extent::All, |old| {
             let mut catalogs = old.registry.catalogs().clone();
             catalogs.retain(|id| rulebook.servers.iter().any(|server| server.id == *id));
-            let has_listings = |id: &&ServerId| !old.registry.listings(id).is_empty();
-            self.asking.replaced(others.iter().filter(has_listings));
+            self.asking.replaced(others.iter().map(|id| (id, !old.registry.listings(id).is_empty())));
             Some(Snapshot::build(rulebook, catalogs))
         });
         self.subscriptions.revise(&self.snapshot(), self.clock.now());
