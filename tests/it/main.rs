@@ -26,6 +26,7 @@ mod exact_numbers;
 mod faults;
 mod forward;
 mod full_disk;
+mod issuers;
 mod list_changed;
 mod oidc;
 mod packaging;

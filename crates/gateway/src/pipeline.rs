@@ -59,6 +59,8 @@ pub(crate) struct Asked<'a> {
     /// Only while a call is under way, and only if its spans are collected.
     pub span: Option<OpenSpan<'a>>,
     pub client: ClientLabel,
+    /// Whose sessions with servers this travels in.
+    pub affinity: Cow<'a, str>,
     /// What the client can be asked while it waits.
     pub abilities: Cow<'a, Abilities>,
     /// The same as servers are told of it: a JSON object, empty for nothing.
@@ -112,6 +114,7 @@ impl<'a> Asked<'a> {
             trace,
             span,
             client,
+            affinity: affinity(caller, incoming),
             declared: abilities.declared(),
             abilities,
             notify,
@@ -131,6 +134,17 @@ impl<'a> Asked<'a> {
 
     pub(crate) fn era(&self) -> Era {
         self.incoming.era()
+    }
+}
+
+/// Whose sessions with servers a request travels in: its own session's, or where the client has
+/// none, its grant's. An issuer names its grants as it likes, so its name is part of theirs.
+fn affinity<'a>(caller: &'a Caller, incoming: &'a Incoming) -> Cow<'a, str> {
+    let grant = &caller.grant;
+    match (&incoming.session, &grant.issuer) {
+        (Some(session), _) => Cow::Borrowed(&session.id),
+        (None, Some(issuer)) => Cow::Owned(format!("{issuer} {}", grant.id)),
+        (None, None) => Cow::Borrowed(&grant.id),
     }
 }
 

@@ -256,12 +256,14 @@ impl Drop for Running {
 }
 
 /// Who a caller is, beyond the credential of the moment: a token that was renewed makes
-/// nobody else of its bearer, another key does.
+/// nobody else of its bearer. Another key does, and so does another issuer, even if both use the
+/// same subject.
 pub(crate) fn principal(caller: &Caller) -> String {
     let kind = caller.grant.kind;
     let key = if kind == GrantKind::Key { caller.grant.id.as_str() } else { "" };
     let person = caller.person.as_ref().map_or("", |person| &person.id);
     let agent = caller.agent.as_ref().map_or("", |agent| &agent.id);
+    let issuer = caller.grant.issuer.as_deref().unwrap_or_default();
     // Quoted, so that no id can pose as two.
-    format!("{}\0{key:?}\0{person:?}\0{agent:?}", kind.as_str())
+    format!("{}\0{issuer:?}\0{key:?}\0{person:?}\0{agent:?}", kind.as_str())
 }

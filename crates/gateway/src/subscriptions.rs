@@ -235,6 +235,7 @@ mod tests {
         let grant = Grant {
             id: "ana".to_owned(),
             kind: GrantKind::Key,
+            issuer: None,
             roles: Vec::new(),
             servers: None,
             scopes: Vec::new(),

@@ -10,6 +10,7 @@ use doorward_model::{Agent, Caller, Clock, Grant, GrantKind, Map, Timestamp};
 
 use crate::cache::Verified;
 use crate::claims;
+use crate::issuer::Issuer;
 use crate::jwks::{KeyFetcher, KeySet, Place};
 use crate::key::sha256;
 use crate::refused::Refused;
@@ -42,6 +43,7 @@ struct Key {
 
 struct Jwt {
     settings: JwtSettings,
+    issuer: Issuer,
     source: Source,
     verified: Verified,
 }
@@ -172,7 +174,7 @@ impl Jwt {
             JwtKey::KeySet(uri) => Source::published(Place::Known(uri.clone()), fetcher)?,
             JwtKey::Issuer(issuer) => Source::published(Place::Of(issuer.clone()), fetcher)?,
         };
-        Ok(Self { settings, source, verified: Verified::default() })
+        Ok(Self { issuer: Issuer::of(&settings), settings, source, verified: Verified::default() })
     }
 
     fn admit(&self, token: &str, digest: [u8; 32], clock: &dyn Clock) -> Result<Arc<Caller>, Refused> {
@@ -184,7 +186,7 @@ impl Jwt {
             Source::Fixed(keys) => token::verify(token, keys)?,
             Source::Published(set) => token::verify(token, &set.keys(clock).ok_or(Refused::SigningKey)?)?,
         };
-        let (caller, end) = claims::judge(&claims, &self.settings, now)?;
+        let (caller, end) = claims::judge(&claims, &self.settings, &self.issuer, now)?;
         let caller = Arc::new(caller);
         self.verified.put(digest, caller.clone(), end, now);
         Ok(caller)
@@ -214,6 +216,7 @@ fn prepared(key: KeySettings) -> Key {
     let grant = Grant {
         id: key.id,
         kind: GrantKind::Key,
+        issuer: None,
         roles: key.roles,
         servers: key.servers,
         scopes: key.scopes,
@@ -235,6 +238,7 @@ fn anonymous() -> Caller {
         grant: Grant {
             id: "none".to_owned(),
             kind: GrantKind::Anonymous,
+            issuer: None,
             roles: vec!["*".to_owned()],
             servers: None,
             scopes: Vec::new(),

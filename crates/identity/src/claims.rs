@@ -5,6 +5,7 @@ use std::time::Duration;
 use doorward_model::{Agent, Caller, Grant, GrantKind, Person, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::issuer::Issuer;
 use crate::refused::Refused;
 use crate::settings::JwtSettings;
 
@@ -17,6 +18,7 @@ pub(crate) type Claims = Map<String, Value>;
 pub(crate) fn judge(
     claims: &Claims,
     settings: &JwtSettings,
+    issuer: &Issuer,
     now: Timestamp,
 ) -> Result<(Caller, Timestamp), Refused> {
     let expires_at = date(claims, "exp")?.ok_or(Refused::Claims)?;
@@ -43,10 +45,15 @@ pub(crate) fn judge(
             return Err(Refused::Domain);
         }
     }
-    Ok((caller(claims, settings, expires_at)?, end))
+    Ok((caller(claims, settings, issuer, expires_at)?, end))
 }
 
-fn caller(claims: &Claims, settings: &JwtSettings, expires_at: Timestamp) -> Result<Caller, Refused> {
+fn caller(
+    claims: &Claims,
+    settings: &JwtSettings,
+    issuer: &Issuer,
+    expires_at: Timestamp,
+) -> Result<Caller, Refused> {
     let consumer = find(claims, &settings.consumer_field).and_then(Value::as_str).filter(|id| !id.is_empty());
     let consumer = consumer.ok_or(Refused::Claims)?;
     let subject = text(claims, "sub").filter(|id| !id.is_empty());
@@ -55,6 +62,7 @@ fn caller(claims: &Claims, settings: &JwtSettings, expires_at: Timestamp) -> Res
         grant: Grant {
             id: format!("jwt:{id}"),
             kind: GrantKind::Jwt,
+            issuer: Some(issuer.name(text(claims, "iss"))),
             roles: texts(find(claims, &settings.roles_field)),
             servers: None,
             scopes: scopes(claims),

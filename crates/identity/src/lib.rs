@@ -8,6 +8,7 @@
 mod authenticator;
 mod cache;
 mod claims;
+mod issuer;
 mod jwks;
 mod key;
 mod refused;

@@ -309,6 +309,41 @@ fn claims_become_a_caller() {
 }
 
 #[test]
+fn a_caller_carries_the_issuer_that_vouches_for_its_name() {
+    let clock = Arc::new(Fixed::new(5));
+    let (rsa, other) = (Signer::rsa(), Signer::rsa());
+    let issuer_of = |settings: JwtSettings, signer: &Signer, algorithm: &str, claims: &Value| {
+        let token = signer.token(&json!({"alg": algorithm}), claims);
+        let caller = ask(&door(settings, &clock, None), &token).expect("good");
+        caller.grant.issuer.clone().expect("a token has an issuer")
+    };
+    let shared = |secret: &str| Signer::Hmac(secret.as_bytes().to_vec());
+    let (secret, second) = (SECRET, "another secret of thirty-two bytes!!");
+    let by_secret = |secret: &str| settings(JwtKey::Secret(Secret::new(secret)));
+    let (claims, silent) = (good(&clock), without(&good(&clock), "iss"));
+    for (settings, signer, algorithm) in [
+        (by_secret(secret), shared(secret), "HS256"),
+        (by_secret(second), shared(second), "HS256"),
+        (settings(JwtKey::PublicKey(rsa.pem())), Signer::Hmac(Vec::new()), "RS256"),
+    ] {
+        let signer = if algorithm == "RS256" { &rsa } else { &signer };
+        let named = issuer_of(settings, signer, algorithm, &claims);
+        assert_eq!(named, "https://id.example", "the configured issuer, whatever its key");
+    }
+    let open = |settings: JwtSettings| JwtSettings { issuer: None, ..settings };
+    let mut names = Vec::new();
+    for claims in [&claims, &silent, &with(&claims, "iss", json!("https://other.example"))] {
+        names.push(issuer_of(open(by_secret(secret)), &shared(secret), "HS256", claims));
+        names.push(issuer_of(open(by_secret(second)), &shared(second), "HS256", claims));
+        names.push(issuer_of(open(settings(JwtKey::PublicKey(rsa.pem()))), &rsa, "RS256", claims));
+        names.push(issuer_of(open(settings(JwtKey::PublicKey(other.pem()))), &other, "RS256", claims));
+    }
+    let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len(), "each key vouches for its own names: {names:?}");
+    assert!(names.iter().all(|name| !name.contains(secret) && !name.contains(second)), "{names:?}");
+}
+
+#[test]
 fn a_verified_token_ends_when_it_says_so() {
     let clock = Arc::new(Fixed::new(5));
     let door = door(settings(JwtKey::Secret(Secret::new(SECRET))), &clock, None);

@@ -88,15 +88,15 @@ impl KeyTemplate {
         for part in &self.0 {
             match part {
                 Part::Person => match &caller.person {
-                    Some(person) => push(&mut key, 'p', &person.id),
+                    Some(person) => push_name(&mut key, caller, 'p', &person.id),
                     None => push_grant(&mut key, caller),
                 },
                 Part::Agent => match &caller.agent {
-                    Some(agent) => push(&mut key, 'a', &agent.id),
+                    Some(agent) => push_name(&mut key, caller, 'a', &agent.id),
                     None => push_grant(&mut key, caller),
                 },
                 Part::Grant => push_grant(&mut key, caller),
-                Part::Consumer => push(&mut key, 'c', caller.consumer()),
+                Part::Consumer => push_name(&mut key, caller, 'c', caller.consumer()),
                 Part::Server => push(&mut key, 's', subject.server.as_str()),
                 Part::Tool => push(&mut key, 't', subject.tool),
                 Part::Ip => {
@@ -116,11 +116,20 @@ fn push(key: &mut String, letter: char, value: &str) {
     write!(key, "{letter}{}:{value};", value.len()).expect("a String takes everything");
 }
 
+/// A name that an issuer gave counts as that issuer's: another's bearer of the same name neither
+/// uses up its allowance nor shares it.
+fn push_name(key: &mut String, caller: &Caller, letter: char, name: &str) {
+    if let Some(issuer) = &caller.grant.issuer {
+        push(key, 'u', issuer);
+    }
+    push(key, letter, name);
+}
+
 /// A token is one of many that an issuer gives to the same bearer, who is counted as one
 /// however often it is renewed.
 fn push_grant(key: &mut String, caller: &Caller) {
     if caller.grant.kind == GrantKind::Jwt {
-        push(key, 'p', caller.person.as_ref().map_or("", |person| &person.id));
+        push_name(key, caller, 'p', caller.person.as_ref().map_or("", |person| &person.id));
         push(key, 'a', caller.agent.as_ref().map_or("", |agent| &agent.id));
     } else {
         push(key, 'g', &caller.grant.id);
@@ -153,11 +162,40 @@ mod tests {
     }
 
     #[test]
+    fn a_name_counts_as_its_issuers() {
+        let of = |template: &str, issuer: Option<&str>| {
+            let grant = Grant {
+                id: "jwt:1".into(),
+                kind: if issuer.is_some() { GrantKind::Jwt } else { GrantKind::Key },
+                issuer: issuer.map(str::to_owned),
+                roles: vec![],
+                servers: None,
+                scopes: vec![],
+                expires_at: None,
+                rate_limit: None,
+            };
+            let person = Some(Person { id: "ana".into(), ..Person::default() });
+            let agent = Some(doorward_model::Agent { id: "desk".into() });
+            let (caller, server) = (Caller { grant, person, agent }, ServerId::try_from("s").expect("an id"));
+            let subject = Subject { caller: &caller, server: &server, tool: "t", ip: None };
+            template.parse::<KeyTemplate>().expect(template).key(&subject)
+        };
+        for template in ["grant", "person", "agent", "consumer", "person:server"] {
+            let (here, there) = (of(template, Some("https://a")), of(template, Some("https://b")));
+            assert_ne!(here, there, "{template}");
+            assert_ne!(here, of(template, None), "{template}: not the configuration's either");
+            assert_eq!(here, of(template, Some("https://a")), "{template}");
+        }
+        assert_eq!(of("server", Some("https://a")), of("server", Some("https://b")), "shared by everybody");
+    }
+
+    #[test]
     fn a_renewed_token_counts_as_the_one_before_it() {
         let caller = |kind, id: &str, person: &str| Caller {
             grant: Grant {
                 id: id.into(),
                 kind,
+                issuer: None,
                 roles: vec![],
                 servers: None,
                 scopes: vec![],

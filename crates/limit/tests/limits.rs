@@ -28,6 +28,7 @@ fn caller(grant: &str, person: Option<&str>, agent: Option<&str>) -> Caller {
         grant: Grant {
             id: grant.into(),
             kind: GrantKind::Key,
+            issuer: None,
             roles: vec![],
             servers: None,
             scopes: vec![],

@@ -57,6 +57,7 @@ fn caller(grant: &str, person: Option<&str>) -> Caller {
         grant: Grant {
             id: grant.into(),
             kind: GrantKind::Key,
+            issuer: None,
             roles: vec![],
             servers: None,
             scopes: vec![],

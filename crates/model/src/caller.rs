@@ -62,6 +62,9 @@ pub struct Grant {
     pub id: String,
     /// How it was proven.
     pub kind: GrantKind,
+    /// Whoever issued it, where that is not this gateway's own configuration. Two issuers may use
+    /// the same subject for two people, so no name of a caller is complete without it.
+    pub issuer: Option<String>,
     /// Roles the grant carries.
     pub roles: Vec<String>,
     /// The servers it reaches; `None` leaves this layer without a say.

@@ -141,6 +141,7 @@ fn caller(reader: &Reader<'_>) -> Result<Caller, InvalidInput> {
         grant: Grant {
             id: grant.member("id").text()?.unwrap_or_default(),
             kind: GrantKind::Key,
+            issuer: None,
             roles,
             servers: None,
             scopes: reader.member("scopes").texts()?,

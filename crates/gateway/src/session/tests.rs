@@ -31,6 +31,7 @@ fn caller(id: &str) -> Arc<Caller> {
         grant: Grant {
             id: id.to_owned(),
             kind: GrantKind::Key,
+            issuer: None,
             roles: Vec::new(),
             servers: None,
             scopes: Vec::new(),
@@ -179,6 +180,14 @@ fn a_ticket_holds_what_was_settled_and_is_its_owners() {
     let (opened, opening) = ticket::open(&Glass, &ticket, &ana).expect("opens");
     assert_eq!((opened, format!("{opening:?}")), (now, format!("{settled:?}")));
     assert!(ticket::open(&Glass, &ticket, &ben).is_none(), "another principal's");
+    let issued = |issuer: &str| {
+        let grant = Grant { kind: GrantKind::Jwt, issuer: Some(issuer.to_owned()), ..ana.grant.clone() };
+        Caller { grant, ..(*ana).clone() }
+    };
+    let (here, there) = (issued("https://here.example"), issued("https://there.example"));
+    let issued = ticket::seal(&Glass, &id, &here, now, &settled).expect("sealed");
+    assert!(ticket::open(&Glass, &issued, &here).is_some());
+    assert!(ticket::open(&Glass, &issued, &there).is_none(), "the same name of another issuer");
     let other = ticket.replace(&*id, &ticket::id(&Fixed::new(2)));
     assert!(ticket::open(&Glass, &other, &ana).is_none(), "under another id");
     for nonsense in ["", ".", "0.0", &ticket[..ticket.len() - 9], &"x".repeat(10_000)] {

@@ -135,7 +135,7 @@ impl Outgoing {
             members: self.members.clone(),
             meta: &self.meta,
             target: named(resolved),
-            affinity: affinity(asked),
+            affinity: &asked.affinity,
             client_info: &self.client_info,
             capabilities: &self.capabilities,
             logs: logs(asked),
@@ -190,7 +190,7 @@ pub(crate) fn identity<'a>(asked: &'a Asked<'_>) -> Identity<'a> {
         meta: meta(asked),
         client_info: client_info(asked),
         capabilities: Arc::clone(&asked.declared),
-        affinity: affinity(asked),
+        affinity: &asked.affinity,
     }
 }
 
@@ -229,12 +229,6 @@ impl Owned {
             ..Call::default()
         }
     }
-}
-
-/// Whose sessions with servers a call travels in: its own session's, or where the client has
-/// none, its grant's.
-fn affinity<'r>(asked: &'r Asked<'_>) -> &'r str {
-    asked.incoming.session.as_ref().map_or(&asked.caller.grant.id, |session| &session.id)
 }
 
 /// `Mcp-Param-*` towards the server.

@@ -373,6 +373,7 @@ mod tests {
             grant: Grant {
                 id: "g".into(),
                 kind: GrantKind::Key,
+                issuer: None,
                 roles: vec![],
                 servers: None,
                 scopes: vec![],

@@ -54,6 +54,7 @@ impl World {
                 grant: Grant {
                     id: "grant-1".into(),
                     kind: GrantKind::Key,
+                    issuer: None,
                     roles: vec!["reader".into()],
                     servers: None,
                     scopes: vec!["tools:call".into()],
