@@ -396,7 +396,7 @@ async fn a_reload_forgets_nothing() {
     assert_eq!(until_exceeded(&alice, "echo").await, 2, "more of the same");
     put("max: 3", "max: 1");
     assert_eq!(until_exceeded(&alice, "echo").await, 0, "fewer than are used");
-    put("limits:", "limits: []\nunused:");
+    put("limits:", "limits: []\nx-unused:");
     assert_eq!(alice.call("echo", json!({})).await.status, 200);
     put("max: 3", "max: 6");
     assert_eq!(until_exceeded(&alice, "echo").await, 1, "what no quota spoke of was not counted");

@@ -41,6 +41,31 @@ async fn an_edit_takes_force_and_a_mistake_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_restriction_never_takes_force() {
+    let world = World::start(&["github"], "").await;
+    eventually(&world, "[POLICY DENIED] default_deny").await;
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    let rule = STAFF_MAY_ALL;
+    let narrowed = [
+        format!("{config}{}", rule.replace("action:", "tools: other, action:")),
+        format!("{config}{}", rule.replace("roles:", "enabled: false, roles:")),
+        format!("{config}{rule}ipfilter: {{enabled: true, mode: allowlist, ips: [203.0.113.1]}}\n"),
+        format!("{config}{rule}regoPolicys: []\n"),
+        format!("{}{rule}", config.replace("person: alice,", "person: alice, expires: 2020-01-01,")),
+        format!("{}{rule}", config.replace("id: github,", "id: github, disabled: [echo],")),
+    ];
+    for text in narrowed {
+        std::fs::write(world.config_path(), &text).expect("written");
+        let refused = world.running.reload().expect_err("it is not taken up").to_string();
+        assert!(refused.contains("unknown key"), "{text}: {refused}");
+        let answer = world.modern("/mcp", ALICE).call("github__echo", json!({})).await.text();
+        assert!(answer.starts_with("[POLICY DENIED]"), "{text}: {answer}");
+    }
+    assert!(world.recorders[0].calls().is_empty(), "nothing reached the server");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn half_a_file_is_no_configuration() {
     let world = World::start(&["github"], STAFF_MAY_ALL).await;
     let alice = world.modern("/mcp", ALICE);

@@ -1,6 +1,6 @@
 //! The configuration: one file into plain, typed settings, or into the reasons why not.
 //!
-//! Text → tree → variables filled → structs of the sections, unknown keys noted →
+//! Text → tree → variables filled → structs of the sections, unknown keys refused →
 //! settings, checked one by one and against each other. Everything that is wrong is
 //! found in one go where that is possible, with its line and a remedy. Nothing is
 //! started, compiled or connected here, and nothing is read but the named files and
@@ -125,7 +125,7 @@ impl Config {
         let written = servers::written(&root);
         let missing = interpolate::interpolate(&mut root, variables, &mut findings);
         let dialect = Dialect::of(&root);
-        let Some(file) = read_sections(&root, &mut findings) else {
+        let Some(file) = read_sections(&root, dialect, &mut findings) else {
             return Err(findings.located(&positions));
         };
         let base = path.parent().unwrap_or(Path::new(""));
@@ -200,10 +200,10 @@ impl Context<'_> {
     }
 }
 
-fn read_sections(root: &Node, findings: &mut Findings) -> Option<GatewayFile> {
+fn read_sections(root: &Node, dialect: Dialect, findings: &mut Findings) -> Option<GatewayFile> {
     let unknown = RefCell::default();
     let file = typed::read(root, "", &unknown);
-    absent::report(&unknown.into_inner(), findings);
+    absent::report(&unknown.into_inner(), dialect, findings);
     match file {
         Ok(file) => Some(file),
         Err(wrong) => {

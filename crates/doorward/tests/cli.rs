@@ -294,13 +294,13 @@ fn check_says_where_what_and_how() {
     let expected = "\
 gateway.yaml: warning: auth: nobody can call: there is no `auth`; run `doorward keys create` [no-keys]
 gateway.yaml: warning: policies: every call is refused: there is no policy that allows any; add a policy; `doorward init` writes a sample [no-policy]
-gateway.yaml:2:1: warning: srvers: there is no key `srvers`; it is ignored; did you mean `servers`? [unknown-key]
+gateway.yaml:2:1: error: srvers: unknown key `srvers`; did you mean `servers`? [unknown-key]
 gateway.yaml:3:1: error: host: `0.0.0.0` can be reached by others, and there is no TLS; set `tls: {cert: …, key: …}`, name the proxy that ends TLS in `trustedProxies`, or bind 127.0.0.1 [open-bind]
-gateway.yaml: not valid (1 error, 3 warnings)
+gateway.yaml: not valid (2 errors, 2 warnings)
 ";
     assert_eq!(ran.out, expected);
     let json: serde_json::Value = serde_json::from_str(&world.run(&["check", "--json"]).out).expect("JSON");
-    assert_eq!((json["valid"].as_bool(), json["errors"].as_u64()), (Some(false), Some(1)));
+    assert_eq!((json["valid"].as_bool(), json["errors"].as_u64()), (Some(false), Some(2)));
     assert_eq!(json["findings"][3]["code"], "open-bind");
     assert_eq!(json["findings"][3]["line"], 3);
 }
@@ -346,7 +346,7 @@ fn an_address_of_six_is_called_in_brackets() {
 
 #[test]
 fn an_invalid_configuration_lists_nothing_and_says_why() {
-    let world = World::with("gateway.yaml", "servers: [{id: A B, command: x}]\nx: 1\n");
+    let world = World::with("gateway.yaml", "servers: [{id: A B, command: x}]\nallowedHosts: ['*']\n");
     let ran = world.run(&["servers", "list"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
     assert!(

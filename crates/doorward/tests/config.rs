@@ -10,6 +10,11 @@ use doorward::config::{Config, Lint, Loaded};
 use doorward_identity::{Authenticator, Presented};
 use doorward_model::clock::Fixed;
 
+#[path = "config/dialects.rs"]
+mod dialects;
+#[path = "config/unknown.rs"]
+mod unknown;
+
 /// A key of this configuration's own, so that nothing is odd about it.
 const HASH: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -137,9 +142,10 @@ fn everything_odd_is_found_where_it_stands() {
                 "W9 host-name allowedHosts[4]",
             ],
         ),
-        ("prot: 3100", &["W9 unknown-key prot"]),
-        ("telemetry: {}", &["W9 not-supported telemetry"]),
-        ("redaction: {enabled: true}", &["W9 not-supported redaction"]),
+        ("prot: 3100", &["E9 unknown-key prot"]),
+        ("x-note: {a: '${NONE}'}", &[]),
+        ("telemetry: {}", &["E9 not-supported telemetry"]),
+        ("redaction: {enabled: true}", &["E9 not-supported redaction"]),
         ("database: postgres://x", &["E9 not-supported database"]),
         ("guardrails: []", &["E9 not-supported guardrails"]),
         ("port: x", &["E9 wrong-kind port"]),
@@ -153,13 +159,13 @@ fn everything_odd_is_found_where_it_stands() {
         ("audit: {enabled: false}", &["E9 unaudited audit.enabled"]),
         (
             "audit: {storage: postgres, dsn: x}",
-            &["E9 not-supported audit.storage", "W9 not-supported audit.dsn"],
+            &["E9 not-supported audit.storage", "E9 not-supported audit.dsn"],
         ),
-        ("audit: {retentionDays: 90}", &["W9 not-supported audit.retentionDays"]),
+        ("audit: {retentionDays: 90}", &["E9 not-supported audit.retentionDays"]),
         ("audit: {durability: durble}", &["E9 wrong-kind audit.durability"]),
         (
             "audit:\n  export: {type: s3}\n  hashChain: false",
-            &["W10 not-supported audit.export", "W11 no-effect audit.hashChain"],
+            &["E10 not-supported audit.export", "W11 no-effect audit.hashChain"],
         ),
         ("metering: {dimensions: [calls, cost]}", &["E9 wrong-kind metering.dimensions[1]"]),
         ("rateLimit: {defaultPerMinute: 0}", &["W9 rate-limit rateLimit.defaultPerMinute"]),
@@ -235,7 +241,7 @@ fn what_is_odd_about_keys_is_found() {
         ),
         (
             "{id: a, key: HASH, consumerId: c, roles: [r], enabled: true, expires: 2027}",
-            &["W4 unknown-key auth.keys[0].expires"],
+            &["E4 unknown-key auth.keys[0].expires"],
         ),
         ("{id: a, key: HASH, consumerId: c, roles: r, enabled: true}", &["E4 wrong-kind auth.keys[0].roles"]),
         (
@@ -295,7 +301,7 @@ fn what_is_odd_about_servers_is_found() {
         ("{id: a, url: 'https://${NONE}/', enabled: true}", &["W2 unset-variable servers[0]"]),
         ("{id: a, command: x, enabled: true, healthCheck: true}", &["W2 no-effect servers[0].healthCheck"]),
         ("{id: a, command: x, enabled: true, headers: {}}", &["E2 not-supported servers[0].headers"]),
-        ("{id: a, command: x, enabled: true, timeOut: 5}", &["W2 unknown-key servers[0].timeOut"]),
+        ("{id: a, command: x, enabled: true, timeOut: 5}", &["E2 unknown-key servers[0].timeOut"]),
         ("{id: a, url: 'https://a', enabled: true, credential: {kind: bearer, token: '${TOKEN}'}}", &[]),
         (
             "{id: a, url: 'https://a', enabled: true, credential: {kind: none, token: x}}",
@@ -366,7 +372,7 @@ fn what_is_odd_about_rules_is_found() {
             &["E8 wrong-kind policies[0].rules[0].conditions[0].operator"],
         ),
         ("- {action: approve}", &["W8 not-supported policies[0].rules[0].action"]),
-        ("- {action: allow, when: x}", &["W8 unknown-key policies[0].rules[0].when"]),
+        ("- {action: allow, when: x}", &["E8 unknown-key policies[0].rules[0].when"]),
     ];
     for (rules, expected) in cases {
         let text = format!(

@@ -4,17 +4,18 @@
 //! where it says nothing. Two defaults differ between that gateway and this one: a rate
 //! limit that nobody configured (60 calls a minute there, none here), and what is kept
 //! of arguments and results (everything there, a preview here).
+//!
+//! Such a file stays theirs when keys are added to it, so adding one never changes a limit or
+//! what is recorded.
 
-use super::tree::{Node, Value};
+use super::tree::Node;
 
 /// Sections without which that gateway does not start.
 const THEIRS: [&str; 5] = ["auth", "servers", "policies", "audit", "metering"];
 
-/// Top-level keys that only that gateway and this one share.
-const SHARED: [&str; 5] = ["port", "host", "cors", "ipFilter", "rateLimit"];
-
-/// Top-level keys of that gateway that have no meaning here.
-const THEIRS_ALONE: [&str; 2] = ["redaction", "tenants"];
+/// Keys of `audit` that only that gateway needs; its files have at least one of them.
+const OF_AUDIT: [&str; 8] =
+    ["enabled", "storage", "path", "hashChain", "retentionDays", "dsn", "webhookUrl", "export"];
 
 /// Whose defaults apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +27,13 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// A file is theirs when it has all that theirs must have, and no top-level key
-    /// that theirs cannot have.
+    /// A file is theirs when it has all sections that theirs must have, and says in `audit` what
+    /// only theirs need to say. Whatever else it has makes no difference.
     pub fn of(root: &Node) -> Self {
-        let Value::Map(entries) = &root.value else { return Self::Ours };
-        let complete = THEIRS.iter().all(|key| root.get(key).is_some());
-        let known = |key: &str| THEIRS.contains(&key) || SHARED.contains(&key) || THEIRS_ALONE.contains(&key);
-        if complete && entries.iter().all(|(key, _)| known(&key.text)) { Self::Theirs } else { Self::Ours }
+        let is_complete = THEIRS.iter().all(|key| root.get(key).is_some());
+        let is_audited_as_there =
+            root.get("audit").is_some_and(|audit| OF_AUDIT.iter().any(|key| audit.get(key).is_some()));
+        if is_complete && is_audited_as_there { Self::Theirs } else { Self::Ours }
     }
 }
 
@@ -42,13 +43,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_with_all_of_theirs_and_none_of_ours_is_theirs() {
-        let complete = "auth: {}\nservers: []\npolicies: []\naudit: {}\nmetering: {}\n";
+    fn a_file_is_theirs_by_its_own_sections_whatever_is_added() {
+        let complete = "auth: {}\nservers: []\npolicies: []\naudit: {storage: sqlite}\nmetering: {}\n";
         let cases = [
             (complete.to_owned(), Dialect::Theirs),
             (format!("{complete}port: 1\nrateLimit: {{}}\n"), Dialect::Theirs),
-            (format!("{complete}dataDir: x\n"), Dialect::Ours),
-            ("auth: {}\nservers: []\npolicies: []\n".to_owned(), Dialect::Ours),
+            (format!("{complete}dataDir: x\nallowedHosts: [a]\nx-note: 1\n"), Dialect::Theirs),
+            (complete.replace("sqlite", "sqlite, durability: strict"), Dialect::Theirs),
+            (complete.replace("storage: sqlite", "durability: strict"), Dialect::Ours),
+            ("auth: {}\nservers: []\npolicies: []\naudit: {storage: sqlite}\n".to_owned(), Dialect::Ours),
             (String::new(), Dialect::Ours),
         ];
         for (text, expected) in cases {

@@ -1,12 +1,13 @@
 //! `${VAR}`, `${VAR:-default}` and `$${` in the texts of a document.
 //!
-//! Only values are filled, never keys, and never the text of rules and policies:
+//! Only values are filled, never keys, notes (`x-…`), or the text of rules and policies:
 //! what they say must not depend on who starts the gateway. A variable that is not
 //! set stops the one server that needs it; anywhere else it is an error.
 
 use std::collections::BTreeMap;
 
 use super::Variables;
+use super::absent::FREE;
 use super::lint::Findings;
 use super::tree::{Node, Style, Value, join};
 
@@ -39,7 +40,7 @@ impl Walk<'_> {
                 for (key, value) in entries {
                     let is_rule = path.is_empty() && key.text == "policies";
                     let is_source = path.starts_with("regoPolicies[") && key.text == "source";
-                    if !is_rule && !is_source {
+                    if !is_rule && !is_source && !is_note(&path, &key.text) {
                         self.node(value, join(&path, &key.text), server);
                     }
                 }
@@ -110,6 +111,12 @@ impl Walk<'_> {
     }
 }
 
+/// Whether nothing reads what stands under this key. In `env` and `headers` every key is a name.
+fn is_note(path: &str, key: &str) -> bool {
+    let holds_names = path.rsplit('.').next().is_some_and(|last| matches!(last, "env" | "headers"));
+    key.starts_with(FREE) && !holds_names
+}
+
 fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
@@ -165,7 +172,8 @@ mod tests {
 
     #[test]
     fn an_unset_variable_stops_only_its_server_and_rules_are_left_alone() {
-        let text = "servers: [{env: {K: '${KEY} ${KEY}'}}, {env: {}}, {url: '${HOST}'}]\n\
+        let text = "servers: [{env: {K: '${KEY} ${KEY}'}}, {env: {}, x-note: '${Z}'}, {url: '${HOST}'}]\n\
+                    x-note: {a: '${Z}'}\n\
                     policies: [{name: '${X}'}]\nregoPolicies: [{source: '${Y}', name: '${Z:-n}'}]";
         let mut root = yaml::parse(text).expect("valid");
         let mut findings = Findings::default();

@@ -16,6 +16,9 @@ pub enum Severity {
     Error,
 }
 
+/// Letters that the start of a word must have to stand for the whole.
+const SHORTEST_START: usize = 3;
+
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lint {
@@ -124,14 +127,21 @@ impl Lint {
     }
 }
 
-/// The candidate nearest to `text`, if it is near enough to be what was meant.
+/// The candidate nearest to `text`, if it is near enough to be what was meant: few letters
+/// differ, or one of the two begins with the other.
 pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = |candidate: &str| strsim::damerau_levenshtein(&text.to_lowercase(), &candidate.to_lowercase());
+    let text = text.to_lowercase();
     let allowed = (text.chars().count() / 3).max(1);
+    let distance = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        let is_start = |long: &str, short: &str| short.len() >= SHORTEST_START && long.starts_with(short);
+        let apart = strsim::damerau_levenshtein(&text, &candidate);
+        let is_near = apart <= allowed || is_start(&candidate, &text) || is_start(&text, &candidate);
+        is_near.then_some(apart)
+    };
     candidates
         .into_iter()
-        .map(|candidate| (near(candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter_map(|candidate| Some((distance(candidate)?, candidate)))
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -153,6 +163,9 @@ mod tests {
             ("ratelimit", Some("rateLimit")),
             ("polices", Some("policies")),
             ("prot", Some("port")),
+            ("rate", Some("rateLimit")),
+            ("portNumber", Some("port")),
+            ("au", None),
             ("telemetry", None),
             ("x", None),
         ];
