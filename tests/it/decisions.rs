@@ -194,7 +194,7 @@ async fn a_call_over_the_rate_limit_is_refused_with_the_time_to_wait() {
     assert_eq!(alice.call("github__echo", json!({})).await.summary(), "200 ok");
     assert_eq!(alice.call("github__echo", json!({})).await.summary(), "200 ok");
     let limited = alice.call("github__echo", json!({})).await;
-    assert_eq!(limited.summary(), "429 -31429");
+    assert!(limited.is_limited(), "{limited:?}");
     let after: u64 = limited.headers["retry-after"].to_str().expect("ASCII").parse().expect("seconds");
     assert!((1..=30).contains(&after), "{after}");
     assert_eq!(world.received(), ["github echo", "github echo"]);

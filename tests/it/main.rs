@@ -39,6 +39,7 @@ mod questions;
 mod quotas;
 mod quotas_kept;
 mod records;
+mod refusals;
 mod reload;
 mod replicas;
 mod resume;

@@ -63,8 +63,8 @@ pub async fn until_exceeded(client: &Client, tool: &str) -> usize {
     let mut last = None;
     for count in 0..100 {
         let answer = client.call(tool, json!({})).await;
-        if answer.status == 429 {
-            assert!(answer.text().starts_with("quota "), "{answer:?}");
+        if answer.is_limited() {
+            assert!(answer.text().starts_with("[POLICY DENIED] quota "), "{answer:?}");
             return count;
         }
         last = Some(answer);
@@ -98,9 +98,10 @@ async fn the_sixth_refund_of_a_day_is_denied_until_midnight_and_the_record_says_
     let legacy = world.legacy("/mcp/stripe", ALICE).await;
     denied.push(legacy.call("create_refund", json!({"amount": 1})).await);
     for answer in &denied {
-        assert_eq!((answer.summary().as_str(), answer.text().as_str()), ("429 -31429", text));
+        assert!(answer.is_limited(), "{answer:?}");
+        assert_eq!(answer.text(), format!("[POLICY DENIED] {text}"));
         assert_eq!(answer.headers["retry-after"], "5400");
-        let data = &answer.json()["error"]["data"];
+        let data = &answer.json()["result"]["_meta"]["dev.doorward/decision"];
         assert_eq!(
             (&data["verdict"], &data["reasons"], &data["rule"], &data["resets_at"]),
             (
@@ -142,7 +143,8 @@ async fn the_sixth_refund_of_a_day_is_denied_until_midnight_and_the_record_says_
         ),
         "{entry}"
     );
-    assert_eq!(&denied[0].json()["error"]["data"]["record"], &entry["call"], "{entry}");
+    let decision = &denied[0].json()["result"]["_meta"]["dev.doorward/decision"];
+    assert_eq!(&decision["record"], &entry["call"], "{entry}");
     let metrics = Client::modern(world.address(), "/metrics", ALICE);
     let metrics = metrics.raw(hyper::Method::GET, &metrics.headers(), Default::default()).await;
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
@@ -161,15 +163,16 @@ async fn whatever_is_refused_or_listed_uses_nothing_up() {
     let rest = rest.replace("rules: [", "rules: [{tool: delete_repository, action: deny}, ");
     let world = World::start(&["github"], &rest).await;
     let alice = world.modern("/mcp", ALICE);
-    let call = async |tool: &str| alice.call(&format!("github__{tool}"), json!({})).await.summary();
+    let ask = async |tool: &str| alice.call(&format!("github__{tool}"), json!({})).await;
+    let call = async |tool: &str| ask(tool).await.summary();
     assert_eq!(call("echo").await, "200 ok");
     assert_eq!(call("get_issue").await, "200 ok");
     // Two are left. None of this takes one: a rule, a name, a rate, a fuller quota, a list.
     for _ in 0..5 {
         assert!(alice.call("github__delete_repository", json!({})).await.text().contains("DENIED"));
         assert_eq!(call("no_such_tool").await, "200 -32602");
-        assert_eq!(call("get_issue").await, "429 -31429");
-        assert_eq!(call("echo").await, "429 -31429");
+        assert!(ask("get_issue").await.is_limited());
+        assert!(ask("echo").await.is_limited());
         assert!(!alice.tools().await.is_empty());
     }
     // A list looks at no quota either.
@@ -293,8 +296,8 @@ async fn fifty_at_once_get_ten_through() {
     let alice = world.modern("/mcp/github", ALICE);
     assert!(!alice.tools().await.is_empty());
     let answers = futures_util::future::join_all((0..50).map(|_| alice.call("echo", json!({})))).await;
-    let count = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
-    assert_eq!((count(200), count(429)), (10, 40));
+    let limited = answers.iter().filter(|answer| answer.is_limited()).count();
+    assert_eq!((answers.len(), limited), (50, 40));
     assert_eq!(world.received().len(), 10);
     let records = world.records();
     let exceeded = records.iter().filter(|record| record["outcome"] == "quota_exceeded").count();
@@ -340,8 +343,8 @@ async fn a_suspended_call_that_nobody_comes_back_to_stays_counted() {
         let world = World::start(&[], &format!("{}{rest}", host.section())).await;
         let alice = world.modern("/mcp/every", ALICE).able(json!({"elicitation": {}}));
         for call in 0..10 {
-            let status = alice.call(tool, json!({})).await.status;
-            assert_eq!(status, if call < calls { 200 } else { 429 }, "{eras:?} {call}");
+            let is_limited = alice.call(tool, json!({})).await.is_limited();
+            assert_eq!(is_limited, call >= calls, "{eras:?} {call}");
         }
         world.stop().await;
     }
@@ -366,7 +369,7 @@ async fn a_call_that_finds_no_place_to_wait_in_stays_counted() {
     for call in 0..10 {
         let answer = alice.call(tool, json!({})).await;
         if call >= 2 {
-            assert_eq!(answer.status, 429, "{call}: {answer:?}");
+            assert!(answer.is_limited(), "{call}: {answer:?}");
             continue;
         }
         assert_eq!(answer.json()["result"]["isError"], true, "{answer:?}");

@@ -41,7 +41,7 @@ async fn script(world: &World) {
         assert_eq!(alice.call(tool, json!({})).await.summary(), "200 ok");
     }
     assert_eq!(alice.call("github__create_refund", json!({})).await.summary(), "200 ok");
-    assert_eq!(alice.call("github__create_refund", json!({})).await.summary(), "429 -31429");
+    assert!(alice.call("github__create_refund", json!({})).await.is_limited());
     assert_eq!(alice.call("github__fail", json!({})).await.json()["result"]["isError"], true);
     assert_eq!(alice.call("gitlab__delete_repository", json!({})).await.json()["result"]["isError"], true);
     assert_eq!(alice.call("github__leak", json!({})).await.summary(), "200 -32602");

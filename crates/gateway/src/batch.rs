@@ -46,11 +46,12 @@ pub(crate) async fn answer(
                 if unreadable.error.status == 404 {
                     return Reply::error(None, &unreadable.error);
                 }
-                replies.push(Reply::error(unreadable.id.as_deref(), &unreadable.error));
+                replies.push(unreadable.reply());
             }
         }
     }
     replies.extend(join_all(work).await);
+    let retry_after = replies.iter().filter_map(|reply| reply.retry_after).max();
     let bodies: Vec<_> =
         replies.iter().map(|reply| &reply.body[..]).filter(|body| !body.is_empty()).collect();
     if bodies.is_empty() {
@@ -59,7 +60,7 @@ pub(crate) async fn answer(
     let mut out = vec![b'['];
     out.extend_from_slice(&bodies.join(&b","[..]));
     out.push(b']');
-    Reply { status: 200, body: Bytes::from(out), retry_after: None, session: None }
+    Reply { status: 200, body: Bytes::from(out), retry_after, session: None }
 }
 
 /// The messages of a batch, each as its bytes.

@@ -15,3 +15,5 @@ pub(crate) const FULL: &str = "interactions-full";
 pub(crate) const OVERLOADED: &str = "overloaded";
 /// The call could not be recorded.
 pub(crate) const UNRECORDED: &str = "log-unwritable";
+/// The message is well-formed and goes beyond a bound.
+pub(crate) const BOUNDS: &str = "request-bounds";

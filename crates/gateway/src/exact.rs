@@ -4,22 +4,17 @@
 //!
 //! Whose call it is shows only when it is resolved. Until then the refusal travels with the
 //! message ([`Incoming::unless_exact`](crate::receive::Incoming)), so that whoever may not know
-//! of such a server gets the very bytes that everybody gets where there is none.
+//! of such a server gets the very bytes that everybody gets where there is none
+//! ([`bounds`](crate::bounds)).
 
 use doorward_model::Operation;
-use doorward_model::json::{Document, ParseError};
+use doorward_model::json::Document;
 use doorward_registry::Server;
-use doorward_wire::error::PARSE_ERROR;
+use doorward_wire::Era;
 use doorward_wire::message::Message;
-use doorward_wire::{Era, RpcError};
 
 use crate::snapshot::Snapshot;
 use crate::surface::Surface;
-
-/// The answer to a body that is no JSON, or JSON that parsers disagree about.
-pub(crate) fn refusal(error: &ParseError) -> RpcError {
-    RpcError::bad_request(PARSE_ERROR, format!("Parse error: {error}"))
-}
 
 /// Whether there is a server that takes such integers.
 pub(crate) fn is_taken_by_any(snapshot: &Snapshot) -> bool {

@@ -7,6 +7,7 @@
 mod answer;
 mod ask;
 mod batch;
+mod bounds;
 mod catalogs;
 mod codes;
 pub mod door;

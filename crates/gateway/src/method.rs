@@ -11,7 +11,7 @@ mod subscribe;
 use std::sync::Arc;
 
 use doorward_model::{CapabilityKind, Operation};
-use doorward_wire::error::INVALID_PARAMS;
+use doorward_wire::error::{INVALID_PARAMS, INVALID_REQUEST};
 use doorward_wire::log::Level;
 use doorward_wire::message::Notification;
 use doorward_wire::{Era, RpcError};
@@ -22,6 +22,7 @@ use crate::pipeline::{self, Asked};
 use crate::receive::Incoming;
 use crate::reply::Reply;
 use crate::session::replicas::Tidings;
+use crate::stage::settle::tool_failed;
 use crate::surface::Surface;
 use crate::{skills, tasks};
 
@@ -37,8 +38,12 @@ pub(crate) async fn request(asked: Box<Asked<'_>>) -> Reply {
     let mut running = match session.begin(id, asked.gateway.settings.sessions.requests) {
         Ok(running) => running,
         Err(why) => {
-            let error = RpcError::bad_request(doorward_wire::error::INVALID_REQUEST, why);
-            return Reply::error(Some(id), &error);
+            let error = RpcError::answer(INVALID_REQUEST, why);
+            return if asked.request.method == Operation::ToolsCall.as_str() {
+                tool_failed(id, asked.era(), &error)
+            } else {
+                Reply::error(Some(id), &error)
+            };
         }
     };
     tokio::select! {

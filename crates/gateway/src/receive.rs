@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_identity::Presented;
-use doorward_model::json::{Document, Value};
+use doorward_model::json::{Document, ParseError, Value};
 use doorward_model::{Secret, Timestamp};
 use doorward_wire::error::{HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, UNSUPPORTED_VERSION};
 use doorward_wire::message::{Message, Request};
@@ -19,11 +19,13 @@ use doorward_wire::meta::Meta;
 use doorward_wire::{Era, Revision, RpcError, header};
 use http::{HeaderMap, HeaderName};
 
-use crate::exact;
 use crate::gateway::Gateway;
+use crate::reply::Reply;
 use crate::session::Session;
 use crate::stage::identify::presented;
+use crate::stage::settle::tool_failed;
 use crate::surface::Surface;
+use crate::{bounds, exact};
 
 /// The session header, both spellings of which differ only by case.
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -109,6 +111,14 @@ impl Arrival {
         }
     }
 
+    /// Whether it comes with a session, whatever that is worth.
+    fn shows_session(&self) -> bool {
+        match &self.carrier {
+            Carrier::Http(headers, _) => headers.contains_key(&SESSION),
+            Carrier::Connection(connection) => connection.session().is_some(),
+        }
+    }
+
     fn header(&self, name: &HeaderName) -> Result<Option<&str>, RpcError> {
         match &self.carrier {
             Carrier::Http(headers, _) => only(headers, name),
@@ -184,6 +194,23 @@ pub struct Unreadable {
     pub id: Option<String>,
     /// The answer.
     pub error: RpcError,
+    /// The era of its client, if it is a tool call that a model should hear about.
+    pub tool: Option<Era>,
+}
+
+impl Unreadable {
+    /// A message whose id cannot be relied on.
+    pub(crate) fn without_id(error: RpcError) -> Self {
+        Self { id: None, error, tool: None }
+    }
+
+    /// The answer.
+    pub(crate) fn reply(&self) -> Reply {
+        match (&self.id, self.tool) {
+            (Some(id), Some(era)) => tool_failed(id, era, &self.error),
+            (id, _) => Reply::error(id.as_deref(), &self.error),
+        }
+    }
 }
 
 /// Reads the body of a request.
@@ -198,19 +225,20 @@ pub fn receive(
     started: Duration,
 ) -> Result<Incoming, Unreadable> {
     let taken = || exact::is_taken_by_any(&gateway.snapshot());
-    let parsed = Document::parse_exact_if(body, &gateway.settings.json, taken);
-    let refused = |error| Unreadable { id: None, error };
-    let (document, beyond) = parsed.map_err(|error| refused(exact::refusal(&error)))?;
+    let limits = &gateway.settings.json;
+    let refused = |error: &ParseError| bounds::refusal(body.clone(), &arrival, limits, error);
+    let (document, beyond) =
+        Document::parse_exact_if(body.clone(), limits, taken).map_err(|error| refused(&error))?;
     let read = read(&document, &arrival);
     let unless_exact = match (&beyond, &read) {
         (None, _) => None,
         (Some(error), Ok((revision, ..)))
             if exact::is_only_passed_on(&document, revision.era(), &arrival.surface) =>
         {
-            Some(Box::new(exact::refusal(error)))
+            Some(Box::new(bounds::beyond(error, limits)))
         }
         // Whatever else is wrong with it, it gets the answer that it gets everywhere.
-        (Some(error), _) => return Err(refused(exact::refusal(error))),
+        (Some(error), _) => return Err(refused(error)),
     };
     let (revision, session, streams, listens) = read?;
     let streams = streams && arrival.can_stream;
@@ -221,17 +249,18 @@ pub fn receive(
 /// whether it opens a stream.
 type Read = (Revision, Option<Arc<Session>>, bool, bool);
 
-fn read(document: &Document, arrival: &Arrival) -> Result<Read, Unreadable> {
+pub(crate) fn read(document: &Document, arrival: &Arrival) -> Result<Read, Unreadable> {
     let message = Message::read(document).map_err(|malformed| Unreadable {
         id: malformed.id.map(|id| id.raw().to_owned()),
         error: malformed.error,
+        tool: None,
     })?;
     let id = match &message {
         Message::Request(request) => Some(request.id.raw()),
         _ => None,
     };
-    let (revision, session, streams) =
-        classify(&message, arrival).map_err(|error| Unreadable { id: id.map(str::to_owned), error })?;
+    let refused = |error| Unreadable { id: id.map(str::to_owned), error, tool: None };
+    let (revision, session, streams) = classify(&message, arrival).map_err(refused)?;
     let modern = revision.era() == Era::Modern;
     let listens = matches!(&message, Message::Request(request) if modern && request.method == LISTEN);
     Ok((revision, session, streams, listens))
@@ -241,7 +270,7 @@ type Classified = (Revision, Option<Arc<Session>>, bool);
 
 fn classify(message: &Message<'_>, arrival: &Arrival) -> Result<Classified, RpcError> {
     if let Message::Request(request) = message {
-        let meta = Meta::read(request.params)?;
+        let meta = Meta::read(request.params).or_else(|error| Err(ill_described(arrival, error)?))?;
         if let Some(version) = &meta.protocol_version {
             let revision = modern(request, &meta, version, arrival)?;
             return Ok((revision, None, meta.progress_token.is_some() || meta.log_level.is_some()));
@@ -262,11 +291,7 @@ fn classify(message: &Message<'_>, arrival: &Arrival) -> Result<Classified, RpcE
         // Any call may bring log messages along, and questions.
         return Ok((revision, Some(session), true));
     }
-    let has_session = match &arrival.carrier {
-        Carrier::Http(headers, _) => headers.contains_key(&SESSION),
-        Carrier::Connection(connection) => connection.session().is_some(),
-    };
-    if has_session {
+    if arrival.shows_session() {
         let version = arrival.header(&VERSION)?;
         let (revision, session) = legacy(arrival, version)?;
         return Ok((revision, Some(session), false));
@@ -280,6 +305,16 @@ fn classify(message: &Message<'_>, arrival: &Arrival) -> Result<Classified, RpcE
             "an answer needs the session of the request it answers",
         )),
     }
+}
+
+/// The answer to metadata that cannot be used. In a session it is an answer like any other; only
+/// 2026-07-28 wants another status.
+fn ill_described(arrival: &Arrival, error: RpcError) -> Result<RpcError, RpcError> {
+    if !arrival.shows_session() {
+        return Ok(error);
+    }
+    legacy(arrival, arrival.header(&VERSION)?)?;
+    Ok(RpcError { status: 200, ..error })
 }
 
 /// Checks that a modern request describes itself completely and that its headers agree.

@@ -62,3 +62,8 @@ impl Reply {
         Self { status: 202, body: Bytes::new(), retry_after: None, session: None }
     }
 }
+
+/// A time to wait as clients are told it: in seconds, one at least.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs_f64().ceil() as u64).max(1)
+}

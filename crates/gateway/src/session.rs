@@ -199,10 +199,12 @@ impl Session {
         let (cancel, cancelled) = oneshot::channel();
         let mut state = self.state();
         if state.running.contains_key(id) {
-            return Err("a request with this id is still running");
+            return Err("a request with this id is still running; use another id");
         }
         if state.running.len() >= most {
-            return Err("too many requests of this session are still running");
+            return Err(
+                "too many requests of this session are still running; wait for one of them and try again",
+            );
         }
         state.running.insert(id.to_owned(), cancel);
         drop(state);

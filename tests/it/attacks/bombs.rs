@@ -72,15 +72,15 @@ async fn what_is_too_deep_too_many_or_too_long_is_refused_by_its_size() {
     let id = |id: &str| tools_call("github__echo", json!({})).replace("\"id\":1", &format!("\"id\":{id}"));
     let keys: Vec<_> = (0..100_001).map(|number| format!("\"k{number}\":0")).collect();
     let bodies = [
-        (call(&format!("{}{}", "[".repeat(200), "]".repeat(200))), "400 -32700", "depth"),
+        (call(&format!("{}{}", "[".repeat(200), "]".repeat(200))), "200 request-bounds", "depth"),
         (call(&"[".repeat(1_000_000)), "400 -32700", "depth without end"),
         (
             call(&format!("{}1{}", "{\"a\":".repeat(200_000), "}".repeat(200_000))),
             "400 -32700",
             "depth of objects",
         ),
-        (call(&format!("[{}0]", "0,".repeat(200_000))), "400 -32700", "values"),
-        (call(&format!("{{{}}}", keys.join(","))), "400 -32700", "keys"),
+        (call(&format!("[{}0]", "0,".repeat(200_000))), "200 request-bounds", "values"),
+        (call(&format!("{{{}}}", keys.join(","))), "200 request-bounds", "keys"),
         (call(&"9".repeat(400_000)), "400 -32700", "digits"),
         (call(&format!("1e{}", "9".repeat(400_000))), "400 -32700", "an exponent"),
         (id(&format!("\"{}\"", "x".repeat(257))), "400 -32600", "an id"),

@@ -111,6 +111,9 @@ const UNLIKE: [(&str, &str, &str); 40] = [
     ("a tab in a string", "{}", "{\"a\":\"\t\"}"),
 ];
 
+/// Those of them that are integers beyond ±(2^53−1).
+const BEYOND: [&str; 4] = ["2^53+1", "2^53+1 with a point", "10^20 with an exponent", "2^64+1"];
+
 /// Sends a body with the headers that belong to a call of `echo`.
 async fn send(client: &Client, body: impl Into<Bytes>) -> String {
     let mut headers = client.headers();
@@ -250,7 +253,12 @@ async fn what_any_two_readers_take_for_two_things_reaches_nobody() {
                 let text = honest.replacen(old, new, 1);
                 assert_ne!(text, honest, "{name}");
                 let summary = send(&client, text).await;
-                assert!(matches!(&*summary, "400 -32700" | "400 -32600"), "{name}: {summary}");
+                // Its one reading is too large for some readers: the answer is about its id.
+                let is_refused = match BEYOND.contains(&name) {
+                    true => summary == "200 request-bounds",
+                    false => matches!(&*summary, "400 -32700" | "400 -32600"),
+                };
+                assert!(is_refused, "{name}: {summary}");
             }
             let with = |bytes: &[u8]| {
                 let text = body(&client, r#"{"a":"@"}"#);
@@ -344,7 +352,7 @@ async fn whatever_is_taken_all_readers_take_for_the_same() {
         let value = nearly_json().new_tree(&mut runner).expect("a text").current();
         match &*send(&client, body(&client, &format!(r#"{{"x":{value}}}"#))).await {
             "200 ok" => taken += 1,
-            "400 -32700" => refused += 1,
+            "400 -32700" | "200 request-bounds" => refused += 1,
             other => panic!("{other}: {value}"),
         }
     }

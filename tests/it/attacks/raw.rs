@@ -18,11 +18,14 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// `<status> <code>`, or `<status>` where there is no error of JSON-RPC.
+    /// `<status> <code>`, or `<status>` where there is no error of JSON-RPC; `<status> request-bounds` for the
+    /// result that stands for a call beyond a bound.
     pub fn summary(&self) -> String {
         let json: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        let failure = &json["result"]["_meta"]["dev.doorward/error"]["code"];
         match json["error"]["code"].as_i64() {
             Some(code) => format!("{} {code}", self.status),
+            None if failure == "request-bounds" => format!("{} request-bounds", self.status),
             None => self.status.to_string(),
         }
     }

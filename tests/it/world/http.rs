@@ -35,15 +35,28 @@ impl Answer {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// `<status> <code>`, or `<status> ok` for a result.
+    /// `<status> <code>`, or `<status> ok` for a result; `<status> request-bounds` for the result that
+    /// stands for a call beyond a bound.
     pub fn summary(&self) -> String {
         if self.body.is_empty() {
             return self.status.to_string();
         }
         match self.json()["error"]["code"].as_i64() {
             Some(code) => format!("{} {code}", self.status),
+            None if self.json()["result"]["_meta"]["dev.doorward/error"]["code"] == "request-bounds" => {
+                assert_eq!(self.json()["result"]["isError"], true);
+                format!("{} request-bounds", self.status)
+            }
             None => format!("{} ok", self.status),
         }
+    }
+
+    /// Whether it says that a rate limit or a quota has no room, in the way that keeps sessions alive.
+    pub fn is_limited(&self) -> bool {
+        let result = &self.json()["result"];
+        let waits = result["_meta"]["dev.doorward/decision"]["retry_after"].as_u64();
+        let header = self.headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        self.status == 200 && result["isError"] == true && waits.is_some() && waits == header
     }
 
     /// The text of the first content block, or of the error.
@@ -257,13 +270,30 @@ impl Client {
     }
 
     async fn open(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Option<Events> {
+        match self.open_or_refuse(method, headers, body).await {
+            Ok(events) => Some(events),
+            Err(answer) => {
+                assert_ne!(answer.status, 200, "{answer:?}");
+                None
+            }
+        }
+    }
+
+    /// Opens a stream of events; or what was answered instead.
+    pub async fn open_or_refuse(
+        &self,
+        method: Method,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Events, Answer> {
         let stream = TcpStream::connect(self.address).await.expect("connected");
         let response = send(stream, method, &self.path, headers, body).await.expect("an answer");
-        if response.status() != 200 {
-            return None;
+        if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+            return Ok(Events { body: response.into_body(), text: String::new(), last: String::new() });
         }
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Some(Events { body: response.into_body(), text: String::new(), last: String::new() })
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("a whole answer").to_bytes();
+        Err(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 }
 

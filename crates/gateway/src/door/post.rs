@@ -74,7 +74,7 @@ pub(super) async fn post(
         Ok(incoming) => incoming,
         Err(unreadable) => {
             note(&gateway, "malformed", peer);
-            return respond(Reply::error(unreadable.id.as_deref(), &unreadable.error));
+            return respond(unreadable.reply());
         }
     };
     if incoming.listens

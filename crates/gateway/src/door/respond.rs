@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{Body, EventStream};
 use crate::receive::{self, SESSION};
-use crate::reply::Reply;
+use crate::reply::{Reply, whole_seconds};
 use crate::session::stream::Event;
 
 pub(super) fn respond(reply: Reply) -> Response<Body> {
@@ -19,7 +19,7 @@ pub(super) fn respond(reply: Reply) -> Response<Body> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     if let Some(after) = reply.retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
+        headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
     }
     if let Some(id) = reply.session.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
         headers.insert(SESSION, id);

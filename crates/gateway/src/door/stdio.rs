@@ -171,7 +171,7 @@ impl Client {
         let incoming = match receive::receive(line, arrival, gateway, received, started) {
             Ok(incoming) => incoming,
             Err(unreadable) => {
-                return self.say(Reply::error(unreadable.id.as_deref(), &unreadable.error).body).await;
+                return self.say(unreadable.reply().body).await;
             }
         };
         let is_modern = incoming.session.is_none();

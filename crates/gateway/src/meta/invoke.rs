@@ -9,13 +9,13 @@ use doorward_wire::message::Message;
 use serde_json::json;
 
 use super::{Failure, pretty, text};
-use crate::exact;
 use crate::gateway::Gateway;
 use crate::pipeline::{self, Asked};
 use crate::receive::{Arrival, Incoming};
 use crate::stage::settle::Settled;
 use crate::surface::Surface;
 use crate::view;
+use crate::{bounds, exact};
 
 pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>) -> Result<String, Failure> {
     let Some(tool) = text(arguments, "tool") else {
@@ -122,7 +122,7 @@ async fn run(
         started: asked.incoming.started,
         streams: false,
         listens: false,
-        unless_exact: beyond.map(|error| Box::new(exact::refusal(error))),
+        unless_exact: beyond.map(|error| Box::new(bounds::beyond(error, &asked.gateway.settings.json))),
     };
     Box::pin(walk(asked.gateway, asked, &incoming)).await.map_err(unreadable)
 }

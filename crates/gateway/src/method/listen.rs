@@ -96,12 +96,12 @@ fn resources(asked_for: Option<Value<'_>>, limit: usize) -> Result<Vec<String>, 
 }
 
 fn too_many(limit: usize) -> RpcError {
-    RpcError {
-        code: -32_000,
-        message: format!("too many open subscriptions/listen streams; {limit} is the most for one caller"),
-        data: None,
-        status: 429,
-    }
+    RpcError::answer(
+        -32_000,
+        format!(
+            "too many open subscriptions/listen streams; {limit} is the most for one caller, so end one first"
+        ),
+    )
 }
 
 /// Decides on every resource like on a call, and subscribes at all servers at once.

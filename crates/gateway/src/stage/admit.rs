@@ -10,6 +10,7 @@ use doorward_limit::{Claim, Exceeded, Reservation, Subject, Unreserved};
 use doorward_model::{Decision, Layer, Uncounted};
 
 use crate::ask::state;
+use crate::reply::whole_seconds;
 use crate::stage::authorize::Permitted;
 use crate::stage::{Refusal, Refused};
 
@@ -45,7 +46,7 @@ pub(crate) async fn admit(permitted: Permitted<'_>) -> Result<Admitted<'_>, Box<
 }
 
 fn limited(permitted: Permitted<'_>, exceeded: Exceeded) -> Box<Refused<'_>> {
-    let seconds = exceeded.retry_after.as_secs_f64().ceil().max(1.0);
+    let seconds = whole_seconds(exceeded.retry_after);
     let reason = format!("rate limit `{}` exceeded; try again in {seconds} s", exceeded.name);
     let decision = denied(&exceeded.name, reason);
     permitted.into_refused(Refusal::Limited { decision, retry_after: exceeded.retry_after })

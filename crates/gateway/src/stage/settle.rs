@@ -18,8 +18,8 @@ use crate::record;
 use crate::stage::send::Answered;
 use crate::stage::{Refusal, Refused, counted};
 use ended::outcome_of;
-pub(crate) use words::RATE_LIMITED;
-use words::{coded, unknown};
+use words::unknown;
+pub(crate) use words::{RATE_LIMITED, coded, tool_failed};
 
 /// How a call ended, before it is put into an envelope.
 #[derive(Debug)]

@@ -1,11 +1,13 @@
 //! What the caller is told.
 
+use std::time::Duration;
+
 use doorward_model::json::{push_string, quoted};
 use doorward_model::{CapabilityKind, Decision, Operation, Timestamp};
 use doorward_wire::{Era, RpcError};
 
 use super::Settled;
-use crate::reply::Reply;
+use crate::reply::{Reply, whole_seconds};
 use crate::stage::Refused;
 
 /// JSON-RPC code of a refusal where no tool result can carry it. Outside the range
@@ -21,30 +23,40 @@ impl Settled {
         match self {
             Self::Result(result) => Reply::result(id, &result),
             Self::Failed(error) | Self::Unknown(error) => Reply::error(Some(id), &error),
-            Self::Beyond(error) => Reply::error(None, &error),
-            Self::Denied { decision, record } => denied(id, era, operation, &decision, &record),
+            Self::Beyond(error) if operation == Operation::ToolsCall => tool_failed(id, era, &error),
+            Self::Beyond(error) => Reply::error(Some(id), &error),
+            Self::Denied { decision, record } => {
+                let data = decision_json(&decision, &record, None);
+                refused(id, era, operation, POLICY_DENIED, &decision, data)
+            }
             Self::Limited { decision, record, retry_after, resets_at } => {
-                let error = RpcError {
-                    code: RATE_LIMITED,
-                    message: decision.reasons.first().cloned().unwrap_or_default(),
-                    data: Some(decision_json(&decision, &record, resets_at)),
-                    status: 429,
-                };
-                Reply { retry_after: Some(retry_after), ..Reply::error(Some(id), &error) }
+                let data = decision_json(&decision, &record, Some((retry_after, resets_at)));
+                let reply = refused(id, era, operation, RATE_LIMITED, &decision, data);
+                Reply { retry_after: Some(retry_after), ..reply }
             }
         }
     }
 }
 
-fn denied(id: &str, era: Era, operation: Operation, decision: &Decision, record: &str) -> Reply {
+/// A refusal that is on record: a model reads it as the result of its tool, and everybody else as an
+/// error. It is an answer like any other: some clients end their session at any status but 200.
+fn refused(id: &str, era: Era, operation: Operation, code: i32, decision: &Decision, data: String) -> Reply {
     let reason = decision.reasons.first().map_or("denied", String::as_str);
     let text = format!("[POLICY DENIED] {reason}");
-    let data = decision_json(decision, record, None);
     if operation != Operation::ToolsCall {
-        return Reply::error(Some(id), &RpcError::answer(POLICY_DENIED, text).with_data(data));
+        return Reply::error(Some(id), &RpcError::answer(code, text).with_data(data));
     }
     let meta = format!(r#","_meta":{{"dev.doorward/decision":{data}}}"#);
     Reply::result(id, &error_result(&text, era, &meta))
+}
+
+/// The answer to a tool call that was refused before anything was decided: its model is told why.
+pub(crate) fn tool_failed(id: &str, era: Era, error: &RpcError) -> Reply {
+    let meta = match &error.data {
+        Some(data) => format!(r#","_meta":{{"dev.doorward/error":{data}}}"#),
+        None => String::new(),
+    };
+    Reply::result(id, &error_result(&error.message, era, &meta))
 }
 
 /// A tool result that says what went wrong; `more` is JSON text of further members.
@@ -55,12 +67,12 @@ pub(super) fn error_result(text: &str, era: Era, more: &str) -> String {
 }
 
 /// The stable word for what went wrong, as an object.
-pub(super) fn coded(code: &str) -> String {
+pub(crate) fn coded(code: &str) -> String {
     format!(r#"{{"code":{}}}"#, quoted(code))
 }
 
-/// What a refused caller may know of the decision.
-fn decision_json(decision: &Decision, record: &str, resets_at: Option<Timestamp>) -> String {
+/// What a refused caller may know of the decision; with `wait`, when there is room again.
+fn decision_json(decision: &Decision, record: &str, wait: Option<(Duration, Option<Timestamp>)>) -> String {
     let mut out = format!(r#"{{"verdict":"{}","reasons":["#, decision.verdict);
     for (at, reason) in decision.reasons.iter().enumerate() {
         if at > 0 {
@@ -75,9 +87,12 @@ fn decision_json(decision: &Decision, record: &str, resets_at: Option<Timestamp>
     }
     out.push_str(r#","record":"#);
     push_string(&mut out, record);
-    if let Some(at) = resets_at {
-        out.push_str(r#","resets_at":"#);
-        push_string(&mut out, &at.to_string());
+    if let Some((retry_after, resets_at)) = wait {
+        out.push_str(&format!(r#","retry_after":{}"#, whole_seconds(retry_after)));
+        if let Some(at) = resets_at {
+            out.push_str(r#","resets_at":"#);
+            push_string(&mut out, &at.to_string());
+        }
     }
     out.push('}');
     out
