@@ -90,6 +90,8 @@ fn known() -> BTreeSet<String> {
         &source("gateway/src/door"),
         &["turn_away(&gateway,", "note(gateway,", "note(&gateway,", "reason:"],
     ));
+    known.extend(texts(&source("gateway/src/allowance.rs"), &["REASON: &str ="]));
+    known.extend(texts(&source("gateway/src/refusals.rs"), &["LEFT_OUT: &str ="]));
     known.extend(numbers(&source("wire/src/error.rs"), &["i32 = "]));
     known.extend(numbers(&source("gateway/src"), &["i32 = ", "code: "]));
     known

@@ -38,6 +38,7 @@ mod property;
 mod questions;
 mod quotas;
 mod quotas_kept;
+mod rationed;
 mod records;
 mod refusals;
 mod reload;

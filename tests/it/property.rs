@@ -152,7 +152,7 @@ fn no_denied_call_reaches_a_server_and_lists_never_lie() {
 /// Tries one world's share of the cases.
 fn try_cases(seed: u8) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let world = runtime.block_on(World::start(&SERVERS, ""));
+    let world = runtime.block_on(World::start(&SERVERS, "audit: {refusals: all}\n"));
     let base = std::fs::read_to_string(world.config_path()).expect("readable");
     let cases = CASES.div_ceil(WORLDS.into());
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };

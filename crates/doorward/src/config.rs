@@ -23,6 +23,7 @@ pub mod policies;
 mod reach;
 mod recordable;
 pub mod rego;
+pub mod requests;
 mod schema;
 pub mod servers;
 mod shared;
@@ -50,6 +51,7 @@ use lint::Findings;
 use metering::Metering;
 use policies::RolePolicy;
 use rego::RegoPolicy;
+use requests::RequestLimit;
 use servers::{Server, Written};
 use tree::{Malformed, Node, Positions};
 
@@ -78,6 +80,8 @@ pub struct Config {
     pub rego_policies: Vec<RegoPolicy>,
     /// How often anybody may call.
     pub limits: Limits,
+    /// How many requests that are no calls every caller may make; `None` for any number.
+    pub request_limit: Option<RequestLimit>,
     /// What is recorded.
     pub audit: Audit,
     /// What is counted.
@@ -227,10 +231,23 @@ fn build(file: GatewayFile, dialect: Dialect, context: &mut Context<'_>) -> Conf
     let policies = policies::build(file.policies, context);
     let rego_policies = rego::build(file.rego_policies, context);
     let limits = limits::build(file.limits, file.rate_limit, &servers, dialect, context);
+    let request_limit = requests::build(file.request_limit, context);
     let audit = audit::build(file.audit, &data_dir, dialect, context);
     let metering = metering::build(file.metering, context);
     reach::check(&servers, &auth, &policies, &rego_policies, &mut context.findings);
-    Config { listen, data_dir, shared, servers, auth, policies, rego_policies, limits, audit, metering }
+    Config {
+        listen,
+        data_dir,
+        shared,
+        servers,
+        auth,
+        policies,
+        rego_policies,
+        limits,
+        request_limit,
+        audit,
+        metering,
+    }
 }
 
 fn read_file(path: &Path) -> Result<String, String> {

@@ -24,7 +24,7 @@ use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
 
 use crate::capacity::Capacity;
-use crate::config::audit::{Capture, Durability};
+use crate::config::audit::{Capture, Durability, Refusals};
 use crate::config::{Config, Lint, Loaded};
 use crate::logging::Levels;
 use crate::system::{SystemClock, SystemRandom};
@@ -197,7 +197,12 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
     upstreams.configure(rulebook::specs(&loaded.config));
     event(&ledger, &surroundings, "started", "configuration in force", Some(&loaded.digest));
     let gateway = Gateway::new(Parts {
-        settings: Settings { connections: surroundings.capacity.connections(), room, ..Settings::default() },
+        settings: Settings {
+            connections: surroundings.capacity.connections(),
+            room,
+            records_all_refusals: loaded.config.audit.refusals == Refusals::All,
+            ..Settings::default()
+        },
         rulebook,
         upstreams,
         ledger,
@@ -252,6 +257,7 @@ impl Assembled {
     pub async fn stop(self) {
         self.gateway.upstreams().shutdown().await;
         self.follower.abort();
+        self.gateway.sum_up_refusals(true);
         event(self.gateway.ledger(), &self.surroundings, "stopped", "shut down in order", None);
         let (ledger, tally) = (self.gateway.ledger().clone(), self.tally);
         // Closing joins threads and syncs; not a thing to do on a worker.

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::news::{Extent, Unsaid};
 use crate::pipeline::Asked;
 use crate::receive::Incoming;
+use crate::refusals::{self, Refusals};
 use crate::reply::Reply;
 use crate::session::news::{self, Queue};
 use crate::session::replicas::{self, Tidings};
@@ -60,6 +61,8 @@ pub struct Settings {
     pub room: Arc<Room>,
     /// How long calls under way may take to finish at shutdown.
     pub drain: Duration,
+    /// Whether every refused call is recorded, or only the first ones of each minute.
+    pub records_all_refusals: bool,
 }
 
 impl Default for Settings {
@@ -76,6 +79,7 @@ impl Default for Settings {
             connections: 20_000,
             room: Room::new(usize::MAX),
             drain: Duration::from_secs(10),
+            records_all_refusals: false,
         }
     }
 }
@@ -134,6 +138,7 @@ pub struct Gateway {
     pub(crate) unsaid: Unsaid,
     pub(crate) metrics: Metrics,
     pub(crate) strangers: Strangers,
+    pub(crate) refusals: Refusals,
     pub(crate) readings: Readings,
     pub(crate) spans: Option<Arc<dyn Spans>>,
 }
@@ -158,6 +163,7 @@ impl Gateway {
             unsaid: Unsaid::default(),
             metrics: Metrics::new(started, parts.spans.clone()),
             strangers: Strangers::new(&parts.clock),
+            refusals: Refusals::new(parts.settings.records_all_refusals, &parts.clock),
             readings: Readings::default(),
             settings: parts.settings,
             upstreams: parts.upstreams,
@@ -211,6 +217,12 @@ impl Gateway {
         if let Err(error) = self.ledger.event(&event) {
             tracing::error!(target: "doorward::ledger", %error, "an event could not be recorded");
         }
+    }
+
+    /// Leaves the sums of what callers were refused that has no entry of its own, if they are
+    /// due, or at once if nothing will follow.
+    pub fn sum_up_refusals(&self, at_once: bool) {
+        refusals::sum_up(self, at_once);
     }
 
     /// Puts a new configuration in force, in which these ids name other servers than before. Calls
@@ -303,6 +315,7 @@ impl Gateway {
     /// Ends what has waited too long (sessions, calls and tasks that nobody came back to), and what
     /// listens with a credential that has ended.
     pub async fn sweep(self: Arc<Self>) {
+        self.sum_up_refusals(false);
         self.suspended.sweep(self.clock.elapsed());
         self.awaited.sweep(self.clock.elapsed());
         Arc::clone(&self).review().await;

@@ -4,6 +4,7 @@
 //! was asked (`pipeline.rs` is the whole walk on one screen). Lists ask the same
 //! questions of every capability, so a list never shows what a call would hide.
 
+mod allowance;
 mod answer;
 mod ask;
 mod batch;
@@ -21,8 +22,10 @@ mod metrics;
 mod news;
 mod ops;
 mod pipeline;
+mod ration;
 mod receive;
 mod record;
+mod refusals;
 mod rename;
 mod reply;
 mod session;

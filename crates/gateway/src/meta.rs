@@ -16,6 +16,7 @@ use std::sync::Arc;
 use doorward_model::json::{Value, quoted};
 use doorward_wire::{Abilities, Era, RpcError};
 
+use crate::allowance;
 use crate::pipeline::Asked;
 use crate::reply::Reply;
 
@@ -120,6 +121,12 @@ pub(crate) async fn call(mut asked: Box<Asked<'_>>) -> Reply {
     let params = asked.request.params;
     let name = params.and_then(|params| params.get("name")).and_then(Value::as_str).unwrap_or_default();
     let arguments = params.and_then(|params| params.get("arguments")).filter(|value| value.is_object());
+    // A call has limits of its own.
+    if name != "call"
+        && let Err(reply) = allowance::take(&asked)
+    {
+        return reply;
+    }
     let answer = match name.as_ref() {
         "call" => invoke::call(asked, arguments).await,
         "list_tools" => tools::list(asked).await,

@@ -16,6 +16,7 @@ use doorward_wire::log::Level;
 use doorward_wire::message::Notification;
 use doorward_wire::{Era, RpcError};
 
+use crate::allowance;
 use crate::gateway::Gateway;
 use crate::meta;
 use crate::pipeline::{self, Asked};
@@ -75,6 +76,9 @@ async fn dispatch(asked: Box<Asked<'_>>) -> Reply {
 
 /// Answers everything that is no call.
 async fn other(asked: Box<Asked<'_>>, id: &str, method: &str, era: Era) -> Reply {
+    if let Err(reply) = allowance::take(&asked) {
+        return reply;
+    }
     match (method, era) {
         (method, _) if tasks::is_method(method, asked.incoming.revision) => tasks::request(asked).await,
         ("tools/list", _) => list::list(asked, CapabilityKind::Tool).await,

@@ -43,6 +43,7 @@ pub struct Metrics {
     upstream: Family<ServerLabels, Histogram, fn() -> Histogram>,
     refused: Family<ReasonLabels, Counter>,
     unrecorded: Counter,
+    calls_unrecorded: Counter,
     sessions: Gauge,
     suspended: Gauge,
     started: Gauge<f64, AtomicU64>,
@@ -66,6 +67,7 @@ impl Metrics {
             upstream: Family::new_with_constructor(histogram),
             refused: Family::default(),
             unrecorded: Counter::default(),
+            calls_unrecorded: Counter::default(),
             sessions: Gauge::default(),
             suspended: Gauge::default(),
             started: Gauge::default(),
@@ -98,6 +100,11 @@ impl Metrics {
             "refused_requests_without_entry",
             "Requests turned away that have no entry of their own in the log, but are counted in one",
             metrics.unrecorded.clone(),
+        );
+        registry.register(
+            "refused_calls_without_entry",
+            "Refused calls that have no entry of their own in the log, but are counted in one",
+            metrics.calls_unrecorded.clone(),
         );
         registry.register("sessions", "Open sessions of the legacy era", metrics.sessions.clone());
         let what = "Calls that wait for their client to come back with answers";
@@ -139,6 +146,11 @@ impl Metrics {
     /// Counts such a request that gets no entry of its own in the log.
     pub fn unrecorded(&self) {
         self.unrecorded.inc();
+    }
+
+    /// Counts a refused call that gets no entry of its own in the log.
+    pub fn call_unrecorded(&self) {
+        self.calls_unrecorded.inc();
     }
 
     /// The text of `/metrics`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use doorward_identity::Authenticator;
-use doorward_limit::{Limiter, Quotas};
+use doorward_limit::{Limiter, Quotas, Requests};
 use doorward_model::{Caller, CapabilityKind, Map, ServerId};
 use doorward_policy::{DefinitionFacts, PolicySet, ServerFacts};
 use doorward_registry::{Capability, Catalogs, Problem, Registry, Server};
@@ -25,6 +25,8 @@ pub struct Rulebook {
     /// Rate limits. Shared by successive rulebooks whose limits are equal, so that
     /// a reload does not refill anybody's bucket.
     pub limiter: Arc<Limiter>,
+    /// How many requests one caller may make that are no calls; shared in the same way.
+    pub requests: Arc<Requests>,
     /// Quotas. What they have counted is kept elsewhere and outlives every rulebook.
     pub quotas: Arc<Quotas>,
 }

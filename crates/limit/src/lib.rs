@@ -17,6 +17,7 @@ mod limiter;
 mod quota;
 mod rate;
 mod regulars;
+mod requests;
 mod window;
 
 pub use flood::Flood;
@@ -25,4 +26,5 @@ pub use limiter::{Exceeded, Limiter};
 pub use quota::{Claim, GivenBack, Quota, Quotas, Reservation, Unreserved};
 pub use rate::{Per, RateLimit};
 pub use regulars::Regulars;
+pub use requests::{RequestRate, Requests};
 pub use window::Window;

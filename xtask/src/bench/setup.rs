@@ -160,7 +160,7 @@ fn common(folder: &Path, port: u16, mocks: &[u16], durability: &str) -> String {
 /// One server and one rule: nothing to decide but one yes.
 fn one_rule(folder: &Path, port: u16, mocks: &[u16]) -> anyhow::Result<PathBuf> {
     let mut text = common(folder, port, &mocks[..1], "relaxed");
-    text += "rateLimit: {enabled: false}\npolicies:\n  - {id: all, name: All, roles: [bench], rules: [{action: allow}]}\n";
+    text += "rateLimit: {enabled: false}\nrequestLimit: {enabled: false}\npolicies:\n  - {id: all, name: All, roles: [bench], rules: [{action: allow}]}\n";
     let path = folder.join("gateway.yaml");
     fs::write(&path, text)?;
     Ok(path)
@@ -170,7 +170,7 @@ fn one_rule(folder: &Path, port: u16, mocks: &[u16]) -> anyhow::Result<PathBuf> 
 /// arguments over 100 KB of data.
 fn complete(folder: &Path, port: u16, mocks: &[u16]) -> anyhow::Result<PathBuf> {
     let mut text = common(folder, port, mocks, "durable");
-    text += "rateLimit: {enabled: true, defaultPerMinute: 100000000}\npolicies:\n  - id: bench\n    name: Bench\n    roles: [bench]\n    rules:\n";
+    text += "rateLimit: {enabled: true, defaultPerMinute: 100000000}\nrequestLimit: {enabled: false}\npolicies:\n  - id: bench\n    name: Bench\n    roles: [bench]\n    rules:\n";
     for at in 0..16 {
         text += &format!(
             "      - {{server: mock{}, tool: \"delete_{at}*\", action: deny, conditions: [{{param: message, operator: regex, value: \"^drop\"}}]}}\n",

@@ -39,7 +39,7 @@ impl Place {
     /// Writes a configuration in which everybody may call these servers.
     pub fn configure(&self, servers: &str, name: &str) -> anyhow::Result<()> {
         let text = format!(
-            "host: 127.0.0.1\nport: {}\ndataDir: {}/data\nrateLimit: {{enabled: false}}\n\
+            "host: 127.0.0.1\nport: {}\ndataDir: {}/data\nrateLimit: {{enabled: false}}\nrequestLimit: {{enabled: false}}\n\
              auth:\n  type: api-key\n  keys:\n    - {{id: soak, key: {TOKEN}, consumerId: soak, person: soak, roles: [soak], enabled: true}}\n\
              servers:\n{servers}policies:\n  - {{id: all, name: {name}, roles: [soak], rules: [{{action: allow}}]}}\n",
             self.port,

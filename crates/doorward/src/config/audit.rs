@@ -20,6 +20,8 @@ pub struct Audit {
     pub durability: Durability,
     /// What is kept of arguments and results.
     pub capture: Capture,
+    /// Which refused calls get an entry of their own.
+    pub refusals: Refusals,
     /// Files that every checkpoint is appended to as well.
     pub anchors: Vec<PathBuf>,
     /// The name the log signs with; the host's choice unless configured.
@@ -60,6 +62,17 @@ pub enum Capture {
     Full,
 }
 
+/// Which refused calls get an entry of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Refusals {
+    /// Forty of one caller a minute; the others are counted and summed up.
+    #[default]
+    Sampled,
+    /// All of them, however much disk that takes.
+    All,
+}
+
 /// What is recorded, and how safely.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -81,6 +94,8 @@ pub(crate) struct AuditFile {
     durability: Durability,
     /// What is kept of arguments and results.
     capture: Option<Capture>,
+    /// Which refused calls get an entry of their own; the first ones of each minute unless set.
+    refusals: Refusals,
     /// Files that every checkpoint is appended to as well, relative to this file.
     anchors: Vec<String>,
     /// The name the log signs with.
@@ -113,6 +128,7 @@ pub(crate) fn build(
         key_dir: placed(&file.key_dir, "keys", context),
         durability: file.durability,
         capture,
+        refusals: file.refusals,
         anchors: file.anchors.iter().map(|anchor| context.place(anchor)).collect(),
         origin: file.origin.filter(|origin| !origin.is_empty()),
         checkpoint_entries: file.checkpoint_entries.filter(|entries| *entries > 0).unwrap_or(10_000),

@@ -15,6 +15,7 @@ use super::listen::{CorsFile, IpFilterFile, TlsFile};
 use super::metering::MeteringFile;
 use super::policies::PolicyFile;
 use super::rego::RegoFile;
+use super::requests::RequestLimitFile;
 use super::servers::ServerFile;
 
 /// Configuration of the Doorward MCP gateway.
@@ -58,6 +59,8 @@ pub(crate) struct GatewayFile {
     pub(crate) limits: Vec<LimitFile>,
     /// The rate limit that every consumer has on every server.
     pub(crate) rate_limit: Option<RateLimitFile>,
+    /// How many requests that are no calls every caller may make.
+    pub(crate) request_limit: Option<RequestLimitFile>,
     /// What is recorded, and how safely.
     pub(crate) audit: Option<AuditFile>,
     /// What is counted.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use doorward_gateway::Rulebook;
 use doorward_gateway::door::{Front, Guard, Peers};
 use doorward_identity::Authenticator;
-use doorward_limit::{Limiter, Per, Quota, Quotas, RateLimit, Window};
+use doorward_limit::{Limiter, Per, Quota, Quotas, RateLimit, RequestRate, Requests, Window};
 use doorward_policy::{Compiled, Options, PolicyError, PolicySet, RegoSource};
 use doorward_upstream::{Credential, Protocol, ServerSpec, Transport};
 
@@ -21,6 +21,7 @@ use crate::config::limits::{Calendar, Limits, Period};
 use crate::config::listen::Listen;
 use crate::config::policies::{Action, Operator, RolePolicy};
 use crate::config::rego::{Mode, RegoPolicy};
+use crate::config::requests::RequestLimit;
 use crate::config::{Config, servers};
 
 /// Builds rulebooks, one after another, and remembers what need not be done again.
@@ -33,6 +34,7 @@ pub(super) struct Builder {
     tried: HashSet<[u8; 32]>,
     compiled: Compiled,
     limiter: Option<(String, Arc<Limiter>)>,
+    requests: Option<Arc<Requests>>,
     authenticator: Option<Arc<Authenticator>>,
 }
 
@@ -45,6 +47,7 @@ impl Builder {
             tried: HashSet::new(),
             compiled: Compiled::default(),
             limiter: None,
+            requests: None,
             authenticator: None,
         }
     }
@@ -70,6 +73,7 @@ impl Builder {
             servers: config.servers.iter().map(registered).collect(),
             policy: Arc::new(self.policy(config)?),
             limiter: self.limiter(&config.limits)?,
+            requests: self.requests(config.request_limit),
             quotas: Arc::new(Quotas::new(quotas(&config.limits)?)),
         })
     }
@@ -129,6 +133,17 @@ impl Builder {
         let limiter = Arc::new(Limiter::new(rates(limits)?, Arc::clone(&self.surroundings.clock)));
         self.limiter = Some((told, Arc::clone(&limiter)));
         Ok(limiter)
+    }
+
+    /// The same for requests that are no calls.
+    fn requests(&mut self, limit: Option<RequestLimit>) -> Arc<Requests> {
+        let rate = limit.map(|RequestLimit { per_second, burst }| RequestRate { per_second, burst });
+        if let Some(requests) = self.requests.as_ref().filter(|requests| requests.rate() == rate) {
+            return Arc::clone(requests);
+        }
+        let requests = Arc::new(Requests::new(rate, Arc::clone(&self.surroundings.clock)));
+        self.requests = Some(Arc::clone(&requests));
+        requests
     }
 }
 

@@ -63,7 +63,7 @@ impl Setup {
             "policies": [{"id": STAFF, "name": "Staff", "roles": [STAFF], "rules": rules}],
             "regoPolicies": [{"name": "lines", "source": LINES}],
             // What the policies are asked is kept, for who is to reach a verdict again.
-            "audit": {"capture": "full"},
+            "audit": {"capture": "full", "refusals": "all"},
         });
         Self { rest, ..Self::bare(program) }
     }
@@ -199,6 +199,7 @@ fn configuration(setup: &Setup, folder: &Path, keys: &[(String, String)]) -> Val
         "servers": setup.servers.iter().map(server).collect::<Vec<_>>(),
         "auth": {"type": "api-key", "keys": keys.iter().map(key).collect::<Vec<_>>()},
         "rateLimit": {"enabled": false},
+        "audit": {"refusals": "all"},
         "policies": [],
     });
     for (name, value) in setup.rest.as_object().into_iter().flatten() {

@@ -100,7 +100,7 @@ pub(super) fn note_left_out(gateway: &Gateway, at_once: bool) {
         let detail = Some(left_out.detail.as_str());
         gateway.refused(EventRecord {
             reason: "left_out",
-            ip: left_out.network,
+            ip: left_out.whose,
             detail,
             ..EventRecord::default()
         });

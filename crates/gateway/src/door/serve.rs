@@ -98,6 +98,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
             }
             _ = count.tick() => {
                 note_left_out(&gateway, false);
+                gateway.sum_up_refusals(false);
                 continue;
             }
             accepted = accept(&listener, &room) => accepted,

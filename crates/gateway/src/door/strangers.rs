@@ -17,13 +17,14 @@
 //! abuse stops; and from an address with regulars, keys can be guessed as fast as they
 //! can be sent. Keys made by `doorward keys create` have 256 random bits.
 
-use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use doorward_limit::{Exceeded, Flood, Regulars, network};
 use doorward_model::Clock;
+
+use crate::ration::{Bounds, LeftOut, Ration};
 
 /// Refusals a second that an address may go on with. A client that lost its key and
 /// tries again stays far below.
@@ -32,15 +33,8 @@ const PER_SECOND: u32 = 20;
 const BURST: u32 = 60;
 /// How long an address counts as one from which somebody came in.
 const REGULAR_FOR: Duration = Duration::from_secs(600);
-/// Time over which entries are rationed.
-const WINDOW: Duration = Duration::from_secs(10);
-/// Entries of one address in a window. At 250 bytes each, one stranger fills no more
-/// than 50 MB a day.
-const ENTRIES_EACH: u32 = 20;
-/// Entries of all addresses together in a window.
-const ENTRIES: u32 = 500;
-/// Addresses that are told apart in a window. The others are counted together.
-const NETWORKS: usize = 256;
+/// At 250 bytes an entry, one stranger fills no more than 50 MB a day.
+const ENTRIES: Bounds = Bounds { window: Duration::from_secs(10), each: 20, all: 500, told_apart: 256 };
 
 /// What is remembered of those who were turned away.
 pub(crate) struct Strangers {
@@ -49,32 +43,7 @@ pub(crate) struct Strangers {
     /// Credentials that opened nothing.
     credentials: Flood,
     regulars: Regulars,
-    window: Mutex<Window>,
-    clock: Arc<dyn Clock>,
-}
-
-#[derive(Default)]
-struct Window {
-    began: Duration,
-    entries: u32,
-    networks: HashMap<IpAddr, Tally>,
-    others: Tally,
-}
-
-/// What became of the refusals of one address.
-#[derive(Default)]
-struct Tally {
-    entries: u32,
-    left_out: BTreeMap<&'static str, u64>,
-}
-
-/// Refusals that got no entry of their own.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct LeftOut {
-    /// Whose they were; `None` where addresses were too many to tell apart.
-    pub(crate) network: Option<IpAddr>,
-    /// How many, and why each was refused: `70: 69 flood, 1 unauthenticated`.
-    pub(crate) detail: String,
+    entries: Ration<IpAddr>,
 }
 
 impl Strangers {
@@ -83,8 +52,7 @@ impl Strangers {
             requests: Flood::new(PER_SECOND, BURST, Arc::clone(clock)),
             credentials: Flood::new(PER_SECOND, BURST, Arc::clone(clock)),
             regulars: Regulars::new(REGULAR_FOR, Arc::clone(clock)),
-            window: Mutex::new(Window { began: clock.elapsed(), ..Window::default() }),
-            clock: Arc::clone(clock),
+            entries: Ration::new(ENTRIES, clock),
         }
     }
 
@@ -124,50 +92,13 @@ impl Strangers {
 
     /// Whether this refusal gets an entry of its own; if not, it is counted.
     pub(crate) fn has_entry(&self, ip: IpAddr, reason: &'static str) -> bool {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let Window { entries, networks, others, .. } = &mut *window;
-        let network = network(ip);
-        let tally = if networks.len() < NETWORKS || networks.contains_key(&network) {
-            networks.entry(network).or_default()
-        } else {
-            others
-        };
-        let has = *entries < ENTRIES && tally.entries < ENTRIES_EACH;
-        if has {
-            *entries += 1;
-            tally.entries += 1;
-        } else {
-            *tally.left_out.entry(reason).or_default() += 1;
-        }
-        has
+        self.entries.has_entry(network(ip), reason)
     }
 
     /// Ends the window if its time is over, or at once if nothing will follow. Yields
     /// what got no entry in it.
-    pub(crate) fn end_window(&self, at_once: bool) -> Vec<LeftOut> {
-        let now = self.clock.elapsed();
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if !at_once && now.saturating_sub(window.began) < WINDOW {
-            return Vec::new();
-        }
-        let ended = std::mem::replace(&mut *window, Window { began: now, ..Window::default() });
-        drop(window);
-        let each = ended.networks.into_iter().map(|(network, tally)| (Some(network), tally));
-        let mut left_out: Vec<_> = each
-            .chain([(None, ended.others)])
-            .filter(|(_, tally)| !tally.left_out.is_empty())
-            .map(|(network, tally)| LeftOut { network, detail: tally.detail() })
-            .collect();
-        left_out.sort_by_key(|left_out| left_out.network);
-        left_out
-    }
-}
-
-impl Tally {
-    fn detail(&self) -> String {
-        let all: u64 = self.left_out.values().sum();
-        let each: Vec<_> = self.left_out.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        format!("{all}: {}", each.join(", "))
+    pub(crate) fn end_window(&self, at_once: bool) -> Vec<LeftOut<IpAddr>> {
+        self.entries.end_window(at_once)
     }
 }
 
@@ -216,7 +147,7 @@ mod tests {
         assert_eq!(strangers.end_window(false), []);
         clock.advance(Duration::from_secs(1));
         let left_out =
-            |network, detail: &str| LeftOut { network: Some(ip(network)), detail: detail.to_owned() };
+            |network, detail: &str| LeftOut { whose: Some(ip(network)), detail: detail.to_owned() };
         assert_eq!(
             strangers.end_window(false),
             [
@@ -234,14 +165,14 @@ mod tests {
         let from = |number: u32| IpAddr::V4(number.into());
         let with_entry = (0..100_000).filter(|number| strangers.has_entry(from(*number), "foreign")).count();
         // Each of those told apart has one, and those counted together share one ration.
-        assert_eq!(with_entry, NETWORKS + ENTRIES_EACH as usize);
-        assert_eq!(strangers.window.lock().expect("not poisoned").networks.len(), NETWORKS);
-        clock.advance(WINDOW);
-        let expected = LeftOut { network: None, detail: "99724: 99724 foreign".to_owned() };
+        assert_eq!(with_entry, ENTRIES.told_apart + ENTRIES.each as usize);
+        assert_eq!(strangers.entries.senders(), ENTRIES.told_apart);
+        clock.advance(ENTRIES.window);
+        let expected = LeftOut { whose: None, detail: "99724: 99724 foreign".to_owned() };
         assert_eq!(strangers.end_window(false), [expected]);
         let with_entry =
             (0..100_000).filter(|number| strangers.has_entry(from(*number % 100), "foreign")).count();
-        assert_eq!(with_entry, ENTRIES as usize);
+        assert_eq!(with_entry, ENTRIES.all as usize);
         let left_out = strangers.end_window(true);
         assert_eq!(left_out.len(), 100);
     }

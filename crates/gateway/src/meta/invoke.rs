@@ -48,11 +48,11 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
             return Ok(indented(&format!(r#"{{{ambiguous}"result":{result}}}"#)));
         }
         Settled::Denied { decision, record } => {
-            json!({ "denied": true, "error": decision.reasons.first(), "record": record })
+            recorded(json!({ "denied": true, "error": decision.reasons.first() }), record)
         }
         Settled::Limited { decision, record, resets_at: Some(at), .. } => {
             let error = decision.reasons.first();
-            json!({ "quotaExceeded": true, "error": error, "resetsAt": at.to_string(), "record": record })
+            recorded(json!({ "quotaExceeded": true, "error": error, "resetsAt": at.to_string() }), record)
         }
         Settled::Limited { .. } => json!({ "rateLimited": true, "error": "Rate limit exceeded" }),
         Settled::Unknown(_) => {
@@ -65,6 +65,14 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
         answer["ambiguous"] = json!(true);
     }
     Ok(pretty(&answer))
+}
+
+/// Adds the id of the record, where the call has one of its own.
+fn recorded(mut answer: serde_json::Value, record: Option<String>) -> serde_json::Value {
+    if let Some(record) = record {
+        answer["record"] = json!(record);
+    }
+    answer
 }
 
 /// Finds the tool: by `server__tool`, by server and name, or by bare name, where the

@@ -12,6 +12,7 @@ use doorward_wire::message::Message;
 use doorward_wire::{RpcError, reply};
 use futures_util::future::join_all;
 
+use crate::allowance;
 use crate::mailbox::{Mailbox, Reader};
 use crate::pipeline::{self, Asked};
 use crate::receive::Incoming;
@@ -50,6 +51,7 @@ impl Listening {
 /// Opens the stream. The acknowledgement names what is honoured, after every resource
 /// was decided on by itself and its server has agreed.
 pub(crate) async fn listen(asked: &Asked<'_>) -> Result<Listening, Reply> {
+    allowance::take(asked)?;
     let id = asked.request.id.raw();
     let refuse = |error: RpcError| Reply::error(Some(id), &error);
     let asked_for = asked.request.params.and_then(|params| params.get("notifications"));

@@ -19,7 +19,7 @@ use crate::stage::send::Answered;
 use crate::stage::{Refusal, Refused, counted};
 use ended::outcome_of;
 use words::unknown;
-pub(crate) use words::{RATE_LIMITED, coded, tool_failed};
+pub(crate) use words::{RATE_LIMITED, coded, too_many, tool_failed};
 
 /// How a call ended, before it is put into an envelope.
 #[derive(Debug)]
@@ -36,15 +36,15 @@ pub(crate) enum Settled {
     Denied {
         /// The decision.
         decision: Decision,
-        /// The id of its record.
-        record: String,
+        /// The id of its record, if it has one of its own.
+        record: Option<String>,
     },
     /// Over a rate limit or a quota.
     Limited {
         /// The decision.
         decision: Decision,
-        /// The id of its record.
-        record: String,
+        /// The id of its record, if it has one of its own.
+        record: Option<String>,
         /// When there is room again.
         retry_after: Duration,
         /// The same as a time, for a quota.
@@ -149,10 +149,37 @@ fn count(refused: &Refused<'_>, decision: &Decision, outcome: Outcome) {
     metrics.call(server, tool, decision.verdict, outcome);
 }
 
+/// What a refused call is counted under where it has no record of its own.
+fn counted_under(refused: &Refused<'_>, decision: &Decision, outcome: Outcome) -> String {
+    let outcome = if decision.verdict == Verdict::Hide { "hidden" } else { outcome.as_str() };
+    match &refused.place.server {
+        Some(server) => format!("{outcome} on {}", server.id),
+        None => outcome.to_owned(),
+    }
+}
+
+/// Records a refusal, or counts it where its caller has had too many; yields the id of the record.
+async fn record_refusal(
+    refused: &Refused<'_>,
+    decision: &Decision,
+    outcome: Outcome,
+) -> Result<Option<String>, LedgerError> {
+    let (gateway, caller) = (refused.asked.gateway, refused.asked.caller);
+    if !gateway.refusals.is_recorded(caller, counted_under(refused, decision, outcome)) {
+        gateway.metrics.call_unrecorded();
+        return Ok(None);
+    }
+    let duration = gateway.clock.elapsed().saturating_sub(refused.asked.incoming.started);
+    let ticket = record::refusal(refused, decision, outcome, micros(duration), |record| {
+        gateway.ledger.decide(record)
+    })?;
+    gateway.ledger.before_answer(&ticket).await?;
+    Ok(Some(refused.asked.call.to_string()))
+}
+
 /// Records a refusal and words it.
 pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
     let gateway = refused.asked.gateway;
-    let duration = gateway.clock.elapsed().saturating_sub(refused.asked.incoming.started);
     let (decision, outcome) = match &refused.refusal {
         Refusal::Invalid(error) => (Decision::deny(Layer::Exposure, error.message.clone()), Outcome::Denied),
         // No policy was asked, so the server may be one that must not show, in its caller's records
@@ -167,18 +194,11 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
         span.decided(&decision);
         span.ended(outcome, None);
     }
-    let recorded = record::refusal(&refused, &decision, outcome, micros(duration), |record| {
-        gateway.ledger.decide(record)
-    });
     count(&refused, &decision, outcome);
-    let ticket = match recorded {
-        Ok(ticket) => ticket,
+    let record = match record_refusal(&refused, &decision, outcome).await {
+        Ok(record) => record,
         Err(error) => return Settled::Failed(unrecorded(&refused.asked, &error)),
     };
-    if let Err(error) = gateway.ledger.before_answer(&ticket).await {
-        return Settled::Failed(unrecorded(&refused.asked, &error));
-    }
-    let record = refused.asked.call.to_string();
     match refused.refusal {
         Refusal::Invalid(error) => Settled::Failed(error),
         Refusal::Beyond(error) => Settled::Beyond(error),

@@ -26,24 +26,47 @@ impl Settled {
             Self::Beyond(error) if operation == Operation::ToolsCall => tool_failed(id, era, &error),
             Self::Beyond(error) => Reply::error(Some(id), &error),
             Self::Denied { decision, record } => {
-                let data = decision_json(&decision, &record, None);
-                refused(id, era, operation, POLICY_DENIED, &decision, data)
+                let data = decision_json(&decision, record.as_deref(), None);
+                refused(id, era, operation == Operation::ToolsCall, POLICY_DENIED, &decision, data)
             }
             Self::Limited { decision, record, retry_after, resets_at } => {
-                let data = decision_json(&decision, &record, Some((retry_after, resets_at)));
-                let reply = refused(id, era, operation, RATE_LIMITED, &decision, data);
-                Reply { retry_after: Some(retry_after), ..reply }
+                let data = decision_json(&decision, record.as_deref(), Some((retry_after, resets_at)));
+                limited(id, era, operation == Operation::ToolsCall, &decision, data, retry_after)
             }
         }
     }
 }
 
-/// A refusal that is on record: a model reads it as the result of its tool, and everybody else as an
+/// The answer to a request that is no call, or to a meta tool, whose caller sends too many.
+pub(crate) fn too_many(
+    id: &str,
+    era: Era,
+    is_tool_call: bool,
+    decision: &Decision,
+    retry_after: Duration,
+) -> Reply {
+    let data = decision_json(decision, None, Some((retry_after, None)));
+    limited(id, era, is_tool_call, decision, data, retry_after)
+}
+
+fn limited(
+    id: &str,
+    era: Era,
+    is_tool_call: bool,
+    decision: &Decision,
+    data: String,
+    retry_after: Duration,
+) -> Reply {
+    let reply = refused(id, era, is_tool_call, RATE_LIMITED, decision, data);
+    Reply { retry_after: Some(retry_after), ..reply }
+}
+
+/// A refusal: a model reads it as the result of its tool, and everybody else as an
 /// error. It is an answer like any other: some clients end their session at any status but 200.
-fn refused(id: &str, era: Era, operation: Operation, code: i32, decision: &Decision, data: String) -> Reply {
+fn refused(id: &str, era: Era, is_tool_call: bool, code: i32, decision: &Decision, data: String) -> Reply {
     let reason = decision.reasons.first().map_or("denied", String::as_str);
     let text = format!("[POLICY DENIED] {reason}");
-    if operation != Operation::ToolsCall {
+    if !is_tool_call {
         return Reply::error(Some(id), &RpcError::answer(code, text).with_data(data));
     }
     let meta = format!(r#","_meta":{{"dev.doorward/decision":{data}}}"#);
@@ -72,7 +95,11 @@ pub(crate) fn coded(code: &str) -> String {
 }
 
 /// What a refused caller may know of the decision; with `wait`, when there is room again.
-fn decision_json(decision: &Decision, record: &str, wait: Option<(Duration, Option<Timestamp>)>) -> String {
+fn decision_json(
+    decision: &Decision,
+    record: Option<&str>,
+    wait: Option<(Duration, Option<Timestamp>)>,
+) -> String {
     let mut out = format!(r#"{{"verdict":"{}","reasons":["#, decision.verdict);
     for (at, reason) in decision.reasons.iter().enumerate() {
         if at > 0 {
@@ -85,8 +112,10 @@ fn decision_json(decision: &Decision, record: &str, wait: Option<(Duration, Opti
         Some(rule) => push_string(&mut out, rule),
         None => out.push_str("null"),
     }
-    out.push_str(r#","record":"#);
-    push_string(&mut out, record);
+    if let Some(record) = record {
+        out.push_str(r#","record":"#);
+        push_string(&mut out, record);
+    }
     if let Some((retry_after, resets_at)) = wait {
         out.push_str(&format!(r#","retry_after":{}"#, whole_seconds(retry_after)));
         if let Some(at) = resets_at {
