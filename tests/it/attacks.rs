@@ -8,6 +8,7 @@ mod bombs;
 mod children;
 mod comparison;
 mod door;
+mod forged;
 mod identities;
 mod lookalikes;
 mod parsers;

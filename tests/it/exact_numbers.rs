@@ -386,7 +386,7 @@ async fn the_command_says_what_it_was_told_and_shows_what_it_got() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_of_a_call_that_is_made_again_are_passed_on_and_no_policy_sees_them() {
+async fn answers_that_nobody_asked_for_reach_no_server_and_are_read_like_any_others() {
     let rules = "policies:\n  - {id: staff, name: Staff, roles: [staff], rules: [{action: allow, conditions: [{param: n, operator: lt, value: 5}]}]}\n";
     let world = world(Speaks::Modern, rules).await;
     let responses = r#"{"q":{"action":"accept","content":{"n":9007199254740993}}}"#;
@@ -399,8 +399,7 @@ async fn answers_of_a_call_that_is_made_again_are_passed_on_and_no_policy_sees_t
     assert_eq!(again("alpha__echo").await.summary(), "200 request-bounds");
     let received = world.recorders[1].received();
     let call = received.iter().find(|it| it.json()["method"] == "tools/call").expect("a call");
-    let call = String::from_utf8_lossy(&call.body).into_owned();
-    assert_eq!(member(member(&call, "params"), "inputResponses"), responses);
+    assert_eq!(call.json()["params"].get("inputResponses"), None, "{}", call.json());
     assert_eq!(sent(&world.recorders[0]), Vec::<String>::new());
     world.stop().await;
 }

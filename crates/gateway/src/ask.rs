@@ -176,7 +176,9 @@ fn result_that_asks(answer: &Answer) -> Option<Value<'_>> {
 fn passed_on(resolved: &Resolved<'_>, result: Value<'_>) -> Result<String, UpstreamError> {
     let entries = entries(result);
     bounded(entries.len(), &resolved.server().id)?;
-    for (_, entry) in entries {
+    let mut keys = Vec::new();
+    for (key, entry) in entries {
+        keys.push(key);
         let (method, params) = (entry.method(), entry.params());
         if !resolved.asked().abilities.allow(&method, params) {
             return Err(broken(resolved, "it asked for what the client did not offer"));
@@ -184,7 +186,7 @@ fn passed_on(resolved: &Resolved<'_>, result: Value<'_>) -> Result<String, Upstr
         evidence::note(resolved, &method, "asked");
     }
     let own = result.get("requestState").and_then(Value::as_str);
-    let resume = state::Resume::Server(own.map(Cow::into_owned));
+    let resume = state::Resume::Server { state: own.map(Cow::into_owned), asked: keys };
     let Some(state) = state::seal(resolved, &resume) else {
         return Err(broken(resolved, "the state it wants to have back is too long"));
     };

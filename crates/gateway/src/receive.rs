@@ -16,6 +16,7 @@ use doorward_model::{Secret, Timestamp};
 use doorward_wire::error::{HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, UNSUPPORTED_VERSION};
 use doorward_wire::message::{Message, Request};
 use doorward_wire::meta::Meta;
+use doorward_wire::own::{self, Sender};
 use doorward_wire::{Era, Revision, RpcError, header};
 use http::{HeaderMap, HeaderName};
 
@@ -226,6 +227,8 @@ pub fn receive(
 ) -> Result<Incoming, Unreadable> {
     let taken = || exact::is_taken_by_any(&gateway.snapshot());
     let limits = &gateway.settings.json;
+    // What cannot be read for this is refused below.
+    let body = own::taken_out(body.clone(), Sender::Client).unwrap_or(body);
     let refused = |error: &ParseError| bounds::refusal(body.clone(), &arrival, limits, error);
     let (document, beyond) =
         Document::parse_exact_if(body.clone(), limits, taken).map_err(|error| refused(&error))?;

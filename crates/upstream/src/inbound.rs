@@ -7,7 +7,8 @@ use doorward_model::CapabilityKind;
 use doorward_model::json::{Document, Limits, Numbers, ParseError, Value};
 use doorward_wire::error::{INTERNAL, METHOD_NOT_FOUND};
 use doorward_wire::message::{Body, Message, Request};
-use doorward_wire::{RpcError, reply};
+use doorward_wire::own::{self, Sender};
+use doorward_wire::{RpcError, adapt, reply};
 
 use crate::hub::Hub;
 
@@ -39,11 +40,13 @@ pub(crate) enum Inbound<'a> {
     Notification,
 }
 
-/// Reads a message of a server, without the secrets that the server was given: whatever
-/// becomes of it, an answer, news, an entry of a list or a line of a log, they are gone.
+/// Reads a message of a server, without the secrets that the server was given and without what only
+/// the gateway says: whatever becomes of it, an answer, news, an entry of a list or a line of a log,
+/// they are gone.
 pub(crate) fn read(hub: &Hub, bytes: Bytes) -> Result<Document, ParseError> {
     let clean = hub.scrubber.scrub(bytes.clone());
-    let read = parse(clean.clone());
+    let own_words = own::taken_out(clean.clone(), Sender::Server);
+    let read = own_words.and_then(parse).and_then(in_other_words);
     // A secret that stood there as a number, say, leaves no JSON behind. Whoever waits
     // for the answer is told so, and not left waiting.
     if read.is_err()
@@ -55,6 +58,17 @@ pub(crate) fn read(hub: &Hub, bytes: Bytes) -> Result<Document, ParseError> {
         return parse(reply::error(Some(&id.to_string()), &error));
     }
     read
+}
+
+/// The message, whose error, if it is one, is not one of the gateway's.
+fn in_other_words(document: Document) -> Result<Document, ParseError> {
+    match document.root().get("error").and_then(own::error) {
+        None => Ok(document),
+        Some(error) => {
+            let message = adapt::splice(document.root(), &["error"], &format!("\"error\":{error}"));
+            parse(Bytes::from(message.into_owned()))
+        }
+    }
 }
 
 /// Reads a message of a server.

@@ -13,6 +13,7 @@ pub mod lines;
 pub mod log;
 pub mod message;
 pub mod meta;
+pub mod own;
 pub mod reply;
 pub mod sse;
 pub mod task;

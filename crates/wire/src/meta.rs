@@ -26,8 +26,6 @@ pub struct Meta<'a> {
     pub traceparent: Option<Cow<'a, str>>,
     /// `tracestate`
     pub tracestate: Option<Cow<'a, str>>,
-    /// The members that belong neither to MCP nor to tracing, to be passed on.
-    others: Vec<(Cow<'a, str>, Value<'a>)>,
 }
 
 impl<'a> Meta<'a> {
@@ -70,24 +68,12 @@ impl<'a> Meta<'a> {
                 "progressToken" => return wrong("progressToken must be a string or an integer"),
                 "traceparent" => meta.traceparent = value.as_str(),
                 "tracestate" => meta.tracestate = value.as_str(),
-                // Baggage carries whatever callers put into it; it stops here.
-                "baggage" => {}
-                _ => meta.others.push((key, value)),
+                // Whatever else there is, such as `baggage`, no policy looks at and no record shows.
+                // So no server gets it.
+                _ => {}
             }
         }
         Ok(meta)
-    }
-
-    /// Appends the members that are passed on, comma separated, to `out`.
-    pub fn push_others(&self, out: &mut String) {
-        for (key, value) in &self.others {
-            if !out.is_empty() {
-                out.push(',');
-            }
-            doorward_model::json::push_string(out, key);
-            out.push(':');
-            out.push_str(value.raw());
-        }
     }
 }
 
@@ -99,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mcp_members_are_taken_out_and_the_rest_is_passed_on() {
+    fn what_has_a_meaning_is_read_and_the_rest_is_left() {
         let text = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"roots":{}},
             "io.modelcontextprotocol/subscriptionId":1,"progressToken":"t","traceparent":"00-x","baggage":"b","com.example/a":{"b": 1}}}"#;
         let document = Document::parse(Bytes::from(text), &Limits::default()).expect("valid");
@@ -108,9 +94,6 @@ mod tests {
         assert_eq!(meta.client_capabilities.map(Value::raw), Some(r#"{"roots":{}}"#));
         assert_eq!(meta.progress_token.map(Value::raw), Some(r#""t""#));
         assert_eq!(meta.traceparent.as_deref(), Some("00-x"));
-        let mut rest = String::new();
-        meta.push_others(&mut rest);
-        assert_eq!(rest, r#""com.example/a":{"b": 1}"#);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use doorward_model::json::{Document, Value};
 use doorward_upstream::Question;
 use doorward_wire::error::METHOD_NOT_FOUND;
 use doorward_wire::message::{Body, Message};
-use doorward_wire::{RpcError, level, reply};
+use doorward_wire::{RpcError, level, own, reply};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{evidence, reread};
@@ -144,6 +144,9 @@ fn read(answer: &Document) -> Result<String, NoAnswer> {
     match response.body {
         Body::Result(result) => Ok(result.raw().to_owned()),
         Body::Error(error) => {
+            // It answers for itself, not for the gateway.
+            let other = own::error(error).and_then(|error| reread(&error));
+            let error = other.as_ref().map_or(error, Document::root);
             let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
             let mut refused = RpcError::answer(code(error).unwrap_or(-1), message);
             refused.data = error.get("data").map(|data| data.raw().to_owned());

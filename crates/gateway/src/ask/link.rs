@@ -40,7 +40,9 @@ pub(super) fn asked(resolved: &Resolved<'_>, answer: &Answer) -> Option<Sent> {
     }
     let mut result =
         format!(r#"{{"resultType":"input_required","inputRequests":{requests}}},"requestState":"#);
-    push_string(&mut result, &state::seal(resolved, &Resume::Server(None))?);
+    // A server of that era gets no answers with the call; that the page was opened is its own to see.
+    let resume = Resume::Server { state: None, asked: Vec::new() };
+    push_string(&mut result, &state::seal(resolved, &resume)?);
     result.push('}');
     Some(Sent::Asks(result, None))
 }

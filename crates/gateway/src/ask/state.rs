@@ -7,7 +7,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use doorward_model::json::{Value, canonical};
+use doorward_model::json::{Value, canonical, push_string};
 use doorward_wire::RpcError;
 use doorward_wire::error::INVALID_PARAMS;
 
@@ -21,8 +21,13 @@ const LONGEST: usize = 64 << 10;
 /// Where a call that is made again goes on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Resume {
-    /// At its server, which may have issued a state of its own.
-    Server(Option<String>),
+    /// At its server.
+    Server {
+        /// The state that the server issued, if it did.
+        state: Option<String>,
+        /// What it asked, by key: nothing else can be answered.
+        asked: Vec<String>,
+    },
     /// Here, where the server's call is suspended under this name.
     Suspended(String),
 }
@@ -31,14 +36,34 @@ pub(crate) enum Resume {
 pub(crate) struct Round<'a> {
     /// `inputResponses`.
     pub responses: Option<Value<'a>>,
-    /// `requestState`, opened. A client may answer what it was never asked: then the
-    /// server asks for what it needs.
-    pub resume: Option<Resume>,
+    /// `requestState`, opened.
+    pub resume: Resume,
+}
+
+impl Round<'_> {
+    /// Of the answers, those to what the server asked: JSON text, empty for none.
+    pub(crate) fn asked_for(&self) -> String {
+        let (Some(responses), Resume::Server { asked, .. }) = (self.responses, &self.resume) else {
+            return String::new();
+        };
+        let mut out = String::new();
+        let is_answer = |key: &str| asked.iter().any(|asked| asked == key);
+        for (key, answer) in responses.members().filter(|(key, _)| is_answer(key)) {
+            out.push(if out.is_empty() { '{' } else { ',' });
+            push_string(&mut out, &key);
+            out.push(':');
+            out.push_str(answer.raw());
+        }
+        if !out.is_empty() {
+            out.push('}');
+        }
+        out
+    }
 }
 
 /// Whether this round belongs to a suspended call.
 pub(crate) fn is_suspended(round: Option<&Round<'_>>) -> bool {
-    round.is_some_and(|round| matches!(round.resume, Some(Resume::Suspended(_))))
+    round.is_some_and(|round| matches!(round.resume, Resume::Suspended(_)))
 }
 
 /// What binds a state to its call: nothing of it can be exchanged.
@@ -68,10 +93,16 @@ pub(crate) fn seal(resolved: &Resolved<'_>, resume: &Resume) -> Option<String> {
     let expires = asked.incoming.received.as_micros().saturating_add(patience);
     let mut clear = expires.to_be_bytes().to_vec();
     match resume {
-        Resume::Server(None) => clear.push(0),
-        Resume::Server(Some(state)) => {
-            clear.push(1);
-            clear.extend_from_slice(state.as_bytes());
+        Resume::Server { state, asked } => {
+            clear.push(if state.is_some() { 1 } else { 0 });
+            for key in asked {
+                let length = u32::try_from(key.len()).ok()?;
+                clear.extend_from_slice(&length.to_be_bytes());
+                clear.extend_from_slice(key.as_bytes());
+            }
+            // No key is as long as that.
+            clear.extend_from_slice(&u32::MAX.to_be_bytes());
+            clear.extend_from_slice(state.as_deref().unwrap_or_default().as_bytes());
         }
         Resume::Suspended(name) => {
             clear.push(2);
@@ -102,13 +133,30 @@ pub(crate) fn open(asked: &Asked<'_>, binding: &[u8], state: &str) -> Result<Res
             return None;
         }
         let (kind, rest) = rest.split_first()?;
-        let text = String::from_utf8(rest.to_vec()).ok()?;
         match kind {
-            0 => Some(Resume::Server(None)),
-            1 => Some(Resume::Server(Some(text))),
-            2 => Some(Resume::Suspended(text)),
+            0 | 1 => {
+                let (asked, state) = keys(rest)?;
+                let state = String::from_utf8(state.to_vec()).ok()?;
+                Some(Resume::Server { state: (*kind == 1).then_some(state), asked })
+            }
+            2 => Some(Resume::Suspended(String::from_utf8(rest.to_vec()).ok()?)),
             _ => None,
         }
     };
     read().ok_or_else(invalid)
+}
+
+/// The keys that stand first, and what stands behind them.
+fn keys(mut rest: &[u8]) -> Option<(Vec<String>, &[u8])> {
+    let mut keys = Vec::new();
+    loop {
+        let (length, behind) = rest.split_first_chunk::<4>()?;
+        let length = u32::from_be_bytes(*length);
+        if length == u32::MAX {
+            return Some((keys, behind));
+        }
+        let (key, behind) = behind.split_at_checked(usize::try_from(length).ok()?)?;
+        keys.push(String::from_utf8(key.to_vec()).ok()?);
+        rest = behind;
+    }
 }

@@ -136,7 +136,7 @@ impl Suspended {
 pub(super) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result<Sent, UpstreamError> {
     let asked = resolved.asked();
     let gateway = asked.gateway;
-    let resumed = match resolved.round().and_then(|round| round.resume.as_ref()) {
+    let resumed = match resolved.round().map(|round| &round.resume) {
         Some(Resume::Suspended(name)) => match gateway.suspended.take(name, gateway.clock.elapsed()) {
             Some(call) => Some(call),
             None if gateway.has_others && !name.starts_with(&*gateway.replica) => {

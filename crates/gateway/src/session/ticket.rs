@@ -12,7 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use doorward_model::json::{Document, Limits, Numbers, Value, push_string};
+use doorward_model::json::{Document, Kind, Limits, Numbers, Value, push_string};
 use doorward_model::{Caller, Random, Seal, Timestamp};
 use doorward_wire::{Abilities, Revision};
 
@@ -98,20 +98,27 @@ fn binding(id: &str, owner: &Caller) -> Vec<u8> {
     out
 }
 
-/// `clientInfo` as far as it travels: whole, or its names only.
+/// `clientInfo` as far as it travels: the texts that MCP has there, or where they are long its names
+/// only.
 pub(crate) fn client_info(info: Value<'_>) -> String {
-    if info.raw().len() <= INFO {
-        return info.raw().to_owned();
-    }
+    const TEXTS: [&str; 5] = ["name", "title", "version", "description", "websiteUrl"];
+    let is_short = info.raw().len() <= INFO;
     let mut out = String::from("{");
-    for key in ["name", "title", "version"] {
-        let Some(value) = info.get(key).and_then(Value::as_str) else { continue };
+    for (key, value) in info.members().filter(|(_, value)| value.kind() == Kind::String) {
+        let Some(at) = TEXTS.iter().position(|text| key == *text).filter(|at| is_short || *at < 3) else {
+            continue;
+        };
         if out.len() > 1 {
             out.push(',');
         }
-        push_string(&mut out, key);
+        push_string(&mut out, TEXTS[at]);
         out.push(':');
-        push_string(&mut out, &value.chars().take(NAME).collect::<String>());
+        match value.as_str() {
+            Some(text) if !is_short => {
+                push_string(&mut out, &text.chars().take(NAME).collect::<String>());
+            }
+            _ => out.push_str(value.raw()),
+        }
     }
     out.push('}');
     out

@@ -145,14 +145,11 @@ fn round<'a>(
     if responses.is_some_and(|responses| !responses.is_object()) {
         return Err(RpcError::answer(error::INVALID_PARAMS, "params.inputResponses must be an object"));
     }
-    let resume = match params.get("requestState") {
-        None => None,
-        Some(state) => {
-            let binding = state::binding(asked, operation.as_str(), server.id.as_str(), target, arguments);
-            Some(state::open(asked, &binding, state.as_str().as_deref().unwrap_or_default())?)
-        }
-    };
-    Ok((responses.is_some() || resume.is_some()).then_some(Round { responses, resume }))
+    // Without it nothing was asked, and what nobody asked goes nowhere.
+    let Some(state) = params.get("requestState") else { return Ok(None) };
+    let binding = state::binding(asked, operation.as_str(), server.id.as_str(), target, arguments);
+    let resume = state::open(asked, &binding, state.as_str().as_deref().unwrap_or_default())?;
+    Ok(Some(Round { responses, resume }))
 }
 
 fn named<'a>(asked: &Asked<'a>, operation: Operation) -> Result<Named<'a>, RpcError> {

@@ -10,19 +10,20 @@ use bytes::Bytes;
 use doorward_model::json::{Value, push_string};
 use doorward_model::{CapabilityKind, Departure, Operation};
 use doorward_registry::Mirrored;
-use doorward_upstream::{Call, Round, UpstreamError};
+use doorward_upstream::{Call, UpstreamError};
 use doorward_wire::Era;
 use doorward_wire::log::{Level, Logs};
 
-use crate::ask::state::Resume;
+use crate::ask::state::{Resume, Round};
 use crate::ask::{self, Sent};
 use crate::mailbox::Mailbox;
 use crate::pipeline::Asked;
+use crate::session;
 use crate::stage::commit::Ready;
 use crate::stage::resolve::Resolved;
 use crate::standpoint::Standpoint;
 use crate::subscriptions::Held;
-use crate::tasks::{self, Sought};
+use crate::tasks;
 
 /// A call that came back, one way or another.
 pub(crate) struct Answered<'a> {
@@ -104,6 +105,8 @@ pub(crate) struct Outgoing {
     capabilities: Arc<str>,
     /// Arguments that the server wants to see in headers as well.
     headers: Vec<(String, String)>,
+    /// What was answered to what its server asked: `inputResponses`, JSON text.
+    responses: String,
     /// How long what the call makes is to be found again.
     keeps: Option<Duration>,
     departure: Option<Arc<Departure>>,
@@ -122,6 +125,7 @@ impl Outgoing {
             client_info,
             capabilities,
             headers: headers(resolved),
+            responses: resolved.round().map(Round::asked_for).unwrap_or_default(),
             keeps,
             departure: None,
         }
@@ -148,11 +152,11 @@ impl Outgoing {
             place: None,
             keeps: self.keeps,
             departure: self.departure.as_ref(),
-            round: resolved.round().map(|round| Round {
-                responses: round.responses.map_or("", Value::raw),
+            round: resolved.round().map(|round| doorward_upstream::Round {
+                responses: &self.responses,
                 state: match &round.resume {
-                    Some(Resume::Server(state)) => state.as_deref(),
-                    _ => None,
+                    Resume::Server { state, .. } => state.as_deref(),
+                    Resume::Suspended(_) => None,
                 },
             }),
             extra_headers: &self.headers,
@@ -225,7 +229,7 @@ impl Owned {
             round: self
                 .responses
                 .as_deref()
-                .map(|responses| Round { responses, state: self.state.as_deref() }),
+                .map(|responses| doorward_upstream::Round { responses, state: self.state.as_deref() }),
             ..Call::default()
         }
     }
@@ -253,6 +257,7 @@ fn named<'r>(resolved: &'r Resolved<'_>) -> Option<&'r str> {
 fn members(resolved: &Resolved<'_>) -> Bytes {
     let Some(params) = resolved.asked().request.params else { return Bytes::new() };
     let mut out = String::with_capacity(params.span().len());
+    let known = known(resolved.operation());
     let key_of_name = match resolved.operation() {
         Operation::ToolsCall | Operation::PromptsGet => "name",
         Operation::ResourcesRead
@@ -261,38 +266,60 @@ fn members(resolved: &Resolved<'_>) -> Bytes {
         | Operation::DirectoryRead => "uri",
         Operation::CompletionComplete => "ref",
     };
-    // What belongs to a round is written anew, where there is one; where there is none it means
-    // nothing, and a server of the other era would act on it.
-    let is_of_round = |key: &str| matches!(key, "inputResponses" | "requestState");
-    // A stray `task` means nothing in the modern era; a server of the other would act on it.
-    let is_stray = resolved.asked().era() == Era::Modern || tasks::sought(resolved) == Sought::Extension;
-    let is_kept = |key: &str| key != "_meta" && !is_of_round(key) && !(is_stray && key == "task");
-    for (key, value) in params.members().filter(|(key, _)| is_kept(key)) {
+    for (key, value) in params.members().filter(|(key, _)| known.contains(&key.as_ref())) {
         if !out.is_empty() {
             out.push(',');
         }
         push_string(&mut out, &key);
         out.push(':');
-        if key != key_of_name {
-            out.push_str(value.raw());
-        } else if key_of_name == "ref" {
-            push_reference(&mut out, resolved, value);
-        } else {
-            push_string(&mut out, resolved.target());
+        match key.as_ref() {
+            "ref" => push_reference(&mut out, resolved, value),
+            "argument" => push_members(&mut out, value, &["name", "value"]),
+            "context" => push_members(&mut out, value, &["arguments"]),
+            key if key == key_of_name => push_string(&mut out, resolved.target()),
+            _ => out.push_str(value.raw()),
         }
     }
-    if tasks::sought(resolved) == Sought::Core {
+    if let Some(task) = tasks::param(resolved) {
         out.push(',');
-        out.push_str(&tasks::param());
+        out.push_str(&task);
     }
     Bytes::from(out)
+}
+
+/// The members of `params` that MCP has for an operation, but for those that are written anew:
+/// `_meta`, `task`, and what belongs to a round. No policy looks at any other, and no record shows
+/// it, so no server gets it.
+fn known(operation: Operation) -> &'static [&'static str] {
+    match operation {
+        Operation::ToolsCall | Operation::PromptsGet => &["name", "arguments"],
+        Operation::ResourcesRead | Operation::ResourcesSubscribe | Operation::SkillsGet => &["uri"],
+        Operation::DirectoryRead => &["uri", "cursor"],
+        Operation::CompletionComplete => &["ref", "argument", "context"],
+    }
+}
+
+/// The members of these names, as they came.
+fn push_members(out: &mut String, object: Value<'_>, names: &[&str]) {
+    out.push('{');
+    for (at, (key, value)) in object.members().filter(|(key, _)| names.contains(&key.as_ref())).enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_string(out, &key);
+        out.push(':');
+        out.push_str(value.raw());
+    }
+    out.push('}');
 }
 
 /// `ref` with the name or URI that the server knows.
 fn push_reference(out: &mut String, resolved: &Resolved<'_>, reference: Value<'_>) {
     let renamed = if resolved.kind() == CapabilityKind::Prompt { "name" } else { "uri" };
     out.push('{');
-    for (at, (key, value)) in reference.members().enumerate() {
+    let known = ["type", "title", renamed];
+    for (at, (key, value)) in reference.members().filter(|(key, _)| known.contains(&key.as_ref())).enumerate()
+    {
         if at > 0 {
             out.push(',');
         }
@@ -303,14 +330,9 @@ fn push_reference(out: &mut String, resolved: &Resolved<'_>, reference: Value<'_
     out.push('}');
 }
 
-/// Members of `params._meta` for the server: the caller's own, and the trace.
+/// Members of `params._meta` for the server: the trace. Nothing that the caller wrote there goes on.
 fn meta(asked: &Asked<'_>) -> String {
-    let mut out = String::new();
-    asked.meta.push_others(&mut out);
-    if !out.is_empty() {
-        out.push(',');
-    }
-    out.push_str(r#""traceparent":""#);
+    let mut out = String::from(r#""traceparent":""#);
     out.push_str(&asked.trace.child(asked.call));
     out.push('"');
     if let Some(state) = &asked.trace.state {
@@ -336,7 +358,7 @@ fn logs(asked: &Asked<'_>) -> Logs {
 /// The client as it described itself, in either era.
 fn client_info(asked: &Asked<'_>) -> String {
     match (asked.era(), asked.meta.client_info, &asked.incoming.session) {
-        (Era::Modern, Some(info), _) => info.raw().to_owned(),
+        (Era::Modern, Some(info), _) => session::client_info(info),
         (_, _, Some(session)) => session.opening.client_info.clone(),
         _ => String::new(),
     }

@@ -116,9 +116,20 @@ pub(crate) fn keeps(resolved: &Resolved<'_>) -> Option<Duration> {
     }
 }
 
-/// The member of `params` that asks for a task, JSON text.
-pub(crate) fn param() -> String {
-    format!(r#""task":{{"ttl":{}}}"#, KEPT_FOR.as_millis())
+/// The member of `params` that asks the server for a task, JSON text. It is the gateway's own, or the
+/// client's where both speak of core tasks; anywhere else a stray one would be acted on.
+pub(crate) fn param(resolved: &Resolved<'_>) -> Option<String> {
+    let asked = resolved.asked();
+    match sought(resolved) {
+        Sought::Core => Some(format!(r#""task":{{"ttl":{}}}"#, KEPT_FOR.as_millis())),
+        Sought::Nothing if asks_for_one(asked) && resolved.operation() == Operation::ToolsCall => {
+            let ttl = asked.request.params.and_then(|params| params.get("task")?.get("ttl"));
+            let ttl = ttl.filter(|ttl| ttl.as_f64().is_some());
+            let ttl = ttl.map(|ttl| format!(r#""ttl":{}"#, ttl.raw())).unwrap_or_default();
+            Some(format!(r#""task":{{{ttl}}}"#))
+        }
+        Sought::Nothing | Sought::Extension => None,
+    }
 }
 
 /// What the server is told of the client, if that is something else than usual.
