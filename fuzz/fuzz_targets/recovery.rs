@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use doorward_ledger::{DecisionRecord, Durability, Ledger, Options, OutcomeRecord, verify};
+use doorward_ledger::{Against, DecisionRecord, Durability, Ledger, Options, OutcomeRecord, verify};
 use doorward_model::clock::Fixed;
 use doorward_model::{CallId, ClientLabel, Clock, Outcome, Timestamp};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -64,7 +64,7 @@ fuzz_target!(|harms: Vec<Harm>| {
     }
     fs::write(&segment, &bytes).expect("written");
     let opens = write(folder.path(), 1).is_ok();
-    let is_valid = verify(folder.path(), &[]).is_ok_and(|report| report.is_valid());
+    let is_valid = verify(folder.path(), &Against::default()).is_ok_and(|report| report.is_valid());
     if is_valid {
         let now = entries(folder.path());
         assert!(now.starts_with(&written), "what was changed passes for what was written: {harms:?}");

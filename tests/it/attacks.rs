@@ -10,6 +10,7 @@ mod comparison;
 mod door;
 mod forged;
 mod identities;
+mod log;
 mod lookalikes;
 mod parsers;
 mod raw;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use doorward_ledger::{Filter, Index, verify};
+use doorward_ledger::{Against, Filter, Index, verify};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -70,7 +70,7 @@ async fn nothing_answered_or_received_is_missing_after_kill_9() {
         rows.len() >= answered.len() && rows.iter().all(|row| row.outcome.is_some())
     })
     .await;
-    let report = verify(&log, &[]).expect("readable");
+    let report = verify(&log, &Against::default()).expect("readable");
     assert!(report.is_valid(), "{:?}", report.faults);
     last.child.kill().await.expect("killed");
     let recorded: BTreeSet<String> = rows

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use doorward_ledger::verify;
+use doorward_ledger::{Against, verify};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -51,7 +51,7 @@ impl Place {
 
     /// The mark and the caller of every recorded call; the log is whole.
     fn recorded(&self) -> BTreeMap<String, String> {
-        let report = verify(&self.folder.path().join("data/audit"), &[]).expect("readable");
+        let report = verify(&self.folder.path().join("data/audit"), &Against::default()).expect("readable");
         assert!(report.is_valid(), "{:?}", report.faults);
         let mut recorded = BTreeMap::new();
         for record in records_in(self.folder.path()) {

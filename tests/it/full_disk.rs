@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorward_ledger::verify;
+use doorward_ledger::{Against, verify};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -113,7 +113,9 @@ async fn full_disk(more: usize) {
     assert_eq!(marks, answered, "every answered call, once, in order, with its end");
     assert!(rows.iter().all(|row| row["outcome"] != "unknown" && !row["outcome"].is_null()), "{rows:?}");
     let log = seen.join("audit");
-    let report = verify(&log, &[]).expect("readable");
+    let keys = seen.join("keys");
+    let against = Against { keys: Some((&keys, "doorward")), ..Against::default() };
+    let report = verify(&log, &against).expect("readable");
     assert!(report.is_valid(), "{:?}", report.faults);
     gateway.stop().await;
 }

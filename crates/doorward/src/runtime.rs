@@ -53,6 +53,8 @@ pub struct Surroundings {
     pub program: PathBuf,
     /// A port to use in place of the configured one.
     pub port: Option<u16>,
+    /// Why a new log is to be begun in place of one that does not hold.
+    pub new_log: Option<String>,
     /// What was called for, as others who want the same log are told.
     pub command: &'static str,
     /// How much is logged about single servers.
@@ -72,6 +74,7 @@ impl Surroundings {
             environment: std::env::vars_os().collect(),
             program: std::env::current_exe().unwrap_or_else(|_| "doorward".into()),
             port: None,
+            new_log: None,
             command: "doorward serve",
             levels: Levels::default(),
             capacity: Capacity::of_process(),
@@ -91,7 +94,11 @@ fn load(path: &Path, surroundings: &Surroundings) -> anyhow::Result<Loaded> {
 ///
 /// # Errors
 /// When it is in use, damaged, or its folder cannot be written.
-pub fn open_ledger(config: &Config, surroundings: &Surroundings) -> anyhow::Result<Ledger> {
+pub fn open_ledger(
+    config: &Config,
+    seal: Arc<dyn Seal>,
+    surroundings: &Surroundings,
+) -> anyhow::Result<Ledger> {
     let audit = &config.audit;
     let mut options = doorward_ledger::Options::new(&audit.dir);
     options.keys.clone_from(&audit.key_dir);
@@ -100,9 +107,7 @@ pub fn open_ledger(config: &Config, surroundings: &Surroundings) -> anyhow::Resu
         Durability::Durable => doorward_ledger::Durability::Durable,
         Durability::Relaxed => doorward_ledger::Durability::Relaxed,
     };
-    if let Some(origin) = &audit.origin {
-        options.origin.clone_from(origin);
-    }
+    options.origin.clone_from(&audit.origin);
     let kept = |capture: Capture| match capture {
         Capture::None => doorward_ledger::Capture::None,
         Capture::Keys => doorward_ledger::Capture::Keys,
@@ -110,13 +115,13 @@ pub fn open_ledger(config: &Config, surroundings: &Surroundings) -> anyhow::Resu
         Capture::Full => doorward_ledger::Capture::Full,
     };
     let captures = fixed::captures(config);
-    let keeps_payloads = audit.capture == Capture::Full || captures.values().any(|it| *it == Capture::Full);
     options.capture = kept(audit.capture);
     options.capture_by_server =
         captures.into_iter().map(|(server, capture)| (server, kept(capture))).collect();
-    if keeps_payloads {
-        options.seal = Some(Arc::new(doorward_vault::open(&audit.key_dir, &*surroundings.random)?));
-    }
+    // Also where nothing is sealed for the log today: with another key, what was sealed before
+    // could not be read.
+    options.seal = Some(seal);
+    options.new_log.clone_from(&surroundings.new_log);
     options.checkpoint_entries = audit.checkpoint_entries;
     options.checkpoint_interval = audit.checkpoint_interval;
     options.anchors.clone_from(&audit.anchors);
@@ -175,11 +180,11 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
     let rulebook = builder.build(&loaded.config)?;
     // Before the log is opened: a start that is refused leaves nothing behind.
     let telemetry = telemetry::start(&surroundings)?;
-    let ledger = open_ledger(&loaded.config, &surroundings)?;
+    let seal: Arc<dyn Seal> =
+        Arc::new(doorward_vault::open(&loaded.config.audit.key_dir, &*surroundings.random)?);
+    let ledger = open_ledger(&loaded.config, Arc::clone(&seal), &surroundings)?;
     keep_bundle(&ledger, &rulebook)?;
-    let seal = Arc::new(doorward_vault::open(&loaded.config.audit.key_dir, &*surroundings.random)?);
-    let Stores { shared, counts, tally } =
-        stores(&loaded.config, Arc::clone(&seal) as Arc<dyn Seal>, &surroundings)?;
+    let Stores { shared, counts, tally } = stores(&loaded.config, Arc::clone(&seal), &surroundings)?;
     if let Some(tally) = &tally
         && !loaded.config.limits.quotas.is_empty()
     {

@@ -31,6 +31,8 @@ pub struct Checkpoint {
 }
 
 const ED25519_NOTE: u8 = 0x01;
+/// Bytes of the longest name of a log.
+const LONGEST_ORIGIN: usize = 200;
 
 fn key_hash(name: &str, public: &[u8]) -> [u8; 4] {
     let mut context = Context::new(&SHA256);
@@ -43,13 +45,38 @@ fn key_hash(name: &str, public: &[u8]) -> [u8; 4] {
     hash
 }
 
+/// Whether a signed note can carry this name: none is empty, and a plus sign, white space or
+/// a line end would end it.
+pub fn is_origin(name: &str) -> bool {
+    let ends = |character: char| character == '+' || character.is_whitespace() || character.is_control();
+    !name.is_empty() && name.len() <= LONGEST_ORIGIN && !name.contains(ends)
+}
+
+/// Whether this is a verifier key in its one spelling: `<name>+<hash>+<base64>`, where the
+/// hash is that of the name and the key.
+pub fn is_verifier_key(text: &str) -> bool {
+    public_key(text).is_some()
+}
+
 /// The public key as a signed-note verifier key: `<name>+<hash>+<base64>`.
 pub(crate) fn verifier_key(name: &str, key: &Ed25519KeyPair) -> String {
-    let public = key.public_key().as_ref();
+    spelled(name, key.public_key().as_ref())
+}
+
+fn spelled(name: &str, public: &[u8]) -> String {
     let hash = u32::from_be_bytes(key_hash(name, public));
     let mut typed = vec![ED25519_NOTE];
     typed.extend_from_slice(public);
     format!("{name}+{hash:08x}+{}", STANDARD.encode(typed))
+}
+
+/// The name and the key of a verifier key; `None` for any other spelling than ours.
+fn public_key(verifier: &str) -> Option<(&str, Vec<u8>)> {
+    let (name, rest) = verifier.split_once('+')?;
+    let (_, encoded) = rest.split_once('+')?;
+    let typed = STANDARD.decode(encoded).ok()?;
+    let public = typed.strip_prefix(&[ED25519_NOTE])?.to_vec();
+    (is_origin(name) && spelled(name, &public) == verifier).then_some((name, public))
 }
 
 impl Checkpoint {
@@ -71,23 +98,19 @@ impl Checkpoint {
 
     /// Reads a note and checks its signature with a verifier key.
     ///
-    /// Returns `None` for anything but a checkpoint signed by that key.
+    /// Returns `None` for anything but a checkpoint signed by that key, in its one spelling:
+    /// nothing stands behind the signature.
     pub fn open(note: &str, verifier: &str) -> Option<Self> {
-        let (name, rest) = verifier.split_once('+')?;
-        let (_, encoded) = rest.split_once('+')?;
-        let typed = STANDARD.decode(encoded).ok()?;
-        let (&kind, public) = typed.split_first()?;
-        let (body, signatures) = note.split_once("\n\n")?;
+        let (name, public) = public_key(verifier)?;
+        let (body, signed) = note.split_once("\n\n")?;
         let body = format!("{body}\n");
-        let line = signatures
-            .lines()
-            .find_map(|line| line.strip_prefix("— ")?.strip_prefix(name)?.strip_prefix(' '))?;
+        let line = signed.strip_prefix("— ")?.strip_prefix(name)?.strip_prefix(' ')?.strip_suffix('\n')?;
         let signature = STANDARD.decode(line).ok()?;
         let (hash, signature) = signature.split_at_checked(4)?;
-        if kind != ED25519_NOTE || hash != key_hash(name, public) {
+        if hash != key_hash(name, &public) {
             return None;
         }
-        UnparsedPublicKey::new(&ED25519, public).verify(body.as_bytes(), signature).ok()?;
+        UnparsedPublicKey::new(&ED25519, &public).verify(body.as_bytes(), signature).ok()?;
         let mut lines = body.lines();
         let checkpoint = Self {
             origin: lines.next()?.to_owned(),
@@ -95,7 +118,7 @@ impl Checkpoint {
             root: STANDARD.decode(lines.next()?).ok()?.try_into().ok()?,
             time: lines.next()?.strip_prefix("time ")?.to_owned(),
         };
-        (checkpoint.origin == name).then_some(checkpoint)
+        (checkpoint.origin == name && checkpoint.body() == body).then_some(checkpoint)
     }
 }
 
@@ -126,5 +149,59 @@ mod tests {
                 assert_eq!(Checkpoint::open(&altered, &verifier), None, "byte {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_note_and_a_verifier_key_have_one_spelling() {
+        let key = key();
+        let note = Checkpoint::new("log", 42, [7; 32], Timestamp::from_micros(1_000_000)).sign(&key);
+        let verifier = verifier_key("log", &key);
+        assert!(is_verifier_key(&verifier));
+        let signature = note.lines().last().expect("a signature");
+        for other in [
+            format!("{note}more\n"),
+            format!("{note}\n"),
+            format!("{note}{signature}\n"),
+            note.trim_end().to_owned(),
+            note.replace("\n42\n", "\n+42\n"),
+            note.replace("\n42\n", "\n042\n"),
+            note.replace('—', "–"),
+            note.replace("— log", "— \u{6c}og "),
+        ] {
+            assert_eq!(Checkpoint::open(&other, &verifier), None, "{other:?}");
+        }
+        let (name, rest) = verifier.split_once('+').expect("a name");
+        let (hash, public) = rest.split_once('+').expect("a hash");
+        let wrong = if hash == "00000000" { "00000001" } else { "00000000" };
+        for other in [
+            format!("{name}+{wrong}+{public}"),
+            format!("{name}+0{hash}+{public}"),
+            format!("{name}++{public}"),
+            format!("{name}+{hash}+{public}="),
+            format!("{verifier}\n"),
+            format!("other+{hash}+{public}"),
+        ] {
+            assert!(!is_verifier_key(&other), "{other}");
+            assert_eq!(Checkpoint::open(&note, &other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_log_has_a_name_that_a_note_can_carry() {
+        let cases = [
+            // name               fits   because
+            ("gate.example/log", true, "usual"),
+            ("ümläut", true, "letters"),
+            ("", false, "nothing"),
+            ("a b", false, "a space ends the name in a signature"),
+            ("a\u{a0}b", false, "any white space"),
+            ("a+b", false, "a plus sign ends the name in a key"),
+            ("a\nb", false, "a line end"),
+            ("a\u{7}b", false, "a control character"),
+        ];
+        for (name, fits, because) in cases {
+            assert_eq!(is_origin(name), fits, "{because}: {name:?}");
+        }
+        assert!(!is_origin(&"x".repeat(LONGEST_ORIGIN + 1)));
     }
 }

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// What can be done where a log cannot be put back.
+const NEW_LOG: &str = "or begin a new log with `doorward serve --new-log REASON`, which sets this one aside";
+
 /// Why the log could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
@@ -46,10 +49,57 @@ pub enum LedgerError {
     #[error("the signing key {0} cannot be read")]
     Key(PathBuf),
     /// The checkpoints are signed with another key, or under another name, than is configured.
-    #[error(
-        "{0} is signed with another key or under another origin; put those back, or begin a new log in another folder"
-    )]
+    #[error("{0} is signed with another key or under another origin; put those back, {NEW_LOG}")]
     OtherKey(PathBuf),
+    /// A key is another one than the log was written with.
+    #[error("{0} is not the key that this log was written with; put that back, {NEW_LOG}")]
+    OtherSecret(PathBuf),
+    /// A key that the log was written with is gone.
+    #[error("{0} is missing, and this log was written with it; put it back, {NEW_LOG}")]
+    MissingKey(PathBuf),
+    /// What is remembered of the log cannot be understood.
+    #[error("{0} should say how far the log was signed, and cannot be read; put it back, {NEW_LOG}")]
+    Memory(PathBuf),
+    /// More entries were signed than the log has, or has signatures for.
+    #[error(
+        "{by} says that {known} entries of this log were signed; {folder} shows {found} of them; put the log back, {NEW_LOG}"
+    )]
+    Less {
+        /// Who knows: `keyDir`, an anchor or the checkpoints.
+        by: PathBuf,
+        /// How many entries were signed.
+        known: u64,
+        /// How many of them are there, with a checkpoint.
+        found: u64,
+        /// Where the log is.
+        folder: PathBuf,
+    },
+    /// There are entries and nothing that vouches for any of them.
+    #[error(
+        "no checkpoint vouches for the {entries} entries in {folder}; put the checkpoints back, {NEW_LOG}"
+    )]
+    Unsigned {
+        /// Where the log is.
+        folder: PathBuf,
+        /// How many entries there are.
+        entries: u64,
+    },
+    /// The log went another way than a signature elsewhere says: one of the two was copied.
+    #[error(
+        "{by} has a checkpoint over {entries} entries that this log never had: the log is a copy that went its own way; put back the one that {by} knows, {NEW_LOG}"
+    )]
+    Fork {
+        /// Who has the checkpoint.
+        by: PathBuf,
+        /// How many entries it covers.
+        entries: u64,
+    },
+    /// No signed note can carry the log's name.
+    #[error("`{0}` cannot name a log: a name has 1 to 200 bytes, no white space and no plus sign")]
+    Origin(String),
+    /// A new log was asked for, and the one that is there holds.
+    #[error("the log in {0} holds, so no new one is begun; start without `--new-log`")]
+    Holds(PathBuf),
     /// Payloads are to be kept, and there is nothing to seal them with.
     #[error("whole arguments and results can only be kept sealed, and no key for that is configured")]
     NoSeal,
@@ -79,12 +129,35 @@ impl LedgerError {
             Self::TooLarge(_) => "ledger-too-large",
             Self::Damaged { .. } | Self::NotAsSigned(_) => "ledger-damaged",
             Self::Key(_) => "ledger-key",
-            Self::OtherKey(_) => "ledger-other-key",
+            Self::OtherKey(_) | Self::OtherSecret(_) | Self::MissingKey(_) => "ledger-other-key",
+            Self::Memory(_) => "ledger-memory",
+            Self::Less { .. } => "ledger-less",
+            Self::Unsigned { .. } => "ledger-unsigned",
+            Self::Fork { .. } => "ledger-fork",
+            Self::Origin(_) => "ledger-origin",
+            Self::Holds(_) => "ledger-holds",
             Self::NoSeal => "ledger-no-seal",
             Self::Payload { .. } => "ledger-payload",
             Self::Index(_) => "ledger-index",
             Self::Closed => "ledger-closed",
         }
+    }
+
+    /// Whether the log, or what it was written with, is not what it was, so that only people can
+    /// say how to go on.
+    pub fn is_about_the_past(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. }
+                | Self::NotAsSigned(_)
+                | Self::OtherKey(_)
+                | Self::OtherSecret(_)
+                | Self::MissingKey(_)
+                | Self::Memory(_)
+                | Self::Less { .. }
+                | Self::Unsigned { .. }
+                | Self::Fork { .. }
+        )
     }
 
     pub(crate) fn file(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {

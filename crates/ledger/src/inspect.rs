@@ -6,10 +6,12 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::LedgerError;
+use crate::memory::{self, Memory};
+use crate::promises::Promises;
 use crate::shared::{LOCK, PUBLIC_KEY};
 use crate::{keys, notes, recover, shared};
 
@@ -28,28 +30,43 @@ pub struct Inspection {
     pub open: usize,
 }
 
-/// Looks at the log in `folder`, signed with the key in `keys` under the name `origin`.
-/// `None` where no gateway has written one.
+/// Looks at the log in `folder`, signed with the key in `keys` under the name `origin`, and
+/// holds it against its anchors. `None` where no gateway has written one.
 ///
 /// # Errors
 /// What would keep a gateway from going on with this log, but for its lock.
-pub fn inspect(folder: &Path, keys: &Path, origin: &str) -> Result<Option<Inspection>, LedgerError> {
+pub fn inspect(
+    folder: &Path,
+    keys: &Path,
+    origin: &str,
+    anchors: &[PathBuf],
+) -> Result<Option<Inspection>, LedgerError> {
+    let known = memory::path(keys, folder, origin);
+    // Before the checkpoints, and those before the entries: what is signed from now on may
+    // cover more than is read below.
+    let memory = Memory::load(&known)?;
     let public = folder.join(PUBLIC_KEY);
-    if !public.exists() {
+    if !public.exists() && memory.is_none() {
         return Ok(None);
     }
-    let verifier = fs::read_to_string(&public).map_err(LedgerError::file("read", &public))?;
-    let verifier = verifier.trim();
     let signing = keys::existing(keys)?;
-    let is_ours = signing.is_some_and(|key| checkpoint::verifier_key(origin, &key) == verifier);
-    // Before the entries: what is signed from now on may cover more than is read below.
-    let signed = notes::recent(folder, verifier)?;
+    let ours = signing.map(|key| checkpoint::verifier_key(origin, &key));
+    let is_other = |memory: &Memory| ours.as_ref().is_some_and(|ours| *ours != memory.key);
+    if memory.as_ref().is_some_and(is_other) {
+        return Err(LedgerError::OtherSecret(keys.join(keys::SIGNING)));
+    }
+    let published = fs::read_to_string(&public).ok().map(|text| text.trim().to_owned());
+    let is_ours = ours.is_some();
+    let verifier =
+        ours.or(memory.as_ref().map(|memory| memory.key.clone())).or(published).unwrap_or_default();
+    let signed = notes::recent(folder, &verifier)?;
     if !is_ours && !signed.is_empty() {
         return Err(LedgerError::OtherKey(notes::own(folder)));
     }
-    let checkpoint = signed.last().cloned();
-    let promised = signed.into_iter().map(|checkpoint| (checkpoint.size, checkpoint.root)).collect();
-    let found = recover::find(folder, &promised, recover::count)?;
+    let memory = memory.as_ref().map(|memory| (memory, &*known));
+    let promises = Promises::gather(folder, &verifier, memory, anchors)?;
+    let found = recover::find(folder, &promises, recover::count)?;
+    let checkpoint = promises.last;
     Ok(Some(Inspection {
         entries: found.end.tree.size(),
         from: found.from,

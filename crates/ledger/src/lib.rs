@@ -10,6 +10,7 @@
 //! as `unknown` at the next start.
 
 mod anchors;
+mod anew;
 mod bundles;
 mod canonical;
 mod checkpoint;
@@ -20,13 +21,16 @@ mod evidence;
 mod index;
 mod inspect;
 mod keys;
+mod known;
 mod legacy;
 mod log;
+mod memory;
 mod merkle;
 mod notes;
 mod options;
 mod payload;
 mod preview;
+mod promises;
 mod record;
 mod recover;
 mod segment;
@@ -37,7 +41,7 @@ mod writer;
 
 pub use bundles::bundle;
 pub use canonical::as_recorded;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, is_origin, is_verifier_key};
 pub use error::LedgerError;
 pub use evidence::{Evidence, Included, evidence, is_anchored};
 pub use index::{CallRow, Filter, Index, NO_AGENT, NO_PERSON, Recorded, Stats, Status, UnknownStatus, Usage};
@@ -51,4 +55,4 @@ pub use options::{Capture, Durability, Options};
 pub use preview::secrets_in;
 pub use record::{DecisionRecord, EventRecord, OutcomeRecord};
 pub use recover::Recovery;
-pub use verify::{Fault, Report, verify};
+pub use verify::{Against, Fault, Report, verify};

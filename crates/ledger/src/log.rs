@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use doorward_model::json::canonical as canonical_text;
 use doorward_model::{CallId, Clock, Random};
 
+use crate::anew;
 use crate::bundles;
 use crate::canonical;
 use crate::checkpoint;
@@ -17,8 +18,8 @@ use crate::options::{Capture, Durability, Options};
 use crate::payload::Part;
 use crate::record::{DecisionRecord, EventRecord, OutcomeRecord};
 use crate::recover::Recovery;
-use crate::shared::{Shared, UnderWay};
-use crate::verify::{self, Report};
+use crate::shared::{Shared, UnderWay, lock_folder};
+use crate::verify::{self, Against, Report};
 use crate::writer::Place;
 
 /// A decision that has its place in the log and waits for its outcome.
@@ -47,16 +48,24 @@ impl Ledger {
     /// [`LedgerError::Locked`] while another process has it open,
     /// [`LedgerError::Damaged`] when its past is not as a gateway wrote it,
     /// [`LedgerError::OtherKey`] when another key signed it,
+    /// [`LedgerError::Less`] or [`LedgerError::Fork`] when it is not all that was signed,
     /// [`LedgerError::NoSeal`] when payloads are to be kept and nothing can seal them.
     pub fn open(
         options: Options,
         clock: Arc<dyn Clock>,
         random: &dyn Random,
     ) -> Result<(Self, Recovery), LedgerError> {
+        if !checkpoint::is_origin(&options.origin) {
+            return Err(LedgerError::Origin(options.origin));
+        }
         let folder = &options.folder;
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(LedgerError::file("create", folder))?;
-        let (shared, recovery) = Shared::open(options, clock, random)?;
+        let lock = lock_folder(&options)?;
+        let (shared, recovery) = match options.new_log.clone() {
+            None => Shared::open(options, lock, clock, random)?,
+            Some(reason) => anew::begin(options, lock, clock, random, &reason)?,
+        };
         let threads = Mutex::new(vec![
             spawn("ledger-sync", &shared, Shared::sync_loop),
             spawn("ledger-index", &shared, Shared::index_loop),
@@ -238,7 +247,9 @@ impl Ledger {
         let shared = &self.0.shared;
         shared.flush()?;
         shared.checkpoint()?;
-        verify::verify(&shared.options.folder, &shared.options.anchors)
+        let options = &shared.options;
+        let keys = Some((&*options.keys, &*options.origin));
+        verify::verify(&options.folder, &Against { anchors: &options.anchors, keys, key: None })
     }
 
     /// The public key as a signed-note verifier key.

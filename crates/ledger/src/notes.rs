@@ -29,6 +29,20 @@ pub(crate) struct Note {
 }
 
 impl Note {
+    /// The checkpoint that it is, also where only its last line end has not been written yet.
+    pub(crate) fn open(&self, verifier: &str) -> Option<Checkpoint> {
+        let opened = Checkpoint::open(&self.text, verifier);
+        let torn = || Checkpoint::open(&format!("{}\n", self.text), verifier);
+        opened.or_else(|| (!self.ended && !self.text.ends_with('\n')).then(torn).flatten())
+    }
+
+    /// Whether it can be what a crash, or a write under way, has left: the beginning of a
+    /// note under this key's name. Anything else was altered.
+    pub(crate) fn is_beginning(&self, verifier: &str) -> bool {
+        let name = verifier.split_once('+').map_or(verifier, |(name, _)| name);
+        !self.ended && is_beginning(&self.text, name)
+    }
+
     /// How many entries it says that it covers, signed or not.
     fn size(&self) -> Option<u64> {
         self.text.lines().nth(1)?.parse().ok()
@@ -90,25 +104,83 @@ impl<R: BufRead> Notes<R> {
     }
 }
 
+/// Characters of a root, and of a signature with the hash of its key, in base64.
+const ROOT: usize = 44;
+const SIGNATURE: usize = 92;
+
+/// Whether a text is the beginning of a note, and not all of it.
+fn is_beginning(text: &str, name: &str) -> bool {
+    // A character may be torn as well.
+    let text = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+    let signature = format!("— {name} ");
+    let encoded = |text: &str, longest: usize| {
+        text.len() <= longest && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"+/=".contains(&it))
+    };
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    let Some(torn) = lines.pop() else { return false };
+    let whole = lines.iter().enumerate().all(|(at, line)| match at {
+        0 => *line == name,
+        1 => !line.is_empty() && line.bytes().all(|it| it.is_ascii_digit()),
+        2 => line.len() == ROOT && encoded(line, ROOT),
+        3 => line.starts_with("time "),
+        4 => line.is_empty(),
+        _ => false,
+    });
+    whole
+        && match lines.len() {
+            0 => name.starts_with(torn),
+            1 => torn.bytes().all(|it| it.is_ascii_digit()),
+            2 => encoded(torn, ROOT),
+            3 => "time ".starts_with(torn) || torn.starts_with("time "),
+            4 => torn.is_empty(),
+            5 => {
+                signature.starts_with(torn)
+                    || torn.strip_prefix(&*signature).is_some_and(|it| encoded(it, SIGNATURE - 1))
+            }
+            _ => false,
+        }
+}
+
 /// The last checkpoints of a log, as far as they are signed with its key.
 ///
 /// # Errors
-/// [`LedgerError::OtherKey`] when there are some and none is.
+/// [`LedgerError::OtherKey`] when there are some and none is, [`LedgerError::Damaged`] when
+/// one of them was altered.
 pub(crate) fn recent(log: &Path, verifier: &str) -> Result<Vec<Checkpoint>, LedgerError> {
     let path = own(log);
-    let Some((mut file, length)) = existing(&path)? else { return Ok(Vec::new()) };
+    let recent = last_of(&path, verifier)?;
+    match recent.altered {
+        Some(_) if recent.signed.is_empty() => Err(LedgerError::OtherKey(path)),
+        Some(line) => Err(LedgerError::Damaged { path, line, reason: "a checkpoint was altered".to_owned() }),
+        None => Ok(recent.signed),
+    }
+}
+
+/// The last notes of a file.
+pub(crate) struct Recent {
+    /// Those that are signed with the key.
+    pub signed: Vec<Checkpoint>,
+    /// The line of the first that is not.
+    pub altered: Option<u64>,
+}
+
+/// Reads the last notes of a file; lines are counted from where that begins.
+pub(crate) fn last_of(path: &Path, verifier: &str) -> Result<Recent, LedgerError> {
+    let mut recent = Recent { signed: Vec::new(), altered: None };
+    let Some((mut file, length)) = existing(path)? else { return Ok(recent) };
     let from = length.saturating_sub(RECENT);
-    file.seek(SeekFrom::Start(from)).map_err(LedgerError::file("read", &path))?;
+    file.seek(SeekFrom::Start(from)).map_err(LedgerError::file("read", path))?;
     let mut notes = Notes::new(BufReader::new(file).take(length - from));
-    let (mut found, mut seen) = (Vec::new(), 0);
-    while let Some(note) = notes.next().map_err(LedgerError::file("read", &path))? {
-        seen += u64::from(note.ended);
-        found.extend(Checkpoint::open(&note.text, verifier));
+    while let Some(note) = notes.next().map_err(LedgerError::file("read", path))? {
+        match note.open(verifier) {
+            Some(checkpoint) => recent.signed.push(checkpoint),
+            // Reading may have begun in the middle of a note.
+            None if note.start == 0 && from > 0 => {}
+            None if note.is_beginning(verifier) => {}
+            None => recent.altered = recent.altered.or(Some(note.line)),
+        }
     }
-    if found.is_empty() && seen > 0 {
-        return Err(LedgerError::OtherKey(path));
-    }
-    Ok(found)
+    Ok(recent)
 }
 
 /// The first checkpoint of a log that covers so many entries, with its note.
@@ -154,8 +226,12 @@ pub(crate) fn mend(path: &Path, verifier: &str) -> Result<(), LedgerError> {
         last = Some(note);
     }
     let Some(note) = last.filter(|note| !note.ended) else { return Ok(()) };
-    if Checkpoint::open(&note.text, verifier).is_some() {
+    if note.open(verifier).is_some() {
         return append(path, if note.text.ends_with('\n') { "\n" } else { "\n\n" });
+    }
+    if !note.is_beginning(verifier) {
+        // Somebody's alteration is for people to look at.
+        return Ok(());
     }
     let file = OpenOptions::new().write(true).open(path);
     file.and_then(|file| file.set_len(from + note.start)).map_err(LedgerError::file("cut", path))
@@ -285,6 +361,25 @@ mod tests {
             })
         };
         assert_eq!([0, 3, 4, 8, 9, 10].map(covering), [Some(3), Some(3), Some(8), Some(8), Some(9), None]);
+    }
+
+    #[test]
+    fn an_altered_note_is_noticed_wherever_it_stands() {
+        let world = World::new();
+        let notes: Vec<_> = (1..=3).map(|size| world.sign(size) + "\n").collect();
+        for (at, note) in notes.iter().enumerate() {
+            for altered in
+                [note.replace('—', "–"), note.replace("time", "tame"), note.trim_end().to_owned() + "=\n"]
+            {
+                let mut file = notes.clone();
+                file[at] = altered;
+                fs::write(world.path(), file.concat()).expect("written");
+                let found = recent(world.folder.path(), &world.verifier());
+                assert!(matches!(found, Err(LedgerError::Damaged { .. })), "{at}: {found:?}");
+                mend(&world.path(), &world.verifier()).expect("left alone");
+                assert_eq!(fs::read_to_string(world.path()).expect("text"), file.concat());
+            }
+        }
     }
 
     #[test]

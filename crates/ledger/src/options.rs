@@ -58,6 +58,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Files elsewhere that every checkpoint is appended to.
     pub anchors: Vec<PathBuf>,
+    /// Why a new log is to be begun in place of one that does not hold; `None` to refuse that one.
+    pub new_log: Option<String>,
     /// What others who want the log are told about this process: a few printable words.
     pub holder: String,
 }
@@ -78,6 +80,7 @@ impl Options {
             checkpoint_interval: Duration::from_secs(1),
             segment_bytes: 64 << 20,
             anchors: Vec::new(),
+            new_log: None,
             holder: format!("process {}", std::process::id()),
         }
     }

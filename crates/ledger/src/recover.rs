@@ -15,7 +15,9 @@ use doorward_model::json::{Document, Limits, Numbers, Value};
 
 use crate::error::LedgerError;
 use crate::merkle::{Hash, Tree, leaf_hash};
+use crate::promises::Promises;
 use crate::segment::{self, Lines};
+use crate::whole;
 use crate::writer::End;
 use doorward_model::json::push_hex;
 
@@ -69,9 +71,7 @@ impl Bookmark {
         }
         text.push_str("]}");
         let path = log.join(BOOKMARK);
-        let fresh = log.join("bookmark.new");
-        fs::write(&fresh, text).map_err(LedgerError::file("write", &fresh))?;
-        fs::rename(&fresh, &path).map_err(LedgerError::file("write", &path))
+        whole::write_soon(&path, text.as_bytes()).map_err(LedgerError::file("write", &path))
     }
 
     /// Reads the bookmark. Anything odd about it only means reading the log from
@@ -108,12 +108,9 @@ pub(crate) fn unhex(text: &str) -> Option<Hash> {
     Some(hash)
 }
 
-/// The roots that were signed last, by the number of entries they cover.
-pub(crate) type Promised = BTreeMap<u64, Hash>;
-
 /// Reads the log to its end. Everything that a signed root covers must be there, and
 /// be what was signed.
-pub(crate) fn recover(log: &Path, promised: &Promised) -> Result<Found, LedgerError> {
+pub(crate) fn recover(log: &Path, promised: &Promises) -> Result<Found, LedgerError> {
     fs::create_dir_all(segment::folder(log)).map_err(LedgerError::file("create", &segment::folder(log)))?;
     find(log, promised, cut)
 }
@@ -122,20 +119,26 @@ pub(crate) fn recover(log: &Path, promised: &Promised) -> Result<Found, LedgerEr
 type AtEnd = fn(&Path, u64) -> Result<u64, LedgerError>;
 
 /// Reads the log to its end, from its bookmark if that can be believed.
-pub(crate) fn find(log: &Path, promised: &Promised, end: AtEnd) -> Result<Found, LedgerError> {
+pub(crate) fn find(log: &Path, promised: &Promises, end: AtEnd) -> Result<Found, LedgerError> {
+    let found = look(log, promised, end)?;
+    promised.reached(log, found.end.tree.size())?;
+    Ok(found)
+}
+
+fn look(log: &Path, promised: &Promises, end: AtEnd) -> Result<Found, LedgerError> {
     let segments = segment::list(log)?;
     let bookmark = Bookmark::load(log).filter(|bookmark| {
         // A bookmark is no evidence: it is believed where a signature vouches for it
         // and it fits the files.
-        promised.get(&bookmark.tree.size()) == Some(&bookmark.tree.root())
+        promised.vouch_for(&bookmark.tree)
             && segments.first().is_some_and(|(first, _)| *first <= bookmark.tree.size())
     });
     if let Some(bookmark) = bookmark
-        && let Some(found) = read(log, &segments, bookmark, promised, end)?
+        && let Some(found) = read(&segments, bookmark, promised, end)?
     {
         return Ok(found);
     }
-    match read(log, &segments, Bookmark::default(), promised, end)? {
+    match read(&segments, Bookmark::default(), promised, end)? {
         Some(found) => Ok(found),
         None => Err(LedgerError::Damaged {
             path: segment::folder(log),
@@ -147,13 +150,12 @@ pub(crate) fn find(log: &Path, promised: &Promised, end: AtEnd) -> Result<Found,
 
 /// Reads from a bookmark on; `None` when the bookmark does not fit.
 fn read(
-    log: &Path,
     segments: &[(u64, PathBuf)],
     bookmark: Bookmark,
-    promised: &Promised,
+    promised: &Promises,
     at_end: AtEnd,
 ) -> Result<Option<Found>, LedgerError> {
-    let checkpointed = promised.keys().next_back().copied().unwrap_or(0);
+    let checkpointed = promised.most();
     let start = bookmark.tree.size();
     // The segment with the entry before the bookmark, which has to be the one it names.
     let Some(from) = segments.iter().rposition(|(first, _)| *first < start.max(1)) else {
@@ -208,21 +210,12 @@ fn read(
             tree.push(previous);
             sequence += 1;
             last.1 = line.end;
-            if promised.get(&sequence).is_some_and(|root| *root != tree.root()) {
-                return Err(damaged(path, number, "the log up to here is not the one that was signed"));
-            }
+            promised.hold(&tree, path, number)?;
         }
         if sequence < start {
             // Fewer entries than the bookmark has seen.
             return Ok(None);
         }
-    }
-    if tree.size() < checkpointed {
-        return Err(damaged(
-            &segment::path(log, last.0),
-            1,
-            "entries that a checkpoint covers are missing at the end",
-        ));
     }
     let end = End { tree, previous, segment: last.0, length: last.1, open };
     Ok(Some(Found { end, cut_bytes, from: start }))

@@ -21,9 +21,11 @@ use crate::ends::{End, Ends};
 use crate::error::LedgerError;
 use crate::index::Index;
 use crate::keys::Keys;
+use crate::known::Known;
 use crate::notes;
 use crate::options::{Durability, Options};
 use crate::payload::{Part, Payloads};
+use crate::promises::Promises;
 use crate::record::{EventRecord, OutcomeRecord};
 use crate::recover::{self, Open, Recovery};
 use crate::writer::{ALONE, Place, Writer};
@@ -36,6 +38,7 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     writer: Writer,
     anchors: Anchors,
+    known: Known,
     ends: Ends,
     /// Calls that were decided and have not ended, and those of them, and of the
     /// refused ones, that wait for the disk.
@@ -84,24 +87,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     /// Opens the log and closes what the last process left open.
+    ///
+    /// * `lock`: what [`lock_folder`] gave, held as long as the log is open.
     pub(crate) fn open(
         options: Options,
+        lock: File,
         clock: Arc<dyn Clock>,
         random: &dyn Random,
     ) -> Result<(Arc<Self>, Recovery), LedgerError> {
         let folder = options.folder.clone();
-        let lock = lock_folder(&options)?;
         let seal = options.seal.clone();
         if options.captures_payloads() && seal.is_none() {
             return Err(LedgerError::NoSeal);
         }
-        let keys = Keys::open(&options.keys, random)?;
+        let (keys, known) = Known::open(&options, random)?;
         let verifier = checkpoint::verifier_key(&options.origin, &keys.signing);
-        let signed = notes::recent(&folder, &verifier)?;
+        let promises = Promises::gather(&folder, &verifier, known.before(), &options.anchors)?;
         publish(&options, &verifier)?;
         notes::mend(&notes::own(&folder), &verifier)?;
-        let promised = signed.into_iter().map(|checkpoint| (checkpoint.size, checkpoint.root)).collect();
-        let found = recover::recover(&folder, &promised)?;
+        let found = recover::recover(&folder, &promises)?;
+        known.remember(promises.last.as_ref());
         let (entries, head) = (found.end.tree.size(), found.end.previous);
         let open = found.end.open.clone();
         let writer = Writer::new(&folder, options.segment_bytes, found.end, File::sync_data)?;
@@ -111,6 +116,7 @@ impl Shared {
             clock,
             writer,
             anchors: Anchors::new(&options.anchors, &verifier),
+            known,
             ends: Ends::default(),
             in_flight: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -284,6 +290,7 @@ impl Shared {
         let note = checkpoint.sign(&self.keys.signing) + "\n";
         notes::append(&notes::own(&self.options.folder), &note)?;
         self.anchors.offer(&note);
+        self.known.remember(Some(&checkpoint));
         bookmark.save(&self.options.folder)?;
         *signed = Some(size);
         Ok(size)
@@ -462,7 +469,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn lock_folder(options: &Options) -> Result<File, LedgerError> {
+/// Takes the log for this process.
+pub(crate) fn lock_folder(options: &Options) -> Result<File, LedgerError> {
     let path = options.folder.join(LOCK);
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = file.map_err(LedgerError::file("open", &path))?;

@@ -8,12 +8,15 @@ use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, verifier_key};
 use crate::error::LedgerError;
+use crate::keys;
+use crate::memory::{self, Memory};
 use crate::merkle::{Hash, Tree, leaf_hash};
 use crate::notes::{self, Notes};
 use crate::recover::Entry;
 use crate::segment::{self, Lines};
+use crate::shared::PUBLIC_KEY;
 use doorward_model::json::push_hex;
 
 /// What a check found.
@@ -42,6 +45,12 @@ pub struct Fault {
     pub reason: String,
 }
 
+impl Fault {
+    fn of_file(path: &Path, line: u64, reason: &str) -> Self {
+        Self { entry: None, place: Some((path.to_path_buf(), line)), reason: reason.to_owned() }
+    }
+}
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(entry) = self.entry {
@@ -68,31 +77,98 @@ impl Report {
     }
 }
 
-/// Checks the log in `folder` against its own checkpoints and those in `anchors`.
+/// What a log is held against, beside its own checkpoints.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Against<'a> {
+    /// Copies of the checkpoints that are kept elsewhere.
+    pub anchors: &'a [PathBuf],
+    /// The folder of its keys, and the name it signs with: what is remembered there is believed
+    /// rather than what lies beside the log.
+    pub keys: Option<(&'a Path, &'a str)>,
+    /// A verifier key to believe rather than any of those.
+    pub key: Option<&'a str>,
+}
+
+/// Checks the log in `folder` against its own checkpoints and everything in `against`.
 ///
 /// # Errors
 /// When a file cannot be read. A log that does not hold is a [`Report`] with faults.
-pub fn verify(folder: &Path, anchors: &[PathBuf]) -> Result<Report, LedgerError> {
-    let public = folder.join("ledger.pub");
-    let verifier = fs::read_to_string(&public).map_err(LedgerError::file("read", &public))?;
+pub fn verify(folder: &Path, against: &Against<'_>) -> Result<Report, LedgerError> {
     let mut report = Report::default();
-    // Before the entries: what is signed from now on may cover more than is read below.
+    // Before the checkpoints, and those before the entries: what is signed from now on may
+    // cover more than is read below.
+    let known = against.keys.map(|(keys, origin)| memory::path(keys, folder, origin));
+    let memory = known.as_deref().map(Memory::load).transpose()?.flatten();
+    let verifier = verifier(folder, against, memory.as_ref(), &mut report)?;
+    let memory = memory.filter(|memory| memory.key == verifier).zip(known);
     let own = notes::own(folder);
     let mut promises = Vec::new();
-    for path in std::iter::once(&own).chain(anchors) {
-        promises.push(Promises::open(path, verifier.trim(), &mut report)?);
+    for path in std::iter::once(&own).chain(against.anchors) {
+        promises.push(Promises::open(path, &verifier, &mut report)?);
     }
     // A log that was never signed has nothing that an anchor could hold.
-    let signed = promises.first().is_some_and(|own| own.next.is_some());
-    for missing in promises.iter().filter(|promises| promises.notes.is_none() && signed) {
-        report.faults.push(Fault {
-            entry: None,
-            place: Some((missing.path.clone(), 1)),
-            reason: "the file of checkpoints is missing".to_owned(),
-        });
+    let known = memory.as_ref().map_or(0, |(memory, _)| memory.entries);
+    let is_signed = known > 0 || promises.first().is_some_and(|own| own.next.is_some());
+    for missing in promises.iter().filter(|promises| promises.notes.is_none() && is_signed) {
+        report.faults.push(Fault::of_file(&missing.path, 1, "the file of checkpoints is missing"));
     }
+    let is_remembered = memory.is_some();
+    report.covered = report.covered.max(known);
+    promises.extend(memory.map(|(memory, path)| Promises::remembered(&memory, path, &verifier)));
     walk(folder, &mut promises, &mut report)?;
+    // Its own checkpoints are written before anybody else hears of them.
+    let signed = promises.first().map_or(0, |own| own.covered);
+    let is_whole = report.faults.is_empty();
+    if is_whole && signed < known {
+        let reason = format!("keyDir knows {known} signed entries, and the checkpoints cover {signed}");
+        report.faults.push(Fault::of_file(&own, 1, &reason));
+    } else if is_whole && report.entries > 0 && report.covered == 0 && !is_remembered {
+        let reason = format!("no checkpoint vouches for any of {} entries", report.entries);
+        report.faults.push(Fault::of_file(&own, 1, &reason));
+    }
     Ok(report)
+}
+
+/// The key to check signatures with, and whether everybody names the same.
+fn verifier(
+    folder: &Path,
+    against: &Against<'_>,
+    memory: Option<&Memory>,
+    report: &mut Report,
+) -> Result<String, LedgerError> {
+    let public = folder.join(PUBLIC_KEY);
+    let published = fs::read_to_string(&public).map(|text| text.trim().to_owned());
+    let signing = match against.keys {
+        Some((keys, origin)) => keys::existing(keys)?.map(|key| verifier_key(origin, &key)),
+        None => None,
+    };
+    if let (Some(memory), Some(signing)) = (memory, &signing)
+        && memory.key != *signing
+        && against.key.is_none()
+    {
+        report.faults.push(Fault::of_file(
+            &public,
+            1,
+            "keyDir has another signing key than the log was written with",
+        ));
+    }
+    let remembered = memory.map(|memory| memory.key.clone());
+    let trusted = against.key.map(str::to_owned).or(remembered).or(signing);
+    match (trusted, published) {
+        (Some(trusted), Ok(published)) => {
+            if published != trusted {
+                let reason = "the public key beside the log is not the one that it has to be signed with";
+                report.faults.push(Fault::of_file(&public, 1, reason));
+            }
+            Ok(trusted)
+        }
+        (Some(trusted), Err(_)) => {
+            report.faults.push(Fault::of_file(&public, 1, "the public key beside the log is missing"));
+            Ok(trusted)
+        }
+        (None, Ok(published)) => Ok(published),
+        (None, Err(error)) => Err(LedgerError::file("read", &public)(error)),
+    }
 }
 
 /// The checkpoints of one file, in the order they were signed.
@@ -102,13 +178,28 @@ struct Promises<'a> {
     notes: Option<Notes<io::Take<BufReader<File>>>>,
     /// The next checkpoint, and its line.
     next: Option<(Checkpoint, u64)>,
+    /// How many entries those cover that were read.
+    covered: u64,
 }
 
 impl<'a> Promises<'a> {
     fn open(path: &Path, verifier: &'a str, report: &mut Report) -> Result<Self, LedgerError> {
-        let mut promises = Self { path: path.to_path_buf(), verifier, notes: Notes::open(path)?, next: None };
+        let notes = Notes::open(path)?;
+        let mut promises = Self { path: path.to_path_buf(), verifier, notes, next: None, covered: 0 };
         promises.advance(report)?;
         Ok(promises)
+    }
+
+    /// What `keyDir` knows; a log without entries has nothing to hold.
+    fn remembered(memory: &Memory, path: PathBuf, verifier: &'a str) -> Self {
+        let checkpoint = Checkpoint {
+            origin: String::new(),
+            size: memory.entries,
+            root: memory.root,
+            time: String::new(),
+        };
+        let next = (memory.entries > 0).then_some((checkpoint, 1));
+        Self { path, verifier, notes: None, next, covered: memory.entries }
     }
 
     /// Goes on to the next checkpoint that is signed with our key; the others are faults.
@@ -116,19 +207,17 @@ impl<'a> Promises<'a> {
         self.next = None;
         let Some(notes) = &mut self.notes else { return Ok(()) };
         while let Some(note) = notes.next().map_err(LedgerError::file("read", &self.path))? {
-            if let Some(checkpoint) = Checkpoint::open(&note.text, self.verifier) {
+            if let Some(checkpoint) = note.open(self.verifier) {
                 report.checkpoints += 1;
                 report.covered = report.covered.max(checkpoint.size);
+                self.covered = self.covered.max(checkpoint.size);
                 self.next = Some((checkpoint, note.line));
                 break;
             }
             // The last one may be half written while a gateway runs.
-            if note.ended {
-                report.faults.push(Fault {
-                    entry: None,
-                    place: Some((self.path.clone(), note.line)),
-                    reason: "a checkpoint is not signed by this log's key, or was altered".to_owned(),
-                });
+            if !note.is_beginning(self.verifier) {
+                let reason = "a checkpoint is not signed by this log's key, or was altered";
+                report.faults.push(Fault::of_file(&self.path, note.line, reason));
             }
         }
         Ok(())
@@ -173,6 +262,9 @@ fn walk(folder: &Path, promises: &mut [Promises<'_>], report: &mut Report) -> Re
     let mut previous: Hash = [0; 32];
     let segments = segment::list(folder)?;
     let mut suspect: Option<Fault> = None;
+    if !hold_all(promises, &tree, report)? {
+        return Ok(());
+    }
     'segments: for (at, (first, path)) in segments.iter().enumerate() {
         let fault = |line: u64, entry: u64, reason: &str| Fault {
             entry: Some(entry),

@@ -1,143 +1,18 @@
 //! The log against crashes, tampering, full disks and several writers at once.
 
+mod world;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use doorward_ledger::{
-    DecisionRecord, Durability, Filter, Index, Ledger, LedgerError, Options, OutcomeRecord, Recovery, Ticket,
-    holder, inspect, verify,
+    Against, Durability, Filter, Index, Ledger, LedgerError, Options, Recovery, holder, inspect, verify,
 };
-use doorward_model::clock::Fixed;
-use doorward_model::json::{Document, Limits};
-use doorward_model::{CallId, ClientLabel, Clock, Outcome};
+use doorward_model::{Clock, Outcome};
 use proptest::prelude::*;
-
-struct World {
-    folder: tempfile::TempDir,
-    clock: Arc<Fixed>,
-}
-
-impl World {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder"), clock: Arc::new(Fixed::new(3)) }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("log")
-    }
-
-    fn options(&self) -> Options {
-        Options { durability: Durability::Relaxed, ..Options::new(self.path()) }
-    }
-
-    fn open(&self) -> (Ledger, Recovery) {
-        self.try_open().expect("the log opens")
-    }
-
-    fn try_open(&self) -> Result<(Ledger, Recovery), LedgerError> {
-        Ledger::open(self.options(), Arc::clone(&self.clock) as Arc<dyn Clock>, &*self.clock)
-    }
-
-    /// Writes so many calls, every third of which is denied, and closes the log.
-    fn fill(&self, calls: usize) {
-        let (ledger, _) = self.open();
-        for at in 0..calls {
-            call(&ledger, &self.clock, at);
-        }
-        ledger.close();
-    }
-
-    fn segments(&self) -> Vec<PathBuf> {
-        let mut found: Vec<_> = fs::read_dir(self.path().join("segments"))
-            .expect("segments")
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-            .collect();
-        found.sort();
-        found
-    }
-
-    fn verdict(&self) -> Result<(), String> {
-        let report = verify(&self.path(), &[]).expect("readable");
-        match report.faults.first() {
-            None => Ok(()),
-            Some(fault) => Err(fault.to_string()),
-        }
-    }
-}
-
-fn decide(ledger: &Ledger, clock: &Fixed, at: usize, terminal: bool) -> Result<Ticket, LedgerError> {
-    let ticket = place(ledger, clock, at, terminal)?;
-    block_on(ledger.before_dispatch(&ticket)).map(|()| ticket)
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(future)
-}
-
-/// A decision with its place in the log, not written yet.
-fn place(ledger: &Ledger, clock: &Fixed, at: usize, terminal: bool) -> Result<Ticket, LedgerError> {
-    let text = format!(r#"{{"n":{at},"token":"hush"}}"#);
-    let arguments = Document::parse(Bytes::from(text), &Limits::default()).expect("valid");
-    let client = ClientLabel { name: "test".to_owned(), version: "1".to_owned() };
-    ledger.decide(&DecisionRecord {
-        call: CallId::new(clock.now(), clock),
-        received: clock.now(),
-        operation: "tools/call",
-        server: Some(if at.is_multiple_of(2) { "even" } else { "odd" }),
-        target: "echo",
-        person: Some("ana"),
-        email: Some("ana@corp.example"),
-        agent: None,
-        grant: "key-1",
-        grant_kind: "key",
-        consumer: "ana",
-        client: &client,
-        session: None,
-        ip: None,
-        origin: "mcp",
-        fingerprint: None,
-        arguments: Some(arguments.root()),
-        verdict: if terminal { "deny" } else { "allow" },
-        reasons: &[],
-        layer: "rules",
-        rule: None,
-        bundle: "sha256:0",
-        input_digest: "sha256:1",
-        input: None,
-        evaluator: "rules",
-        shadow: &[],
-        limits: &[],
-        trace_id: None,
-        terminal: terminal.then_some((Outcome::Denied, 5, None)),
-    })
-}
-
-fn outcome(outcome: Outcome) -> OutcomeRecord<'static> {
-    OutcomeRecord {
-        outcome,
-        duration_us: 1_500,
-        upstream_us: 1_000,
-        bytes_in: 1,
-        bytes_out: 2,
-        upstream_status: Some(200),
-        error: None,
-        dlp: "none",
-        result: Some(b"{}"),
-    }
-}
-
-fn call(ledger: &Ledger, clock: &Fixed, at: usize) {
-    let denied = at % 3 == 2;
-    let ticket = decide(ledger, clock, at, denied).expect("written");
-    if !denied {
-        ledger.settle(ticket, &outcome(Outcome::Success)).expect("recorded");
-    }
-}
+use world::{World, block_on, call, copy_folder, decide, outcome, place};
 
 #[test]
 fn what_was_written_is_verified_queried_and_continued() {
@@ -244,8 +119,10 @@ fn an_anchor_elsewhere_shows_what_the_log_no_longer_has() {
     let half: Vec<u8> = whole.split_inclusive(|byte| *byte == b'\n').take(4).flatten().copied().collect();
     fs::write(&path, half).expect("written");
     fs::write(world.path().join("checkpoints"), "").expect("written");
-    assert_eq!(world.verdict(), Ok(()), "alone, the log cannot know");
-    let report = verify(&world.path(), &[anchor]).expect("readable");
+    let alone = world.verdict().expect_err("nothing is signed any more");
+    assert!(alone.starts_with("no checkpoint vouches for any of 4 entries"), "{alone}");
+    let report =
+        verify(&world.path(), &Against { anchors: &[anchor], ..Against::default() }).expect("readable");
     assert_eq!(report.first_bad().as_deref(), Some("4"));
 }
 
@@ -290,6 +167,7 @@ fn a_torn_end_is_set_aside_wherever_it_was_torn() {
         let folder = tempfile::tempdir().expect("a folder");
         let crashed = World { folder, clock: Arc::clone(&world.clock) };
         fs::create_dir_all(crashed.path().join("segments")).expect("created");
+        copy_folder(&world.path().join("keys"), &crashed.path().join("keys"));
         // A log that many wrote to goes on with zeros.
         let zeros = vec![0; (length % 2) * 70_000];
         let path = crashed.path().join("segments/00000000000000000000.log");
@@ -484,18 +362,6 @@ proptest! {
     }
 }
 
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("created");
-    for entry in fs::read_dir(from).expect("readable").filter_map(Result::ok) {
-        let (path, target) = (entry.path(), to.join(entry.file_name()));
-        if path.is_dir() {
-            copy_folder(&path, &target);
-        } else if entry.file_name() != "lock" {
-            fs::copy(&path, &target).expect("copied");
-        }
-    }
-}
-
 /// Every file of a log with what is in it, and when it was changed.
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
@@ -515,7 +381,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn a_look_at_a_log_changes_nothing_and_finds_what_the_next_start_would() {
     let world = World::new();
-    let look = || inspect(&world.path(), &world.path().join("keys"), "doorward");
+    let look = || inspect(&world.path(), &world.path().join("keys"), "doorward", &[]);
     assert_eq!(look().expect("no log"), None);
     world.fill(30);
     let whole = look().expect("readable").expect("a log");

@@ -16,6 +16,11 @@ pub trait Seal: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Whatever is not exactly that, under this key and in this context.
     fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError>;
+
+    /// Tells this key from others without giving it away; `None` where there is no key.
+    fn fingerprint(&self) -> Option<[u8; 32]> {
+        None
+    }
 }
 
 /// Why something could not be sealed or opened.

@@ -65,22 +65,33 @@ pub fn open(folder: &Path, random: &dyn Random) -> Result<Sealer, KeyError> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             random.fill(&mut key);
-            write(folder, &path, &key).map_err(failed)?;
+            if !make(folder, &path, &key).map_err(failed)? {
+                // Another process was first, and its key is the one.
+                return open(folder, random);
+            }
         }
         Err(error) => return Err(failed(error)),
     }
     Ok(Sealer::new(&key))
 }
 
-/// Writes a new key, whole or not at all: half a key would be found at the next start.
-fn write(folder: &Path, path: &Path, key: &[u8]) -> io::Result<()> {
+/// Writes a new key, whole or not at all: half a key would be found at the next start. `false`
+/// where there is one by now, which is left as it is.
+fn make(folder: &Path, path: &Path, key: &[u8]) -> io::Result<bool> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let fresh = path.with_extension("new");
+    let fresh = path.with_extension(format!("new-{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     file.write_all(key)?;
     file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    fs::File::open(folder)?.sync_all()
+    // Not renamed: that would put it in the place of another.
+    let made = fs::hard_link(&fresh, path);
+    fs::remove_file(&fresh)?;
+    fs::File::open(folder)?.sync_all()?;
+    match made {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +102,17 @@ mod tests {
     use doorward_model::clock::Fixed;
 
     use super::*;
+
+    #[test]
+    fn of_keys_that_are_made_at_the_same_moment_one_is_everybodys() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = folder.path().join("keys");
+        open(&keys, &Fixed::new(1)).expect("made");
+        let first = fs::read(keys.join(FILE)).expect("a key");
+        assert!(!make(&keys, &keys.join(FILE), &[9; KEY_LENGTH]).expect("too late"));
+        assert_eq!(fs::read(keys.join(FILE)).expect("a key"), first);
+        assert_eq!(fs::read_dir(&keys).expect("a folder").count(), 1, "and nothing else is left");
+    }
 
     #[test]
     fn a_key_is_made_once_and_only_for_its_owner() {

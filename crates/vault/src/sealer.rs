@@ -25,14 +25,20 @@ const HEAD: usize = 1 + WHICH;
 pub struct Sealer {
     key: LessSafeKey,
     which: [u8; WHICH],
+    fingerprint: [u8; 32],
 }
+
+/// What is hashed before the key, so that the hash is of use for nothing else.
+const FINGERPRINT: &[u8] = b"doorward seal key\n";
 
 impl Sealer {
     pub(crate) fn new(key: &[u8; KEY_LENGTH]) -> Self {
         let mut which = [0; WHICH];
         which.copy_from_slice(&digest(&SHA256, key).as_ref()[..WHICH]);
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, &[FINGERPRINT, key].concat()).as_ref());
         let key = UnboundKey::new(&AES_256_GCM_SIV, key).expect("the key has the cipher's length");
-        Self { key: LessSafeKey::new(key), which }
+        Self { key: LessSafeKey::new(key), which, fingerprint }
     }
 
     fn head(&self) -> [u8; HEAD] {
@@ -77,6 +83,10 @@ impl Seal for Sealer {
         text.truncate(clear);
         Ok(text)
     }
+
+    fn fingerprint(&self) -> Option<[u8; 32]> {
+        Some(self.fingerprint)
+    }
 }
 
 impl fmt::Debug for Sealer {
@@ -90,6 +100,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_fingerprint_is_that_of_one_key() {
+        let of = |byte| Sealer::new(&[byte; KEY_LENGTH]).fingerprint();
+        assert!(of(1) == of(1) && of(1) != of(2) && of(1).is_some());
+    }
 
     proptest! {
         #[test]

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use doorward_ledger::{Checkpoint, Hash, inclusion_holds, leaf_hash};
+use doorward_ledger::{Checkpoint, Hash, inclusion_holds, is_verifier_key, leaf_hash};
 use doorward_model::json::{Document, Kind, Value, canonical, push_hex};
 use doorward_policy::{RegoSource, sha256};
 
@@ -55,6 +55,9 @@ pub fn verify(
     key: &str,
     trial: &dyn Fn(&RegoSource) -> Result<(), String>,
 ) -> Result<Verified, Flaw> {
+    if !is_verifier_key(key.trim()) {
+        return Err(Flaw::new("key", "is no verifier key, or its hash is not that of the key"));
+    }
     let document = parse(proof)?;
     let proof = document.root();
     let checkpoint = Checkpoint::open(&text(proof, "checkpoint"), key.trim())

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use doorward_ledger::{CallRow, Filter, Index, Status, verify, verify_legacy};
+use doorward_ledger::{Against, CallRow, Filter, Index, Report, Status, verify, verify_legacy};
 use doorward_model::{Outcome, Timestamp};
 
 use super::layout::pad;
@@ -46,8 +46,10 @@ const VERIFY_EXAMPLES: &str = "\
 Examples:
   doorward audit verify
   doorward audit verify --anchor /mnt/elsewhere/checkpoints
+  doorward audit verify --key 'doorward+1a2b3c4d+AQ…'
   doorward audit verify --legacy gateway-audit.db
 
+The log is checked with the key in `keyDir`, and has to reach as far as `keyDir` knows that it was signed.
 Exit status: 0 the log holds, 1 it does not.";
 
 /// Which calls.
@@ -116,8 +118,11 @@ pub struct Verify {
     /// A copy of the checkpoints kept elsewhere; repeat for several
     #[arg(long)]
     anchor: Vec<PathBuf>,
+    /// The public key that the log has to be signed with, or its file; instead of the one in `keyDir`
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
     /// Check the database of PetrefiedThunder/mcp-gateway instead
-    #[arg(long, value_name = "FILE", conflicts_with = "anchor")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["anchor", "key"])]
     legacy: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -184,9 +189,11 @@ pub(super) fn run(
             Ok(Exit::Done)
         }
         Command::Verify(arguments) => {
-            let mut anchors = config.audit.anchors;
-            anchors.extend(arguments.anchor.iter().cloned());
-            verified(&folder, &anchors, arguments.json, world)
+            let mut audit = config.audit;
+            audit.anchors.extend(arguments.anchor.iter().cloned());
+            let key = arguments.key.as_deref().map(super::verify::key).transpose()?;
+            let report = verify(&folder, &Against { key: key.as_deref(), ..audit.against() })?;
+            verified(&report, arguments.json, world)
         }
         Command::Tail(selection) => tail(&folder, selection, world),
         Command::Prove(arguments) => prove::run(arguments, &config, world),
@@ -234,13 +241,7 @@ fn line(row: &CallRow) -> String {
     )
 }
 
-fn verified(
-    folder: &Path,
-    anchors: &[PathBuf],
-    json: bool,
-    world: &mut Surroundings<'_>,
-) -> anyhow::Result<Exit> {
-    let report = verify(folder, anchors)?;
+fn verified(report: &Report, json: bool, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let exit = if report.is_valid() { Exit::Done } else { Exit::No };
     if json {
         let faults: Vec<_> = report.faults.iter().map(ToString::to_string).collect();
@@ -266,7 +267,9 @@ fn verified(
             )?;
         }
         Some(bad) => {
-            writeln!(world.out, "❌ Chain broken at entry: {bad}")?;
+            let is_entry = report.faults.first().is_some_and(|fault| fault.entry.is_some());
+            let what = if is_entry { "Chain broken at entry" } else { "The log does not hold" };
+            writeln!(world.out, "❌ {what}: {}", printable(&bad))?;
             for fault in &report.faults {
                 writeln!(world.err, "{}", printable(&fault.to_string()))?;
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::builder::NonEmptyStringValueParser;
 use doorward_gateway::Surface;
 use doorward_gateway::door::{Until, serve_stdio};
 use doorward_ledger::LedgerError;
@@ -24,6 +25,7 @@ Examples:
   doorward serve --port 3200 --log-format json
   MCP_GATEWAY_API_KEY=gw_… doorward serve --stdio
   MCP_GATEWAY_API_KEY=gw_… doorward serve --stdio --surface github
+  doorward serve --new-log 'disk of 2 December lost, restored without records'
 
 The log goes to standard error; DOORWARD_LOG sets its level (`debug`, `doorward::upstream=trace`).
 A changed configuration is put in force within two seconds. SIGTERM and Ctrl-C let calls finish.
@@ -52,6 +54,10 @@ pub struct Arguments {
     /// Port, in place of the configured one
     #[arg(long, conflicts_with = "stdio")]
     port: Option<u16>,
+    /// Begin a new log although the old one does not hold: the old one is set aside, and the new
+    /// one begins with this reason
+    #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+    new_log: Option<String>,
     /// How log lines are written
     #[arg(long, value_enum, default_value_t)]
     log_format: Format,
@@ -66,7 +72,8 @@ pub(super) fn run(
     // Loaded here once, so that people see what is wrong on their terminal.
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let surroundings = World { port: arguments.port, levels, ..World::system() };
+    let new_log = arguments.new_log.clone();
+    let surroundings = World { port: arguments.port, new_log, levels, ..World::system() };
     let ended = if arguments.stdio {
         let key = (world.variables)("MCP_GATEWAY_API_KEY").map(Secret::new);
         let surface = Surface::named(&arguments.surface).context(forward::NO_SURFACE)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use doorward_ledger::is_anchored;
+use doorward_ledger::{is_anchored, is_verifier_key};
 use doorward_verify::{Flaw, Reached, Verified, verify};
 use serde_json::{Value, json};
 
@@ -63,15 +63,21 @@ pub(super) fn run(arguments: &Arguments, world: &mut Surroundings<'_>) -> anyhow
     Ok(if held.is_ok() { Exit::Done } else { Exit::No })
 }
 
-/// A verifier key has a plus sign behind its name.
-fn key(given: &str) -> anyhow::Result<String> {
-    match fs::read_to_string(given) {
-        Ok(key) => Ok(key.trim().to_owned()),
-        Err(_) if given.contains('+') && !Path::new(given).exists() => Ok(given.trim().to_owned()),
+/// The verifier key that `--key` names or is; it has a plus sign behind its name.
+pub(super) fn key(given: &str) -> anyhow::Result<String> {
+    let key = match fs::read_to_string(given) {
+        Ok(key) => key.trim().to_owned(),
+        Err(_) if given.contains('+') && !Path::new(given).exists() => given.trim().to_owned(),
         Err(error) => {
             bail!("--key {given}: {error}; it is the file `ledger.pub` beside the log, or what it says")
         }
+    };
+    if !is_verifier_key(&key) {
+        bail!(
+            "--key {given}: this is no public key of a log, `<name>+<hash>+<key>`, or its hash is not that of the key"
+        );
     }
+    Ok(key)
 }
 
 fn anchored(held: &Verified, anchors: &[PathBuf], key: &str) -> anyhow::Result<Option<Flaw>> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use doorward_ledger::{Against, is_origin};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -24,8 +25,8 @@ pub struct Audit {
     pub refusals: Refusals,
     /// Files that every checkpoint is appended to as well.
     pub anchors: Vec<PathBuf>,
-    /// The name the log signs with; the host's choice unless configured.
-    pub origin: Option<String>,
+    /// The name the log signs with.
+    pub origin: String,
     /// A checkpoint after this many entries at the latest.
     pub checkpoint_entries: u64,
     /// A checkpoint after this time at the latest, if there is anything new.
@@ -33,6 +34,16 @@ pub struct Audit {
     /// A database of another gateway that can be verified beside the log.
     pub legacy_database: Option<PathBuf>,
 }
+
+impl Audit {
+    /// Everything that the log is held against.
+    pub fn against(&self) -> Against<'_> {
+        Against { anchors: &self.anchors, keys: Some((&self.key_dir, &self.origin)), key: None }
+    }
+}
+
+/// The name that a log signs with unless one is configured.
+const ORIGIN: &str = "doorward";
 
 /// When a record counts as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -98,7 +109,7 @@ pub(crate) struct AuditFile {
     refusals: Refusals,
     /// Files that every checkpoint is appended to as well, relative to this file.
     anchors: Vec<String>,
-    /// The name the log signs with.
+    /// The name the log signs with, such as `gate.corp.example/log`; `doorward` unless set. No white space and no `+`.
     origin: Option<String>,
     /// A checkpoint after this many entries at the latest; 10000 unless set.
     checkpoint_entries: Option<u64>,
@@ -130,7 +141,7 @@ pub(crate) fn build(
         capture,
         refusals: file.refusals,
         anchors: file.anchors.iter().map(|anchor| context.place(anchor)).collect(),
-        origin: file.origin.filter(|origin| !origin.is_empty()),
+        origin: file.origin.unwrap_or_else(|| ORIGIN.to_owned()),
         checkpoint_entries: file.checkpoint_entries.filter(|entries| *entries > 0).unwrap_or(10_000),
         checkpoint_interval: Duration::from_secs(file.checkpoint_seconds.filter(|it| *it > 0).unwrap_or(1)),
         // Relative to the working directory, as the gateway that wrote it has it.
@@ -161,6 +172,20 @@ fn complain(file: &AuditFile, context: &mut Context<'_>) {
             "nothing is written to this database: records are kept under `dataDir`; \
              `doorward audit verify --legacy FILE` checks an old one",
         );
+    }
+    if let Some(origin) = &file.origin
+        && !is_origin(origin)
+    {
+        context
+            .findings
+            .error(
+                "log-name",
+                "audit.origin",
+                format!("`{origin}` cannot name a log: signed notes could not carry it"),
+            )
+            .remedy(
+                "use 1 to 200 bytes without white space and without `+`, such as `gate.corp.example/log`",
+            );
     }
     if file.hash_chain == Some(false) {
         context.findings.warn("no-effect", "audit.hashChain", "records are chained in any case");

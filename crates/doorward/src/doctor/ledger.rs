@@ -45,8 +45,7 @@ pub(super) async fn holder(config: &Config) -> Option<Holder> {
 /// What is found, and when the last checkpoint was signed.
 pub(super) fn check(config: &Config, is_held: bool) -> (Vec<Finding>, Option<Timestamp>) {
     let audit = &config.audit;
-    let origin = audit.origin.as_deref().unwrap_or("doorward");
-    match inspect(&audit.dir, &audit.key_dir, origin) {
+    match inspect(&audit.dir, &audit.key_dir, &audit.origin, &audit.anchors) {
         Ok(None) => (vec![Finding::ok("ledger", "there is no log yet; the first start begins one")], None),
         Ok(Some(found)) => {
             let signed = found.checkpoint.as_ref().and_then(|it| Timestamp::parse(&it.time).ok());
@@ -61,7 +60,7 @@ pub(super) fn check(config: &Config, is_held: bool) -> (Vec<Finding>, Option<Tim
 
 /// What is wrong with any entry; `None` if nothing is.
 fn fault(config: &Config, found: &Inspection) -> Option<Finding> {
-    let report = match verify(&config.audit.dir, &config.audit.anchors) {
+    let report = match verify(&config.audit.dir, &config.audit.against()) {
         Ok(report) => report,
         Err(error) => return Some(broken(&error)),
     };
@@ -106,11 +105,12 @@ fn size(log: &Path) -> u64 {
 
 fn broken(error: &LedgerError) -> Finding {
     let remedy = match error {
-        LedgerError::Damaged { .. } => {
-            "keep a copy, run `doorward audit verify`, and begin a new log in another `dataDir`"
-        }
         LedgerError::OtherKey(_) | LedgerError::Key(_) => {
             "put the key and `audit.origin` back that signed it"
+        }
+        LedgerError::OtherSecret(_) | LedgerError::MissingKey(_) => "put the key back from a copy",
+        error if error.is_about_the_past() => {
+            "keep a copy, and run `doorward audit verify`; put the log back, or start once with `--new-log REASON`"
         }
         _ => "let the user that runs the gateway read the log",
     };

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use doorward_ledger::{CallRow, Filter, Index};
+use doorward_ledger::{Against, CallRow, Filter, Index};
 use doorward_model::Random as _;
 use doorward_policy::RegoSource;
 use doorward_verify::{Reached, verify};
@@ -42,7 +42,7 @@ fn holds(ended: &Ended) -> Seen {
     let log = log(ended.folder.path());
     let elsewhere = tempfile::tempdir()?;
     copy(&log, elsewhere.path())?;
-    let report = doorward_ledger::verify(elsewhere.path(), &[])?;
+    let report = doorward_ledger::verify(elsewhere.path(), &Against::default())?;
     if let Some(fault) = report.faults.first() {
         return Ok(Err(format!("the log does not hold: {fault}")));
     }
@@ -59,7 +59,9 @@ fn holds(ended: &Ended) -> Seen {
         }
         fs::write(&segment, &altered)?;
         // What cannot even be read has been found out as well.
-        if doorward_ledger::verify(elsewhere.path(), &[]).is_ok_and(|report| report.is_valid()) {
+        if doorward_ledger::verify(elsewhere.path(), &Against::default())
+            .is_ok_and(|report| report.is_valid())
+        {
             return Ok(Err(format!("byte {at} was altered, and nobody noticed")));
         }
     }
