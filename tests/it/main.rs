@@ -28,6 +28,7 @@ mod forward;
 mod full_disk;
 mod issuers;
 mod list_changed;
+mod offers;
 mod oidc;
 mod packaging;
 mod pages;

@@ -1,17 +1,20 @@
 //! Keeping the picture of what servers offer up to date.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod asking;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 use doorward_model::json::push_hex;
 use doorward_model::{Audience, CapabilityKind, Catalog, ServerId};
-use doorward_upstream::Event;
+use doorward_upstream::{Event, State};
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+
+pub(crate) use asking::Asking;
 
 use crate::gateway::Gateway;
 use crate::news::{self, Extent};
@@ -22,6 +25,11 @@ use crate::snapshot::Snapshot;
 /// Asks a server what it offers to clients that declare these capabilities, unless that is
 /// known. A server that does not answer leaves the picture as it is; its status says why.
 pub(crate) async fn ensure(gateway: &Arc<Gateway>, server: &ServerId, declared: &str) {
+    // Without its secrets it is not started, and there is nobody to ask.
+    let snapshot = gateway.snapshot();
+    if snapshot.registry.server(server.as_str()).is_none_or(|server| !server.lacking.is_empty()) {
+        return;
+    }
     let is_stale = gateway.has_others && gateway.stale().contains(server);
     if is_stale || gateway.asking.is_replaced(server) {
         refresh(gateway, server).await;
@@ -48,8 +56,30 @@ pub(crate) fn is_stale(gateway: &Arc<Gateway>, server: &ServerId) {
 pub(crate) fn catch_up(gateway: &Arc<Gateway>, runtime: &Handle) {
     for server in gateway.asking.all_replaced() {
         let gateway = Arc::clone(gateway);
-        runtime.spawn(async move { refresh(&gateway, &server).await });
+        runtime.spawn(async move {
+            refresh(&gateway, &server).await;
+            forget_replaced(&gateway, &[server]);
+        });
     }
+}
+
+/// Takes out of the picture what others with these ids have offered, who are not there any more:
+/// nobody is to be listed what no call can reach.
+pub(crate) fn forget_replaced(gateway: &Arc<Gateway>, servers: &[ServerId]) {
+    let replaced: Vec<_> = servers.iter().filter(|server| gateway.asking.is_replaced(server)).collect();
+    if replaced.is_empty() {
+        return;
+    }
+    let extent = Extent::Servers(replaced.iter().map(|server| (*server).clone()).collect());
+    gateway.rebuild(extent, |old| {
+        let mut catalogs = old.registry.catalogs().clone();
+        for server in replaced {
+            // Here, where pictures are made one after the other.
+            let heard = gateway.asking.forgotten(server);
+            catalogs.forget(server, |audience| heard.contains(audience));
+        }
+        Some(Snapshot::build(old.rulebook.clone(), catalogs))
+    });
 }
 
 /// What the list of a server is now, for clients that declare these capabilities.
@@ -70,9 +100,6 @@ pub(crate) fn change(
     push_hex(&mut text, state.finish().as_ref());
     Some(Change { topic: format!("{server}/{}", kind.list_member()), state: text })
 }
-
-/// How long a list waits for a server that has let one wait in vain.
-const LATE_WITHIN: Duration = Duration::from_millis(500);
 
 /// Asks several servers at once, and waits no longer than this. Those that are not ready by
 /// then are missing from this list and announce themselves when they are.
@@ -98,150 +125,45 @@ pub(crate) async fn ensure_all(
     join_all(each).await;
 }
 
-/// The order in which servers were asked. Two answers of one server may come in any
-/// order; the one that was asked for later is the newer.
-#[derive(Default)]
-pub(crate) struct Asking {
-    asked: AtomicU64,
-    /// Of each server and audience, the number of the newest answer in the picture.
-    learned: Mutex<HashMap<ServerId, Learned>>,
-    /// Servers that announce changes, and whether one has since they were asked last.
-    announced: Mutex<HashMap<ServerId, bool>>,
-    /// How many servers have taken another's place, of which the picture still is.
-    replaced: AtomicUsize,
-    /// Servers that somebody has waited for in vain: one that hangs delays one list, and
-    /// not each of them.
-    late: Mutex<HashSet<ServerId>>,
-}
-
-#[derive(Default)]
-struct Learned {
-    newest: Vec<(Audience, u64)>,
-    /// What was asked for earlier was asked of another server with this id.
-    from: u64,
-    /// Whether all that is in the picture is of that other one.
-    is_replaced: bool,
-}
-
-impl Asking {
-    /// The number of a question that begins now.
-    fn begin(&self) -> u64 {
-        self.asked.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// How long to wait for this server at most.
-    fn patience(&self, server: &ServerId, patience: Duration) -> Duration {
-        if self.late().contains(server) { patience.min(LATE_WITHIN) } else { patience }
-    }
-
-    /// Somebody has waited for this server as long as lists wait.
-    fn in_vain(&self, server: ServerId) {
-        self.late().insert(server);
-    }
-
-    fn late(&self) -> MutexGuard<'_, HashSet<ServerId>> {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the answer to this question is newer than any before it; then it is the
-    /// one to beat.
-    fn is_news(&self, server: &ServerId, audience: &Audience, question: u64) -> bool {
-        self.late().remove(server);
-        let mut learned = self.learned();
-        let Learned { newest: learned, from, .. } = learned.entry(server.clone()).or_default();
-        let is_older = |(known, newest): &(Audience, u64)| known == audience && *newest > question;
-        if question < *from || learned.iter().any(is_older) {
-            return false;
-        }
-        learned.retain(|(known, _)| known != audience);
-        // Of those that are long forgotten, so is the order.
-        if learned.len() >= AUDIENCES {
-            learned.remove(0);
-        }
-        learned.push((audience.clone(), question));
-        true
-    }
-
-    /// These ids name other servers from now on: what their predecessors still answer is not
-    /// about them, nor is what the picture has of some of them.
-    pub(crate) fn replaced<'s>(&self, servers: impl Iterator<Item = (&'s ServerId, bool)>) {
-        let from = self.begin();
-        let mut learned = self.learned();
-        for (server, is_replaced) in servers {
-            learned.insert(server.clone(), Learned { newest: Vec::new(), from, is_replaced });
-        }
-        self.count_replaced(&learned);
-    }
-
-    /// Whether this server has taken another's place, of which the picture still is.
-    pub(crate) fn is_replaced(&self, server: &ServerId) -> bool {
-        self.replaced.load(Ordering::Acquire) > 0
-            && self.learned().get(server).is_some_and(|learned| learned.is_replaced)
-    }
-
-    fn all_replaced(&self) -> Vec<ServerId> {
-        let learned = self.learned();
-        let replaced = learned.iter().filter(|(_, learned)| learned.is_replaced);
-        replaced.map(|(server, _)| server.clone()).collect()
-    }
-
-    /// Everything in the picture of a server was asked for with this question.
-    fn is_caught_up(&self, server: &ServerId, question: u64) {
-        let mut learned = self.learned();
-        if let Some(learned) = learned.get_mut(server).filter(|learned| question >= learned.from) {
-            learned.is_replaced = false;
-        }
-        self.count_replaced(&learned);
-    }
-
-    fn count_replaced(&self, learned: &HashMap<ServerId, Learned>) {
-        let count = learned.values().filter(|learned| learned.is_replaced).count();
-        self.replaced.store(count, Ordering::Release);
-    }
-
-    fn learned(&self) -> MutexGuard<'_, HashMap<ServerId, Learned>> {
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A server announced a change; says whether nobody looks after its announcements yet.
-    fn announced(&self, server: &ServerId) -> bool {
-        self.announcements().insert(server.clone(), true).is_none()
-    }
-
-    /// Whether a server announced a change since this was asked last.
-    fn is_announced(&self, server: &ServerId) -> bool {
-        self.announcements().get_mut(server).is_some_and(std::mem::take)
-    }
-
-    /// Ends looking after the announcements of a server, unless there is another.
-    fn is_quiet(&self, server: &ServerId) -> bool {
-        let mut announced = self.announcements();
-        let is_quiet = announced.get(server) != Some(&true);
-        if is_quiet {
-            announced.remove(server);
-        }
-        is_quiet
-    }
-
-    fn announcements(&self) -> MutexGuard<'_, HashMap<ServerId, bool>> {
-        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// For how many audiences of a server the order of answers is remembered.
-const AUDIENCES: usize = 32;
-
 /// Asks a server anew what it offers to everyone whose list of it is known.
 async fn refresh(gateway: &Arc<Gateway>, server: &ServerId) {
-    let snapshot = gateway.snapshot();
+    if let Some(question) = ask(gateway, server, known(&gateway.snapshot(), server)).await {
+        // Not before: whoever asks meanwhile is not shown the old list.
+        gateway.stale().remove(server);
+        gateway.asking.is_caught_up(server, question);
+    }
+}
+
+/// What those declare whose list of a server is known.
+fn known(snapshot: &Snapshot, server: &ServerId) -> Vec<Arc<str>> {
     let known = snapshot.registry.listings(server).iter().map(|listing| match listing.audience() {
         Audience::Everybody => Arc::default(),
         Audience::Declaring(these) => Arc::clone(these),
     });
-    if let Some(question) = ask(gateway, server, known.collect()).await {
-        // Not before: whoever asks meanwhile is not shown the old list.
-        gateway.stale().remove(server);
-        gateway.asking.is_caught_up(server, question);
+    known.collect()
+}
+
+/// How soon a list that is not whole is asked for again, the first time and at most.
+const COMPLETE_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(300));
+
+/// Asks a server again for as long as one of its lists is not whole: soon, and then later and
+/// later. A child that was stopped is not started for that.
+async fn complete(gateway: Weak<Gateway>, server: ServerId) {
+    let (mut pause, most) = COMPLETE_AGAIN;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(most);
+        let Some(gateway) = gateway.upgrade() else { return };
+        let state = gateway.upstreams.state(&server);
+        if matches!(state, Some(State::Connected | State::Degraded)) {
+            ask_in(&gateway, &server, known(&gateway.snapshot(), &server), Patience::Whole).await;
+        }
+        let snapshot = gateway.snapshot();
+        let is_partial = snapshot.registry.listings(&server).iter().any(|it| it.catalog.is_partial());
+        if !is_partial {
+            gateway.asking.partial().remove(&server);
+            return;
+        }
     }
 }
 
@@ -269,8 +191,43 @@ async fn keep_up(gateway: Arc<Gateway>, server: ServerId) {
 /// once: what changed for several is one change. The number of the question, if all of it was
 /// answered.
 async fn ask(gateway: &Arc<Gateway>, server: &ServerId, declared: Vec<Arc<str>>) -> Option<u64> {
+    let answered = ask_in(gateway, server, declared, Patience::Part).await;
+    if answered.is_partial && gateway.asking.completes(server) {
+        tokio::spawn(complete(Arc::downgrade(gateway), server.clone()));
+    }
+    answered.whole
+}
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Until there is a part of it that is worth showing.
+    Part,
+    /// Until it is whole, or has failed.
+    Whole,
+}
+
+/// What came of a question.
+struct Answered {
+    /// Its number, if it was answered for everybody.
+    whole: Option<u64>,
+    /// Whether lists are missing that may be there the next time.
+    is_partial: bool,
+}
+
+async fn ask_in(
+    gateway: &Arc<Gateway>,
+    server: &ServerId,
+    declared: Vec<Arc<str>>,
+    patience: Patience,
+) -> Answered {
     let question = gateway.asking.begin();
-    let each = declared.iter().map(|declared| gateway.upstreams.catalog(server, declared));
+    let each = declared.iter().map(|declared| async {
+        match patience {
+            Patience::Part => gateway.upstreams.catalog_soon(server, declared).await,
+            Patience::Whole => gateway.upstreams.catalog(server, declared).await,
+        }
+    });
     let mut heard = Vec::new();
     for answer in join_all(each).await {
         match answer {
@@ -280,11 +237,12 @@ async fn ask(gateway: &Arc<Gateway>, server: &ServerId, declared: Vec<Arc<str>>)
             }
         }
     }
-    let is_whole = heard.len() == declared.len();
+    let whole = (heard.len() == declared.len()).then_some(question);
+    let is_partial = heard.iter().any(|(_, catalog)| catalog.is_partial());
     if !heard.is_empty() {
         learn(gateway, server, question, heard);
     }
-    is_whole.then_some(question)
+    Answered { whole, is_partial }
 }
 
 /// Puts catalogs into the picture, and tells whose lists are different by that.
@@ -293,7 +251,14 @@ fn learn(gateway: &Arc<Gateway>, server: &ServerId, question: u64, heard: Vec<(A
     gateway.rebuild(extent, |old| {
         let mut catalogs = old.registry.catalogs().clone();
         let mut has_news = false;
+        let is_replaced = gateway.asking.is_replaced(server);
         for (audience, catalog) in heard {
+            let catalog = match catalogs.of(server).iter().find(|(known, _)| *known == audience) {
+                Some((_, earlier)) if catalog.is_partial() && !is_replaced => {
+                    Arc::new(catalog.completed(earlier))
+                }
+                _ => catalog,
+            };
             // Here, where pictures are made one after the other.
             if gateway.asking.is_news(server, &audience, question)
                 && !catalogs.holds(server, &audience, &catalog)
@@ -330,72 +295,5 @@ impl Gateway {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_that_was_asked_for_last_stays() {
-        let asking = Asking::default();
-        let [github, gitlab] = ["github", "gitlab"].map(|id| ServerId::try_from(id).expect("an id"));
-        let (first, second, third) = (asking.begin(), asking.begin(), asking.begin());
-        let (all, able) = (Audience::Everybody, Audience::Declaring("{}".into()));
-        assert!(asking.is_news(&github, &all, second), "nothing was known");
-        assert!(!asking.is_news(&github, &all, first), "overtaken");
-        assert!(asking.is_news(&github, &able, first), "another audience has an order of its own");
-        assert!(asking.is_news(&gitlab, &all, first), "and another server");
-        assert!(asking.is_news(&github, &all, third));
-        assert!(!asking.is_news(&github, &all, second));
-        assert!(asking.is_news(&github, &all, asking.begin()));
-    }
-
-    #[test]
-    fn what_another_server_of_that_name_still_says_is_not_listened_to() {
-        let asking = Asking::default();
-        let [github, gitlab] = ["github", "gitlab"].map(|id| ServerId::try_from(id).expect("an id"));
-        let early = asking.begin();
-        assert!(!asking.is_replaced(&github));
-        let gitea = ServerId::try_from("gitea").expect("an id");
-        asking.replaced([(&github, true), (&gitea, false)].into_iter());
-        assert!(asking.is_replaced(&github) && !asking.is_replaced(&gitlab));
-        assert!(!asking.is_replaced(&gitea), "nothing is known of it");
-        assert!(!asking.is_news(&gitea, &Audience::Everybody, early));
-        assert!(!asking.is_news(&github, &Audience::Everybody, early));
-        assert!(asking.is_news(&gitlab, &Audience::Everybody, early));
-        asking.is_caught_up(&github, early);
-        assert!(asking.is_replaced(&github), "that was about the other one");
-        let late = asking.begin();
-        assert!(asking.is_news(&github, &Audience::Everybody, late));
-        asking.is_caught_up(&github, late);
-        assert!(!asking.is_replaced(&github) && asking.all_replaced().is_empty());
-    }
-
-    #[test]
-    fn one_looks_after_a_server_that_announces_changes_until_it_is_quiet() {
-        let asking = Asking::default();
-        let server = ServerId::try_from("chatty").expect("an id");
-        assert!(asking.announced(&server));
-        assert!(asking.is_announced(&server) && !asking.is_announced(&server));
-        assert!(!asking.announced(&server), "it is looked after");
-        assert!(!asking.is_quiet(&server));
-        assert!(asking.is_announced(&server) && asking.is_quiet(&server));
-        assert!(asking.announced(&server));
-    }
-
-    #[test]
-    fn a_server_that_hangs_delays_one_list_only_until_it_answers() {
-        let asking = Asking::default();
-        let [slow, other] = ["slow", "other"].map(|id| ServerId::try_from(id).expect("an id"));
-        let (whole, short) = (Duration::from_secs(20), Duration::from_millis(100));
-        assert_eq!(asking.patience(&slow, whole), whole);
-        asking.in_vain(slow.clone());
-        assert_eq!(asking.patience(&slow, whole), LATE_WITHIN);
-        assert_eq!(asking.patience(&slow, short), short);
-        assert_eq!(asking.patience(&other, whole), whole);
-        assert!(asking.is_news(&slow, &Audience::Everybody, asking.begin()));
-        assert_eq!(asking.patience(&slow, whole), whole, "it has answered");
     }
 }

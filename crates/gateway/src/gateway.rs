@@ -53,8 +53,10 @@ pub struct Settings {
     pub asks: AskLimits,
     /// Entries on one page of a list.
     pub page: usize,
-    /// How long a list waits for servers that are still starting.
+    /// How long a list waits for servers that are still starting; what comes later is announced.
     pub list_wait: Duration,
+    /// How long other things wait for them.
+    pub start_wait: Duration,
     /// Connections at once; more wait in the listen queue.
     pub connections: usize,
     /// Where messages must find room; without it they are put off.
@@ -75,7 +77,8 @@ impl Default for Settings {
             streams: StreamLimits::default(),
             asks: AskLimits::default(),
             page: 500,
-            list_wait: Duration::from_secs(20),
+            list_wait: Duration::from_secs(2),
+            start_wait: Duration::from_secs(20),
             connections: 20_000,
             room: Room::new(usize::MAX),
             drain: Duration::from_secs(10),
@@ -146,7 +149,7 @@ pub struct Gateway {
 impl Gateway {
     /// Puts the parts together. Nothing listens yet. Must be called within a Tokio runtime.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let (snapshot, _) = Snapshot::build(parts.rulebook, Default::default());
+        let snapshot = Snapshot::build(parts.rulebook, Default::default());
         let started = parts.clock.now().as_micros() as f64 / 1e6;
         let mut bytes = [0; 8];
         parts.random.fill(&mut bytes);
@@ -247,12 +250,18 @@ impl Gateway {
     pub(crate) fn rebuild(
         self: &Arc<Self>,
         extent: Extent,
-        build: impl FnOnce(&Snapshot) -> Option<(Snapshot, Vec<doorward_registry::Problem>)>,
+        build: impl FnOnce(&Snapshot) -> Option<Snapshot>,
     ) {
         let _one_at_a_time = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((next, problems)) = build(&self.snapshot.load()) else { return };
-        for problem in problems {
-            tracing::warn!(target: "doorward::registry", "{problem}");
+        let before = self.snapshot.load();
+        let Some(next) = build(&before) else { return };
+        let known = before.registry.problems();
+        for problem in next.registry.problems().iter().filter(|problem| !known.contains(problem)) {
+            if problem.is_mended() {
+                tracing::info!(target: "doorward::registry", "{problem}");
+            } else {
+                tracing::warn!(target: "doorward::registry", "{problem}");
+            }
         }
         let next = Arc::new(next);
         let before = self.snapshot.swap(Arc::clone(&next));

@@ -11,6 +11,7 @@ mod batch;
 mod bounds;
 mod catalogs;
 mod codes;
+mod condition;
 pub mod door;
 mod exact;
 mod gateway;

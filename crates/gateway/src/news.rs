@@ -89,7 +89,7 @@ impl Gateway {
             let compared = tokio::task::spawn_blocking(move || comparing.tell(&steps)).await;
             // Servers that have come into view announce themselves once they are known.
             for (declared, servers) in compared.unwrap_or_default() {
-                catalogs::ensure_all(&gateway, servers, &declared, gateway.settings.list_wait).await;
+                catalogs::ensure_all(&gateway, servers, &declared, gateway.settings.start_wait).await;
             }
         });
     }

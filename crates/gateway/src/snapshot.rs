@@ -6,7 +6,7 @@ use doorward_identity::Authenticator;
 use doorward_limit::{Limiter, Quotas, Requests};
 use doorward_model::{Caller, CapabilityKind, Map, ServerId};
 use doorward_policy::{DefinitionFacts, PolicySet, ServerFacts};
-use doorward_registry::{Capability, Catalogs, Problem, Registry, Server};
+use doorward_registry::{Capability, Catalogs, Registry, Server};
 
 use crate::door::Front;
 use crate::method::Offer;
@@ -46,8 +46,8 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Builds the world from the configuration and what servers offered last.
-    pub fn build(rulebook: Rulebook, catalogs: Catalogs) -> (Self, Vec<Problem>) {
-        let (registry, problems) = Registry::build(rulebook.servers.clone(), catalogs);
+    pub fn build(rulebook: Rulebook, catalogs: Catalogs) -> Self {
+        let registry = Registry::build(rulebook.servers.clone(), catalogs);
         let facts = registry
             .servers()
             .iter()
@@ -70,7 +70,7 @@ impl Snapshot {
                 (server.id.clone(), listings.map(|listing| Offer::read(&listing.catalog)).collect())
             })
             .collect();
-        (Self { rulebook, registry, facts, offers, definitions }, problems)
+        Self { rulebook, registry, facts, offers, definitions }
     }
 
     /// What policies know of a server.
@@ -93,7 +93,13 @@ impl Snapshot {
 
     /// Layers 2 and 3 for a whole server: whether it exists for this caller.
     pub fn reaches(&self, caller: &Caller, server: &Server) -> bool {
-        server.enabled && caller.grant.servers.as_ref().is_none_or(|allowed| allowed.contains(&server.id))
+        server.enabled && is_granted(caller, server)
+    }
+
+    /// Whether this caller may know that there is such a server, in service or not: some rule
+    /// could allow it something there.
+    pub fn may_see(&self, caller: &Caller, server: &Server) -> bool {
+        is_granted(caller, server) && self.rulebook.policy.may_allow(caller, &server.id)
     }
 
     /// What a server calls `name`, if it has it for clients that declare this and its
@@ -108,4 +114,8 @@ impl Snapshot {
         let named = self.registry.listing(server, declared)?.named(kind, name);
         named.filter(|capability| capability.server.offers(kind, name))
     }
+}
+
+fn is_granted(caller: &Caller, server: &Server) -> bool {
+    caller.grant.servers.as_ref().is_none_or(|allowed| allowed.contains(&server.id))
 }

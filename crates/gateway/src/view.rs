@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use doorward_model::{Caller, CapabilityKind, Operation, ServerId, Timestamp};
 use doorward_policy::{Arguments, Context, DefinitionFacts, Inquiry, Target};
-use doorward_registry::{Capability, Server};
+use doorward_registry::{Capability, Problem, Server};
 
 use crate::catalogs;
 use crate::pipeline::Asked;
@@ -69,10 +69,16 @@ impl<'a> View<'a> {
         server: &'a Server,
         kind: CapabilityKind,
     ) -> impl Iterator<Item = &'a Arc<Capability>> {
-        let listing = self.snapshot.registry.listing(&server.id, self.declared);
+        let registry = &self.snapshot.registry;
+        let listing = registry.listing(&server.id, self.declared);
         let offered = listing.into_iter().flat_map(|listing| &listing.offered);
+        // Under its own name it is the only one.
+        let has_own_names = *self.surface != Surface::Aggregate;
         offered.filter(move |capability| {
-            capability.kind == kind && server.offers(kind, &capability.name) && self.shows(capability)
+            capability.kind == kind
+                && server.offers(kind, &capability.name)
+                && (has_own_names || registry.is_exposed(capability))
+                && self.shows(capability)
         })
     }
 
@@ -86,6 +92,18 @@ impl<'a> View<'a> {
     pub(crate) fn names(&self, server: &Server, operation: Operation, uri: &str) -> bool {
         let target = Target::new(CapabilityKind::Resource, uri);
         server.offers(CapabilityKind::Resource, uri) && self.lists(&server.id, operation, target, None)
+    }
+
+    /// Whether this caller may hear what is wrong with what a server offers.
+    pub(crate) fn tells(&self, server: &Server, problem: &Problem) -> bool {
+        match &problem.name {
+            None => true,
+            Some(name) => {
+                let target = Target::new(problem.kind, name);
+                server.offers(problem.kind, name)
+                    && self.lists(&server.id, operation(problem.kind), target, None)
+            }
+        }
     }
 
     fn lists(
@@ -126,9 +144,19 @@ pub(crate) fn servers(asked: &Asked<'_>) -> Vec<Arc<Server>> {
     View::of(asked).servers().cloned().collect()
 }
 
+/// The servers that this caller may see on this endpoint, whether they are in service or not.
+pub(crate) fn registered(asked: &Asked<'_>) -> Vec<Arc<Server>> {
+    let snapshot = &asked.snapshot;
+    let all = snapshot.registry.servers().iter();
+    all.filter(|server| snapshot.may_see(asked.caller, server)).cloned().collect()
+}
+
 /// Makes sure that these servers have been asked what they offer, then looks again.
 pub(crate) async fn refresh(asked: &mut Asked<'_>) {
     refresh_within(asked, asked.gateway.settings.list_wait).await;
+    let servers: Vec<_> = View::of(asked).servers().map(|server| server.id.clone()).collect();
+    catalogs::forget_replaced(asked.gateway, &servers);
+    asked.snapshot = asked.gateway.snapshot();
 }
 
 /// The same, waiting no longer than this.

@@ -22,7 +22,7 @@ pub mod shared;
 pub mod time;
 
 pub use caller::{Agent, Caller, ClientLabel, Grant, GrantKind, Person};
-pub use catalog::{Audience, Catalog, Definition};
+pub use catalog::{Audience, Catalog, Definition, Gap};
 pub use clock::{Clock, Random};
 pub use counts::{Counted, Counter, Counting, Counts, Uncounted};
 pub use decision::{Decision, Layer, Verdict};

@@ -7,6 +7,7 @@ use doorward_model::json::{Document, Limits, Numbers, Value, quoted};
 use doorward_model::{CapabilityKind, Definition, ServerId};
 
 use crate::fingerprint::fingerprint;
+use crate::mend;
 use crate::mirrored::{Mirrored, mirrored};
 use crate::name;
 use crate::server::Server;
@@ -32,14 +33,16 @@ pub struct Capability {
     pub tasks: TaskSupport,
     /// Arguments that a modern request over HTTP repeats in headers.
     pub headers: Vec<Mirrored>,
-    /// The definition as the server wrote it.
+    /// The definition as the server wrote it, or in the form of MCP where it did not have it.
     pub raw: Bytes,
-    /// The definition under its aggregate name.
+    /// The same under its aggregate name.
     pub aggregate: Bytes,
+    /// What had to be changed to give the definition the form of MCP, for people.
+    pub mended: Option<String>,
 }
 
 impl Capability {
-    /// Reads a definition.
+    /// Reads a definition. Its fingerprint is that of what the server wrote.
     pub(crate) fn new(
         position: usize,
         server: &Arc<Server>,
@@ -51,6 +54,17 @@ impl Capability {
         if naming.as_str().as_deref() != Some(&*definition.name) {
             return Err(Unusable::Unreadable);
         }
+        let fingerprint = fingerprint(document.root()).into();
+        let mended = mend::mended(definition.kind, document.root())
+            .map_err(|mend::Hopeless(why)| Unusable::Malformed(why))?;
+        let (document, mended) = match mended {
+            None => (document, None),
+            Some(mend::Mended { text, changes }) => {
+                let document = Document::parse(Bytes::from(text), &limits);
+                (document.map_err(|_| Unusable::Unreadable)?, Some(changes))
+            }
+        };
+        let naming = document.root().get(naming_member(definition.kind)).ok_or(Unusable::Unreadable)?;
         let schema = document.root().get("inputSchema").filter(|_| definition.kind == CapabilityKind::Tool);
         let headers = match schema.map(mirrored).transpose() {
             Ok(headers) => headers.unwrap_or_default(),
@@ -68,10 +82,11 @@ impl Capability {
             name: Arc::clone(&definition.name),
             aggregate: renamed(&document, naming, &exposed, &server.id),
             exposed: exposed.into(),
-            fingerprint: fingerprint(document.root()).into(),
+            fingerprint,
             tasks: TaskSupport::read(document.root()),
             annotations: annotations.map_or(Bytes::from_static(b"{}"), |value| document.slice(value)),
-            raw: definition.raw.clone(),
+            raw: if mended.is_some() { document.bytes().clone() } else { definition.raw.clone() },
+            mended,
         })
     }
 }
@@ -99,10 +114,12 @@ impl TaskSupport {
 }
 
 /// Why a definition cannot be offered on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
     /// It is no object with the member that names it.
     Unreadable,
+    /// It does not have the form of MCP, for this reason, and nobody can know what was meant.
+    Malformed(String),
     /// Its `x-mcp-header` annotations break the rules.
     Headers,
 }
@@ -154,15 +171,16 @@ mod tests {
             tags: Vec::new(),
             transport: "http",
             enabled: true,
+            lacking: Vec::new(),
             disable: Vec::new(),
             exact_numbers: false,
         });
-        let raw = r#"{"_meta":{"ui":{"resourceUri":"ui://p"},"ui/resourceUri":"ui://p"}, "name":"t"}"#;
+        let raw = r#"{"_meta":{"ui":{"resourceUri":"ui://p"},"ui/resourceUri":"ui://p"}, "name":"t","inputSchema":{"type":"object"}}"#;
         let definition = Definition { kind: CapabilityKind::Tool, name: "t".into(), raw: raw.into() };
         let capability = Capability::new(0, &server, &definition).expect("readable");
         assert_eq!(
             capability.aggregate,
-            r#"{"_meta":{"ui":{"resourceUri":"ui://a+p"},"ui/resourceUri":"ui://a+p"}, "name":"a__t"}"#
+            r#"{"_meta":{"ui":{"resourceUri":"ui://a+p"},"ui/resourceUri":"ui://a+p"}, "name":"a__t","inputSchema":{"type":"object"}}"#
         );
         assert_eq!(capability.raw, raw);
     }

@@ -42,6 +42,13 @@ impl Catalogs {
         known.into_iter().any(|(other, held)| other == audience && **held == *catalog)
     }
 
+    /// Forgets what a server offered to all audiences but these.
+    pub fn forget(&mut self, server: &ServerId, is_kept: impl Fn(&Audience) -> bool) {
+        if let Some(known) = self.all.get_mut(server) {
+            known.retain(|(audience, _)| is_kept(audience));
+        }
+    }
+
     /// Forgets all servers but these.
     pub fn retain(&mut self, is_kept: impl Fn(&ServerId) -> bool) {
         self.all.retain(|server, _| is_kept(server));

@@ -8,13 +8,16 @@
 pub mod capability;
 mod catalogs;
 pub mod fingerprint;
+mod mend;
 mod mirrored;
 pub mod name;
 mod picture;
+mod problem;
 pub mod server;
 
 pub use capability::{Capability, TaskSupport};
 pub use catalogs::Catalogs;
 pub use mirrored::Mirrored;
-pub use picture::{Listing, Problem, Registry};
+pub use picture::{Listing, Registry};
+pub use problem::{Problem, Trouble};
 pub use server::Server;

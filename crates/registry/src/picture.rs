@@ -1,5 +1,6 @@
 //! The picture of all servers and capabilities at one moment.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use doorward_model::{Audience, CapabilityKind, Catalog, Definition, Map, ServerI
 
 use crate::capability::{Capability, Unusable};
 use crate::catalogs::Catalogs;
+use crate::problem::{Problem, Trouble};
 use crate::server::Server;
 
 /// Servers in configuration order, each with what it offered when last asked.
@@ -17,6 +19,9 @@ pub struct Registry {
     all: Vec<Arc<Capability>>,
     listings: Map<ServerId, Vec<Listing>>,
     by_exposed: Map<CapabilityKind, Map<Arc<str>, Arc<Capability>>>,
+    /// Names that several capabilities would have on the aggregate endpoint.
+    contested: Map<CapabilityKind, HashSet<Arc<str>>>,
+    problems: Vec<Problem>,
 }
 
 /// What one server offers to one audience.
@@ -30,91 +35,51 @@ pub struct Listing {
     by_name: Map<CapabilityKind, Map<Arc<str>, Arc<Capability>>>,
 }
 
-/// Something a server offered that cannot be offered on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// The definition lacks its name or is no object.
-    #[error("server `{server}`: definition of `{name}` cannot be read; it is left out")]
-    Unreadable {
-        /// Who offered it.
-        server: ServerId,
-        /// What it called it.
-        name: String,
-    },
-    /// Nobody could say its arguments in headers.
-    #[error("server `{server}`: the x-mcp-header annotations of `{name}` break the rules; it is left out")]
-    Headers {
-        /// Who offered it.
-        server: ServerId,
-        /// What it called it.
-        name: String,
-    },
-    /// One server offered the same name twice.
-    #[error("server `{server}` offers `{name}` more than once; it is left out")]
-    Repeated {
-        /// Who offered it.
-        server: ServerId,
-        /// The name.
-        name: String,
-    },
-    /// Two capabilities would have the same name on the aggregate endpoint.
-    #[error("`{exposed}` would be ambiguous (servers `{first}` and `{second}`); neither is offered under it")]
-    Ambiguous {
-        /// The contested name.
-        exposed: String,
-        /// The earlier server.
-        first: ServerId,
-        /// The later server.
-        second: ServerId,
-    },
-}
-
 impl Registry {
-    /// Builds the picture, and says what had to be left out of it.
-    pub fn build(servers: Vec<Arc<Server>>, catalogs: Catalogs) -> (Self, Vec<Problem>) {
+    /// Builds the picture.
+    pub fn build(servers: Vec<Arc<Server>>, catalogs: Catalogs) -> Self {
         let mut registry = Self { servers, ..Self::default() };
-        let mut problems = Vec::new();
         for server in &registry.servers {
             let mut listings = Vec::new();
             let mut read = Definitions { server, all: &mut registry.all, known: Map::default() };
             for (audience, catalog) in catalogs.of(&server.id) {
                 let (listing, mut found) = Listing::read(audience, catalog, &mut read);
                 // Most of what one audience is offered, others are as well.
-                found.retain(|problem| !problems.contains(problem));
-                problems.extend(found);
+                found.retain(|problem| !registry.problems.contains(problem));
+                registry.problems.extend(found);
                 listings.push(listing);
             }
             registry.listings.insert(server.id.clone(), listings);
         }
-        registry.expose(&mut problems);
+        registry.expose();
         registry.catalogs = catalogs;
-        (registry, problems)
+        registry
     }
 
-    fn expose(&mut self, problems: &mut Vec<Problem>) {
-        let mut ambiguous = Vec::new();
+    fn expose(&mut self) {
         let listings = self.servers.iter().filter_map(|server| self.listings.get(&server.id)).flatten();
         for capability in listings.flat_map(|listing| &listing.offered) {
             let names = self.by_exposed.entry(capability.kind).or_default();
             match names.get(&capability.exposed) {
                 // The same, as another audience has it.
-                Some(first) if first.server.id == capability.server.id && first.name == capability.name => {}
+                Some(first) if is_same(first, capability) => {}
                 Some(first) => {
-                    problems.push(Problem::Ambiguous {
-                        exposed: capability.exposed.to_string(),
-                        first: first.server.id.clone(),
-                        second: capability.server.id.clone(),
-                    });
-                    ambiguous.push((capability.kind, Arc::clone(&capability.exposed)));
+                    let contested = self.contested.entry(capability.kind).or_default();
+                    contested.insert(Arc::clone(&capability.exposed));
+                    for problem in [ambiguous(first, capability), ambiguous(capability, first)] {
+                        if !self.problems.contains(&problem) {
+                            self.problems.push(problem);
+                        }
+                    }
                 }
                 None => {
                     names.insert(Arc::clone(&capability.exposed), Arc::clone(capability));
                 }
             }
         }
-        for (kind, exposed) in ambiguous {
-            if let Some(names) = self.by_exposed.get_mut(&kind) {
-                names.remove(&exposed);
+        for (kind, contested) in &self.contested {
+            if let Some(names) = self.by_exposed.get_mut(kind) {
+                names.retain(|exposed, _| !contested.contains(exposed));
             }
         }
     }
@@ -150,6 +115,21 @@ impl Registry {
         &self.catalogs
     }
 
+    /// What is wrong with what servers offer, in the order of the servers.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Whether the aggregate endpoint offers this: nothing else would have the same name there.
+    pub fn is_exposed(&self, capability: &Capability) -> bool {
+        !self.is_contested(capability.kind, &capability.exposed)
+    }
+
+    /// Whether several capabilities would have this name on the aggregate endpoint.
+    pub fn is_contested(&self, kind: CapabilityKind, exposed: &str) -> bool {
+        self.contested.get(&kind).is_some_and(|names| names.contains(exposed))
+    }
+
     /// The capability that the aggregate endpoint calls `exposed`.
     pub fn exposed(&self, kind: CapabilityKind, exposed: &str) -> Option<&Arc<Capability>> {
         self.by_exposed.get(&kind)?.get(exposed)
@@ -162,6 +142,11 @@ impl Listing {
         &self.audience
     }
 
+    /// Whether all of this kind is here, as far as anybody can find out.
+    pub fn is_whole(&self, kind: CapabilityKind) -> bool {
+        self.catalog.is_whole(kind)
+    }
+
     /// What the server calls `name`.
     pub fn named(&self, kind: CapabilityKind, name: &str) -> Option<&Arc<Capability>> {
         self.by_name.get(&kind)?.get(name)
@@ -172,26 +157,40 @@ impl Listing {
         catalog: &Arc<Catalog>,
         definitions: &mut Definitions<'_>,
     ) -> (Self, Vec<Problem>) {
-        let mut problems = Vec::new();
+        let server = definitions.server.id.clone();
+        let problem = |kind, name: Option<&Arc<str>>, trouble| Problem {
+            server: server.clone(),
+            kind,
+            name: name.cloned(),
+            trouble,
+        };
+        let gaps = catalog.gaps.iter();
+        let mut problems: Vec<_> =
+            gaps.map(|gap| problem(gap.kind, None, Trouble::Incomplete(Arc::clone(&gap.why)))).collect();
         let mut offered: Vec<Arc<Capability>> = Vec::new();
         let mut by_name: Map<_, Map<_, _>> = Map::default();
         let mut contested = Vec::new();
         for definition in &catalog.definitions {
-            let (server, name) = (definitions.server.id.clone(), definition.name.to_string());
+            let (kind, name) = (definition.kind, Some(&definition.name));
             let capability = match definitions.read(definition) {
                 Ok(capability) => capability,
                 Err(unusable) => {
-                    problems.push(match unusable {
-                        Unusable::Unreadable => Problem::Unreadable { server, name },
-                        Unusable::Headers => Problem::Headers { server, name },
-                    });
+                    let trouble = match unusable {
+                        Unusable::Unreadable => Trouble::Unreadable,
+                        Unusable::Malformed(why) => Trouble::Malformed(why),
+                        Unusable::Headers => Trouble::Headers,
+                    };
+                    problems.push(problem(kind, name, trouble));
                     continue;
                 }
             };
-            let names = by_name.entry(capability.kind).or_default();
+            if let Some(changes) = &capability.mended {
+                problems.push(problem(kind, name, Trouble::Mended(changes.clone())));
+            }
+            let names = by_name.entry(kind).or_default();
             if names.insert(Arc::clone(&capability.name), Arc::clone(&capability)).is_some() {
-                contested.push((capability.kind, Arc::clone(&capability.name)));
-                problems.push(Problem::Repeated { server, name });
+                contested.push((kind, Arc::clone(&capability.name)));
+                problems.push(problem(kind, name, Trouble::Repeated));
                 continue;
             }
             offered.push(capability);
@@ -204,6 +203,20 @@ impl Listing {
             }
         }
         (Self { audience: audience.clone(), catalog: Arc::clone(catalog), offered, by_name }, problems)
+    }
+}
+
+fn is_same(one: &Capability, other: &Capability) -> bool {
+    one.server.id == other.server.id && one.name == other.name
+}
+
+fn ambiguous(capability: &Capability, other: &Capability) -> Problem {
+    let other = format!("`{}` of server `{}`", other.name, other.server.id);
+    Problem {
+        server: capability.server.id.clone(),
+        kind: capability.kind,
+        name: Some(Arc::clone(&capability.name)),
+        trouble: Trouble::Ambiguous { exposed: Arc::clone(&capability.exposed), other },
     }
 }
 
@@ -241,6 +254,7 @@ mod tests {
             tags: Vec::new(),
             transport: "http",
             enabled: true,
+            lacking: Vec::new(),
             disable: vec!["delete_*".to_owned()],
             exact_numbers: false,
         })
@@ -252,13 +266,15 @@ mod tests {
             .map(|name| Definition {
                 kind: CapabilityKind::Tool,
                 name: (*name).into(),
-                raw: Bytes::from(format!(r#"{{"x":1, "name" : "{name}","inputSchema":{{"name":"name"}}}}"#)),
+                raw: Bytes::from(format!(
+                    r#"{{"x":1, "name" : "{name}","inputSchema":{{"type":"object","name":"name"}}}}"#
+                )),
             })
             .collect();
         Arc::new(Catalog { definitions, ..Catalog::default() })
     }
 
-    fn picture(offers: &[(&str, &[&str])]) -> (Registry, Vec<Problem>) {
+    fn picture(offers: &[(&str, &[&str])]) -> Registry {
         let servers = offers.iter().map(|(id, _)| server(id)).collect();
         let mut catalogs = Catalogs::default();
         for (id, names) in offers {
@@ -269,11 +285,14 @@ mod tests {
 
     #[test]
     fn a_tool_is_found_by_both_names_and_renamed_without_touching_the_rest() {
-        let (registry, problems) = picture(&[("a", &["echo", "delete_all"]), ("b", &["echo"])]);
-        assert_eq!(problems, []);
+        let registry = picture(&[("a", &["echo", "delete_all"]), ("b", &["echo"])]);
+        assert_eq!(registry.problems(), []);
         let tool = registry.exposed(CapabilityKind::Tool, "b__echo").expect("offered");
         assert_eq!((tool.server.id.as_str(), tool.name.as_ref()), ("b", "echo"));
-        assert_eq!(tool.aggregate, r#"{"x":1, "name" : "b__echo","inputSchema":{"name":"name"}}"#);
+        assert_eq!(
+            tool.aggregate,
+            r#"{"x":1, "name" : "b__echo","inputSchema":{"type":"object","name":"name"}}"#
+        );
         let listing = registry.listing(&tool.server.id, "{}").expect("heard of");
         assert!(listing.named(CapabilityKind::Tool, "echo").is_some());
         assert!(registry.exposed(CapabilityKind::Prompt, "b__echo").is_none(), "another kind");
@@ -282,11 +301,72 @@ mod tests {
 
     #[test]
     fn what_is_ambiguous_is_offered_to_nobody() {
-        let (registry, problems) = picture(&[("a", &["echo", "twice", "twice", "twice"])]);
-        assert_eq!(problems.len(), 2, "{problems:?}");
+        let registry = picture(&[("a", &["echo", "twice", "twice", "twice"])]);
+        assert_eq!(registry.problems().len(), 2, "{:?}", registry.problems());
         assert!(registry.exposed(CapabilityKind::Tool, "a__twice").is_none());
         assert_eq!(registry.listings(&ServerId::try_from("a").expect("valid"))[0].offered.len(), 1);
         assert!(registry.exposed(CapabilityKind::Tool, "a__echo").is_some());
+    }
+
+    #[test]
+    fn a_name_that_two_of_them_would_have_is_offered_for_neither() {
+        let namesake = crate::name::exposed(&server("a").id, CapabilityKind::Tool, "x.y");
+        let own = namesake.strip_prefix("a__").expect("prefixed");
+        let registry = picture(&[("a", &["x.y", own, "echo"])]);
+        let said: Vec<_> = registry.problems().iter().map(Problem::to_string).collect();
+        let ending = "neither is offered under that name";
+        assert_eq!(
+            said,
+            [
+                format!(
+                    "server `a`: tool `x.y`: it would be called `{namesake}`, and so would `{own}` of server `a`; {ending}"
+                ),
+                format!(
+                    "server `a`: tool `{own}`: it would be called `{namesake}`, and so would `x.y` of server `a`; {ending}"
+                ),
+            ]
+        );
+        assert!(registry.exposed(CapabilityKind::Tool, &namesake).is_none());
+        let offered = &registry.listings(&server("a").id)[0].offered;
+        let exposed =
+            |name: &str| offered.iter().find(|it| *it.name == *name).map(|it| registry.is_exposed(it));
+        assert_eq!([exposed("x.y"), exposed(own), exposed("echo")], [Some(false), Some(false), Some(true)]);
+    }
+
+    #[test]
+    fn one_malformed_definition_touches_no_other() {
+        let mut catalog = Catalog::default();
+        for (name, raw) in [
+            ("fine", r#"{"name":"fine","inputSchema":{"type":"object"}}"#),
+            ("odd", r#"{"name":"odd","title":null,"inputSchema":{"type":"object"}}"#),
+            ("bad", r#"{"name":"bad","inputSchema":{"type":"string"}}"#),
+        ] {
+            let raw = Bytes::from(raw);
+            catalog.definitions.push(Definition { kind: CapabilityKind::Tool, name: name.into(), raw });
+        }
+        let why = Arc::from("it refused");
+        catalog.gaps.push(doorward_model::Gap { kind: CapabilityKind::Prompt, why, is_passing: true });
+        let id = ServerId::try_from("a").expect("valid");
+        let mut catalogs = Catalogs::default();
+        catalogs.learn(id.clone(), Audience::Everybody, Arc::new(catalog));
+        let registry = Registry::build(vec![server("a")], catalogs);
+        let offered: Vec<_> = registry.listings(&id)[0].offered.iter().map(|it| it.raw.clone()).collect();
+        assert_eq!(
+            offered,
+            [
+                r#"{"name":"fine","inputSchema":{"type":"object"}}"#,
+                r#"{"name":"odd","inputSchema":{"type":"object"}}"#
+            ]
+        );
+        let said: Vec<_> = registry.problems().iter().map(Problem::what).collect();
+        assert_eq!(
+            said,
+            [
+                "prompts/list: it refused",
+                "tool `odd`: its definition is malformed and was mended: `title` was null",
+                "tool `bad`: its definition is malformed: `inputSchema.type` is not `object`; it is left out",
+            ]
+        );
     }
 
     #[test]
@@ -302,8 +382,8 @@ mod tests {
         let id = ServerId::try_from("a").expect("valid");
         let mut catalogs = Catalogs::default();
         catalogs.learn(id.clone(), Audience::Everybody, Arc::new(catalog));
-        let (registry, problems) = Registry::build(vec![server("a")], catalogs);
-        assert_eq!(problems.len(), 4);
+        let registry = Registry::build(vec![server("a")], catalogs);
+        assert_eq!(registry.problems().len(), 4);
         assert!(registry.listings(&id)[0].offered.is_empty());
     }
 
@@ -314,8 +394,8 @@ mod tests {
         let declaring = |text: &str| Audience::Declaring(text.into());
         catalogs.learn(id.clone(), declaring(""), tools(&["echo", "twice", "twice"]));
         catalogs.learn(id.clone(), declaring("able"), tools(&["echo", "ask", "twice", "twice"]));
-        let (registry, problems) = Registry::build(vec![server("a")], catalogs);
-        assert_eq!(problems.len(), 1, "said once: {problems:?}");
+        let registry = Registry::build(vec![server("a")], catalogs);
+        assert_eq!(registry.problems().len(), 1, "said once: {:?}", registry.problems());
         let named = |declared: &str, name: &str| {
             registry.listing(&id, declared).and_then(|listing| listing.named(CapabilityKind::Tool, name))
         };

@@ -15,6 +15,8 @@ pub struct Server {
     pub transport: &'static str,
     /// Whether it takes part at all.
     pub enabled: bool,
+    /// Secrets that its registration names and nobody has set: it cannot be started without.
+    pub lacking: Vec<String>,
     /// Globs over capability names that nobody gets.
     pub disable: Vec<String>,
     /// Whether it is sent integers beyond ±(2^53−1), which others are not.

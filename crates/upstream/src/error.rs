@@ -49,7 +49,7 @@ pub enum UpstreamError {
         cause: EgressError,
     },
     /// The process could not be started.
-    #[error("server `{server}` could not be started")]
+    #[error("server `{server}` could not be started{}", start_detail(cause))]
     Start {
         /// The server.
         server: ServerId,
@@ -144,6 +144,15 @@ pub enum UpstreamError {
         /// What is wrong.
         detail: Cow<'static, str>,
     },
+}
+
+/// What callers may know of why a process could not be started.
+fn start_detail(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        std::io::ErrorKind::NotFound => ": its program, or the folder that it is to run in, is not there",
+        std::io::ErrorKind::PermissionDenied => ": its program may not be run",
+        _ => "",
+    }
 }
 
 /// A text or an error of the server, kept for the log.

@@ -76,11 +76,11 @@ impl Handshake {
         let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
         let parsed = Document::parse(capabilities.clone(), &limits).ok();
         let lists = LISTS.map(|(member, _)| {
-            let offer = parsed.as_ref().and_then(|document| document.root().get(member));
+            let offer = parsed.as_ref().and_then(|document| declared(document, member));
             let announces = offer.and_then(|offer| offer.get("listChanged")).and_then(Value::as_bool);
             Offer { exists: offer.is_some(), announces: announces == Some(true) }
         });
-        let resources = parsed.as_ref().and_then(|document| document.root().get("resources"));
+        let resources = parsed.as_ref().and_then(|document| declared(document, "resources"));
         let subscribes = resources.and_then(|offer| offer.get("subscribe")).and_then(Value::as_bool);
         Self {
             revision,
@@ -88,7 +88,7 @@ impl Handshake {
             capabilities,
             server_info: object(info),
             instructions: result.get("instructions").and_then(Value::as_str).map(|text| text.as_ref().into()),
-            logs: parsed.as_ref().is_some_and(|document| document.root().get("logging").is_some()),
+            logs: parsed.as_ref().is_some_and(|document| declared(document, "logging").is_some()),
             lists,
             is_makeshift: false,
         }
@@ -130,6 +130,11 @@ impl Handshake {
     }
 }
 
+/// A member of `capabilities`. One that is `null` says the same as none.
+fn declared<'a>(capabilities: &'a Document, member: &str) -> Option<Value<'a>> {
+    capabilities.root().get(member).filter(|offer| !offer.is_null())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +147,7 @@ mod tests {
     #[test]
     fn either_opening_is_read() {
         let answer = document(
-            r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true}},
+            r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"prompts":null,"logging":null},
                "serverInfo":{"name":"s"},"instructions":"be kind"}}"#,
         );
         let opened = Handshake::from_initialize(&answer).expect("well formed");
@@ -150,7 +155,7 @@ mod tests {
         assert_eq!(&opened.server_info[..], br#"{"name":"s"}"#);
         assert_eq!(opened.instructions.as_deref(), Some("be kind"));
         assert!(opened.offers(CapabilityKind::Tool) && opened.offers(CapabilityKind::ResourceTemplate));
-        assert!(!opened.offers(CapabilityKind::Prompt));
+        assert!(!opened.offers(CapabilityKind::Prompt) && !opened.logs);
         assert_eq!(opened.listen_filter([].into_iter()).as_deref(), Some(r#"{"toolsListChanged":true}"#));
         assert_eq!(
             opened.listen_filter(["a:b\""].into_iter()).as_deref(),

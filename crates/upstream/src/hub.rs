@@ -44,7 +44,10 @@ pub(crate) struct Hub {
 
 struct Health {
     state: State,
+    /// The last thing that went wrong, until the server answers again.
     last_error: Option<String>,
+    /// Since when it has answered, on the gateway's clock; `None` while it cannot be reached.
+    up_since: Option<Duration>,
 }
 
 impl Hub {
@@ -70,7 +73,7 @@ impl Hub {
             changes: AtomicU64::new(0),
             announced: AtomicU8::new(0),
             last_ok: AtomicU64::new(0),
-            health: Mutex::new(Health { state: State::Registered, last_error: None }),
+            health: Mutex::new(Health { state: State::Registered, last_error: None, up_since: None }),
             state_now: AtomicU8::new(State::Registered as u8),
         }
     }
@@ -138,6 +141,12 @@ impl Hub {
         self.health().state
     }
 
+    /// How long it has answered without a break.
+    pub(crate) fn uptime(&self) -> Option<Duration> {
+        let since = self.health().up_since?;
+        Some(self.clock.elapsed().saturating_sub(since))
+    }
+
     pub(crate) fn last_error(&self) -> Option<String> {
         self.health().last_error.clone()
     }
@@ -197,6 +206,17 @@ impl Hub {
             return;
         }
         health.state = state;
+        match state {
+            State::Connected => {
+                health.last_error = None;
+                health.up_since.get_or_insert_with(|| self.clock.elapsed());
+            }
+            // It is there, and has answered others.
+            State::Degraded => {}
+            State::Registered | State::Connecting | State::AuthRequired | State::Error | State::Disabled => {
+                health.up_since = None
+            }
+        }
         self.state_now.store(state as u8, Ordering::Relaxed);
         drop(health);
         self.tell(Event::StateChanged(self.server.clone(), state));

@@ -6,6 +6,7 @@ use doorward_model::Catalog;
 
 use crate::error::UpstreamError;
 use crate::flight::Flight;
+use crate::listing::Reading;
 
 /// For how many sets of capabilities something is remembered.
 const MOST: usize = 16;
@@ -22,6 +23,8 @@ pub(crate) struct List {
     pub(crate) asking: Flight<Result<Arc<Catalog>, UpstreamError>>,
     /// The last answer, and the number of changes it took into account.
     last: Mutex<Option<(u64, Arc<Catalog>)>>,
+    /// What is being read, while it is.
+    reading: Mutex<Option<Arc<Reading>>>,
 }
 
 impl Lists {
@@ -35,7 +38,8 @@ impl Lists {
         if all.len() >= MOST {
             all.remove(0);
         }
-        let list = Arc::new(List { asking: Flight::new(), last: Mutex::default() });
+        let list =
+            Arc::new(List { asking: Flight::new(), last: Mutex::default(), reading: Mutex::default() });
         all.push((declared.into(), Arc::clone(&list)));
         list
     }
@@ -51,14 +55,31 @@ impl Lists {
 }
 
 impl List {
-    /// The last answer, if nothing has changed since.
+    /// The last answer, if it was whole and nothing has changed since.
     pub(crate) fn after(&self, changes: u64) -> Option<Arc<Catalog>> {
-        self.last().as_ref().filter(|(known, _)| *known == changes).map(|(_, catalog)| Arc::clone(catalog))
+        let last = self.last();
+        let last = last.as_ref().filter(|(known, catalog)| *known == changes && !catalog.is_partial());
+        last.map(|(_, catalog)| Arc::clone(catalog))
+    }
+
+    /// Takes note of what is being read now, or that nothing is any more.
+    pub(crate) fn reads(&self, reading: Option<Arc<Reading>>) {
+        *self.reading() = reading;
+    }
+
+    /// What was read so far of what is being read.
+    pub(crate) fn so_far(&self) -> Option<Catalog> {
+        let reading = self.reading().clone();
+        reading.and_then(|reading| reading.so_far())
     }
 
     /// Takes note of an answer that took so many changes into account.
     pub(crate) fn learn(&self, changes: u64, catalog: &Arc<Catalog>) {
         *self.last() = Some((changes, Arc::clone(catalog)));
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Option<Arc<Reading>>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last(&self) -> MutexGuard<'_, Option<(u64, Arc<Catalog>)>> {

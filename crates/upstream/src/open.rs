@@ -6,8 +6,8 @@
 //! is down or in trouble say nothing about the era and end the attempt.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
 use doorward_egress::Client;
 use doorward_model::json::{Document, Value};
 use doorward_wire::Era;
@@ -173,7 +173,10 @@ async fn initialize(hub: &Hub, duplex: &Duplex) -> Result<Handshake, UpstreamErr
         detail,
         cause: error_message(&answer).map(Cause::new),
     })?;
-    duplex.send_quietly(Bytes::from_static(envelope::INITIALIZED));
+    // Some servers decide only now what they offer: what is asked next is to come after that. That
+    // it did not get through shows with the next request.
+    let told = duplex.send(envelope::INITIALIZED.to_vec());
+    let _ = tokio::time::timeout(TELLING, told).await;
     Ok(handshake)
 }
 
@@ -182,5 +185,8 @@ pub(crate) fn error_message(answer: &Document) -> Option<String> {
     let message = answer.root().get("error")?.get("message").and_then(Value::as_str)?;
     Some(message.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect())
 }
+
+/// How long a server may take to hear that it is initialized.
+const TELLING: Duration = Duration::from_secs(2);
 
 const NOT_MODERN: &str = "it does not speak revision 2026-07-28";

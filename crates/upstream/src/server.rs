@@ -24,6 +24,7 @@ use crate::status::{State, Status};
 use crate::stdio::stderr::Ring;
 use crate::twins::Twins;
 use crate::watch::Subscription;
+pub(crate) use catalogs::Hurry;
 use connecting::Reopening;
 
 /// How long a caller waits for a crashed child to be started again; beyond that
@@ -264,7 +265,7 @@ impl Server {
             era: link.map(|link| link.era()),
             protocol_version: link.map(|link| link.handshake.revision.as_str().into()),
             pid: link.and_then(|link| link.pid()),
-            uptime: link.map(|link| self.hub.clock.elapsed().saturating_sub(link.since)),
+            uptime: self.hub.uptime().filter(|_| link.is_some()),
             restarts: self.restarts.load(Ordering::Relaxed),
         }
     }

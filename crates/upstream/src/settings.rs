@@ -52,8 +52,10 @@ pub struct Listing {
     pub definitions: usize,
     /// Bytes of all pages.
     pub bytes: usize,
-    /// Time for everything.
+    /// Time for each list.
     pub time: Duration,
+    /// What was read within this time is offered, and the rest when it is there.
+    pub patience: Duration,
 }
 
 impl Default for Settings {
@@ -76,6 +78,7 @@ impl Default for Settings {
                 definitions: 20_000,
                 bytes: 64 << 20,
                 time: Duration::from_secs(60),
+                patience: Duration::from_millis(1500),
             },
         }
     }

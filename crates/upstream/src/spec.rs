@@ -6,6 +6,8 @@ use std::time::Duration;
 use doorward_model::json::Numbers;
 use doorward_model::{Secret, ServerId};
 
+use crate::error::UpstreamError;
+
 /// Everything needed to reach one server. Two equal specifications may share a
 /// link, so that reloading a configuration restarts only what has changed.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct ServerSpec {
     pub allow_insecure_http: bool,
     /// How integers in the arguments meant for this server are read.
     pub numbers: Numbers,
+    /// Secrets that it needs and nobody has set. With any of them missing it is not started.
+    pub lacking: Vec<String>,
 }
 
 /// How a server is reached.
@@ -95,7 +99,17 @@ impl ServerSpec {
             idle_timeout: None,
             allow_insecure_http: false,
             numbers: Numbers::Safe,
+            lacking: Vec::new(),
         }
+    }
+
+    /// What is wrong with it before anybody tries; `None` if nothing is.
+    pub(crate) fn misfit(&self) -> Option<UpstreamError> {
+        if self.lacking.is_empty() {
+            return None;
+        }
+        let detail = format!("missing secret {}", self.lacking.join(", "));
+        Some(UpstreamError::Configuration { server: self.id.clone(), detail: detail.into() })
     }
 
     /// Every secret this server is given: what must not come back from it.
@@ -126,6 +140,7 @@ impl PartialEq for ServerSpec {
             && self.idle_timeout == other.idle_timeout
             && self.allow_insecure_http == other.allow_insecure_http
             && self.numbers == other.numbers
+            && self.lacking == other.lacking
     }
 }
 

@@ -45,7 +45,7 @@ impl State {
 pub struct Status {
     /// The state of its link.
     pub state: State,
-    /// The last thing that went wrong, with causes, without secrets.
+    /// The last thing that went wrong, with causes, without secrets, until it answers again.
     pub last_error: Option<String>,
     /// When it last answered.
     pub last_ok_at: Option<Timestamp>,
@@ -55,7 +55,7 @@ pub struct Status {
     pub protocol_version: Option<Arc<str>>,
     /// The process id of a managed child that runs.
     pub pid: Option<u32>,
-    /// How long the link has been up.
+    /// How long it has answered without a break.
     pub uptime: Option<Duration>,
     /// How often a child was started again after a crash.
     pub restarts: u32,

@@ -15,10 +15,10 @@ use crate::call::{Answer, Call};
 use crate::error::UpstreamError;
 use crate::hub::Hub;
 use crate::scrub::Scrubber;
-use crate::server::Server;
+use crate::server::{Hurry, Server};
 use crate::settings::Settings;
 use crate::spec::ServerSpec;
-use crate::status::{Event, Status};
+use crate::status::{Event, State, Status};
 use crate::task::AbortOnDrop;
 use crate::watch::{Subscription, Watch};
 
@@ -132,16 +132,29 @@ impl Upstreams {
 
     /// What a server offers to clients that declare these capabilities (a JSON object, empty
     /// for none), and who else is offered the same: all pages of all lists that it says it
-    /// has. Kept until the server announces a change or its link is opened anew.
+    /// has. Kept until the server announces a change or its link is opened anew. Waits for each
+    /// list until it is there or has failed, and says what is missing in the end.
     ///
     /// # Errors
-    /// [`UpstreamError`]
+    /// [`UpstreamError`], when no list at all was answered.
     pub async fn catalog(
         &self,
         server: &ServerId,
         declared: &str,
     ) -> Result<(Audience, Arc<Catalog>), UpstreamError> {
-        self.server(server)?.catalog(declared).await
+        self.server(server)?.catalog(declared, Hurry::None).await
+    }
+
+    /// The same, or what there is of it after [`Listing::patience`](crate::Listing::patience).
+    ///
+    /// # Errors
+    /// [`UpstreamError`], when no list at all was answered.
+    pub async fn catalog_soon(
+        &self,
+        server: &ServerId,
+        declared: &str,
+    ) -> Result<(Audience, Arc<Catalog>), UpstreamError> {
+        self.server(server)?.catalog(declared, Hurry::Some).await
     }
 
     /// Ends the sessions that servers keep for calls of this affinity, whose client has
@@ -177,6 +190,11 @@ impl Upstreams {
         if let Ok(server) = self.server(server) {
             server.hub.watch.seen(uri);
         }
+    }
+
+    /// The state of a server; `None` when there is none of this id.
+    pub fn state(&self, server: &ServerId) -> Option<State> {
+        self.server(server).ok().map(|server| server.hub.state())
     }
 
     /// How a server is doing; `None` when there is none of this id.
@@ -253,6 +271,9 @@ impl Inner {
             self.events.clone(),
         );
         let hub = hub.watching(watch).answering_within(spec.timeout);
+        if let Some(misfit) = spec.misfit() {
+            hub.failed(&misfit);
+        }
         Server::new(spec, Arc::new(hub), self.client.clone())
     }
 }

@@ -605,21 +605,117 @@ async fn everything_offered_is_listed_once_until_it_changes() {
     assert_eq!(&*new.definitions[0].name, "a-1");
 }
 
-#[tokio::test]
-async fn a_list_without_end_is_refused() {
-    let round = Mock::modern(|seen| result(seen, r#"{"tools":[],"nextCursor":"again"}"#)).await;
-    let world = World::http(&round);
-    let error = within(world.upstreams.catalog(&world.id, "")).await.expect_err("a circle");
-    assert!(error.to_string().contains("same page"), "{error}");
+/// The names and the gaps of what is offered.
+async fn listed(world: &World) -> (Vec<String>, Vec<(CapabilityKind, String, bool)>) {
+    let (_, catalog) = within(world.upstreams.catalog(&world.id, "")).await.expect("listed");
+    let names = catalog.definitions.iter().map(|definition| definition.name.to_string()).collect();
+    let gaps = catalog.gaps.iter().map(|gap| (gap.kind, gap.why.to_string(), gap.is_passing)).collect();
+    (names, gaps)
+}
 
-    let endless =
-        Mock::modern(|seen| result(seen, &format!(r#"{{"tools":[],"nextCursor":"{}"}}"#, seen.id()))).await;
-    let listing = Listing { pages: 7, ..Settings::default().listing };
+#[tokio::test]
+async fn of_pages_that_never_end_what_was_read_is_kept_once_each() {
+    // What each page has, and where it leads; what is missing in the end, after how many pages.
+    type Page = fn(usize) -> (String, String);
+    let cases: [(Page, &[&str], &str, usize); 4] = [
+        (|page| (format!("{page}"), "again".to_owned()), &["0", "1"], "lead in a circle", 2),
+        (|page| (format!("{page}"), format!("c{}", page % 3)), &["0", "1", "2", "3"], "lead in a circle", 4),
+        (|page| ("same".to_owned(), format!("c{page}")), &["same"], "repeat themselves", 2),
+        (
+            |page| (format!("{page}"), format!("c{page}")),
+            &["0", "1", "2", "3", "4", "5", "6"],
+            "too many pages",
+            7,
+        ),
+    ];
+    for (page, names, why, pages) in cases {
+        let asked = AtomicUsize::new(0);
+        let mock = Mock::modern(move |seen| {
+            let (name, next) = page(asked.fetch_add(1, Ordering::SeqCst));
+            result(seen, &format!(r#"{{"tools":[{{"name":"{name}"}}],"nextCursor":"{next}"}}"#))
+        })
+        .await;
+        let listing = Listing { pages: 7, ..Settings::default().listing };
+        let world =
+            World::new(Transport::Http { url: mock.url.clone() }, Settings { listing, ..quick() }, |_| {});
+        let (found, gaps) = listed(&world).await;
+        assert_eq!(found, names, "{why}");
+        let [(CapabilityKind::Tool, said, false)] = &gaps[..] else { panic!("{gaps:?}") };
+        assert!(said.contains(why), "{said}");
+        assert_eq!(mock.count("tools/list"), pages, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_fails_takes_nothing_away_from_the_others_and_is_asked_for_again() {
+    let is_down = Arc::new(AtomicUsize::new(1));
+    let down = Arc::clone(&is_down);
+    let mock = Mock::new(move |seen| match (seen.rpc().as_str(), down.load(Ordering::SeqCst)) {
+        ("server/discover", _) => status(400),
+        ("initialize", _) => result(
+            seen,
+            r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{},"prompts":{},"resources":{}},"serverInfo":{"name":"m"}}"#,
+        ),
+        ("tools/list", _) => result(seen, r#"{"tools":[{"name":"t"}]}"#),
+        ("prompts/list", 1) => json(format!(
+            r#"{{"jsonrpc":"2.0","id":{},"error":{{"code":-32603,"message":"database is down"}}}}"#,
+            seen.id()
+        )),
+        ("resources/list", 1) => status(500),
+        ("prompts/list", _) => result(seen, r#"{"prompts":[{"name":"p"}]}"#),
+        (method, _) if method.starts_with("resources/") => {
+            result(seen, r#"{"resources":null,"resourceTemplates":[7,{"uriTemplate":null}]}"#)
+        }
+        _ => status(202),
+    })
+    .await;
+    let world = World::http(&mock);
+    let nameless = "2 of its entries cannot be read, or have no name".to_owned();
+    let (names, gaps) = listed(&world).await;
+    assert_eq!(names, ["t"]);
+    let said = "server `one` broke the protocol: it refused to list what it offers: database is down";
+    assert_eq!(
+        gaps,
+        [
+            (CapabilityKind::Resource, "server `one` answered with HTTP status 500".to_owned(), true),
+            (CapabilityKind::ResourceTemplate, nameless.clone(), false),
+            (CapabilityKind::Prompt, said.to_owned(), true),
+        ]
+    );
+    is_down.store(0, Ordering::SeqCst);
+    let (names, gaps) = listed(&world).await;
+    assert_eq!(
+        (names, gaps),
+        (vec!["t".to_owned(), "p".to_owned()], vec![(CapabilityKind::ResourceTemplate, nameless, false)])
+    );
+    listed(&world).await;
+    assert_eq!(mock.count("prompts/list"), 2, "what is whole is not asked for again");
+}
+
+#[tokio::test]
+async fn what_is_there_is_offered_while_a_list_hangs() {
+    let (say, waiting) = mpsc::unbounded_channel();
+    let waiting = Mutex::new(Some(waiting));
+    let mock = Mock::new(move |seen| match seen.rpc().as_str() {
+        "server/discover" => {
+            result(seen, r#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{},"prompts":{}}}"#)
+        }
+        "tools/list" => result(seen, r#"{"tools":[{"name":"t"}]}"#),
+        _ => waiting.lock().expect("set").take().map_or_else(|| status(500), Reply::Stream),
+    })
+    .await;
+    let listing = Listing { patience: Duration::from_millis(100), ..Settings::default().listing };
     let world =
-        World::new(Transport::Http { url: endless.url.clone() }, Settings { listing, ..quick() }, |_| {});
-    let error = within(world.upstreams.catalog(&world.id, "")).await.expect_err("no end");
-    assert!(error.to_string().contains("too many pages"), "{error}");
-    assert_eq!(endless.count("tools/list"), 7);
+        World::new(Transport::Http { url: mock.url.clone() }, Settings { listing, ..quick() }, |_| {});
+    let (_, part) = within(world.upstreams.catalog_soon(&world.id, "")).await.expect("a part");
+    assert_eq!((&*part.definitions[0].name, part.definitions.len(), part.is_partial()), ("t", 1, true));
+    let id = mock.wait("prompts/list", 1).await.id();
+    let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"prompts":[{{"name":"p"}}]}}}}"#);
+    let whole = world.upstreams.catalog(&world.id, "");
+    say.send(format!("data: {answer}\n\n")).expect("it waits");
+    let (_, whole) = within(whole).await.expect("all of it");
+    assert_eq!((whole.definitions.len(), whole.gaps.len()), (2, 0));
+    assert_eq!((mock.count("tools/list"), mock.count("prompts/list")), (1, 1), "asked for once");
 }
 
 #[tokio::test]

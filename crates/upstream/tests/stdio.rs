@@ -498,9 +498,30 @@ async fn a_child_that_never_answers_or_does_not_exist_is_an_error() {
         max_memory: None,
     };
     let world = World::new(missing, settings, |_| {});
-    let error = world.echo().await.expect_err("not there");
-    assert_eq!(error.to_string(), "server `one` could not be started");
+    // However often: what never ran has not crashed.
+    for _ in 0..7 {
+        let error = world.echo().await.expect_err("not there");
+        let said = "server `one` could not be started: its program, or the folder that it is to run in, is not there";
+        assert_eq!(error.to_string(), said);
+        let status = world.status();
+        assert_eq!((status.state, status.uptime), (State::Error, None));
+        let last = status.last_error.expect("said");
+        assert!(last.contains("`/nonexistent/server`"), "{last}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_lacks_a_secret_is_never_started_and_says_which() {
+    let mut world = World::new(child(&[]), settings(), |spec| spec.lacking = vec!["TOKEN".to_owned()]);
+    let said = "server `one` is configured wrongly: missing secret TOKEN";
     assert_eq!(world.status().state, State::Error);
+    assert_eq!(world.status().last_error.as_deref(), Some(said));
+    assert_eq!(world.echo().await.expect_err("not started").to_string(), said);
+    let listed = world.upstreams.catalog(&world.id, "").await.expect_err("nor asked");
+    assert_eq!(listed.to_string(), said);
+    let expected = Event::StateChanged(world.id.clone(), State::Error);
+    world.event(|event| *event == expected).await;
+    assert_eq!(world.status().pid, None);
 }
 
 #[cfg(target_os = "linux")]

@@ -135,7 +135,7 @@ async fn a_line_of_the_log_is_one_line_that_can_be_read_and_so_is_a_row_of_a_tab
         gateway.stop().await;
 
         let text = fs::read_to_string(&log).expect("a log");
-        assert!(text.contains("offers `") && text.contains("stderr: "), "{text}");
+        assert!(text.contains("it is offered more than once") && text.contains("stderr: "), "{text}");
         assert_plain("the log", &text);
         for line in text.lines() {
             match format {

@@ -1,5 +1,6 @@
 //! A server that keeps every message it receives.
 
+mod lists;
 mod news;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use lists::Lists;
 use news::News;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -63,6 +65,7 @@ struct State {
     resources: Mutex<Vec<String>>,
     received: Mutex<Vec<Received>>,
     news: News,
+    lists: Lists,
     /// What calls of `wait` wait for.
     gate: Semaphore,
     /// How many sessions were opened.
@@ -90,6 +93,7 @@ impl Recorder {
             resources: Mutex::default(),
             received: Mutex::default(),
             news: News::default(),
+            lists: Lists::default(),
             gate: Semaphore::new(0),
             sessions: AtomicUsize::new(0),
             able: Mutex::default(),
@@ -205,6 +209,26 @@ impl Recorder {
         self.state.tools.lock().expect("not poisoned").push(tool.to_owned());
     }
 
+    /// Lists one more tool, defined like this.
+    pub fn defines(&self, tool: Value) {
+        self.state.lists.define(tool);
+    }
+
+    /// Answers this method with an error, until it is mended.
+    pub fn fails(&self, method: &str) {
+        self.state.lists.fail(method);
+    }
+
+    /// Does not answer this method, until it is mended.
+    pub fn hangs(&self, method: &str) {
+        self.state.lists.hang(method);
+    }
+
+    /// Answers this method again.
+    pub fn mends(&self, method: &str) {
+        self.state.lists.mend(method);
+    }
+
     /// Forgets what was received.
     pub fn forget(&self) {
         self.state.received.lock().expect("not poisoned").clear();
@@ -293,13 +317,16 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     }
     let modern = message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"].is_string();
     let unknown = json!({"error": {"code": -32601, "message": "Method not found"}});
+    let fails = state.lists.fails(message["method"].as_str().unwrap_or_default()).await;
     let mut reply = match (state.speaks, modern) {
+        _ if fails => lists::failure(),
         (Speaks::Modern, false) => {
             json!({"error": {"code": -32600, "message": "only 2026-07-28 is spoken here"}})
         }
         (Speaks::Legacy, true) => unknown,
         _ => reply(&state, &message, &authorization, told(&message, &parts.headers)),
     };
+    state.lists.extend(&mut reply);
     if let Some(tools) = reply.pointer_mut("/result/tools").and_then(Value::as_array_mut) {
         let number = session.and_then(|session| session.rsplit('-').next()?.parse().ok());
         let able = state.able.lock().expect("not poisoned");

@@ -250,7 +250,7 @@ fn registered(server: &servers::Server) -> Arc<doorward_registry::Server> {
         tracing::error!(
             target: "doorward::config",
             server = %server.id,
-            "the server is left out: {} not set in the environment",
+            "the server cannot be used: missing secret {}; set it where the gateway is started",
             server.missing.join(", ")
         );
     }
@@ -259,19 +259,16 @@ fn registered(server: &servers::Server) -> Arc<doorward_registry::Server> {
         name: server.name.clone(),
         tags: server.tags.clone(),
         transport: server.transport.as_str(),
-        enabled: is_used(server),
+        enabled: server.enabled,
+        lacking: server.missing.clone(),
         disable: server.disable.clone(),
         exact_numbers: server.exact_numbers,
     })
 }
 
-fn is_used(server: &servers::Server) -> bool {
-    server.enabled && server.missing.is_empty()
-}
-
 /// How each server in use is reached.
 pub(crate) fn specs(config: &Config) -> Vec<ServerSpec> {
-    config.servers.iter().filter(|server| is_used(server)).map(spec).collect()
+    config.servers.iter().filter(|server| server.enabled).map(spec).collect()
 }
 
 fn spec(server: &servers::Server) -> ServerSpec {
@@ -304,6 +301,7 @@ fn spec(server: &servers::Server) -> ServerSpec {
         start_timeout: server.start_timeout,
         idle_timeout: server.idle_timeout,
         allow_insecure_http: server.allow_insecure_http,
+        lacking: server.missing.clone(),
         ..ServerSpec::new(server.id.clone(), transport)
     }
 }

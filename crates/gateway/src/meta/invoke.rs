@@ -32,7 +32,13 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
         return Err(beyond.as_ref().map_or_else(plain, unreadable));
     }
     view::refresh(&mut asked).await;
-    let Some((surface, name, ambiguous)) = find(&asked, &tool, text(arguments, "serverId").as_deref()) else {
+    let server = text(arguments, "serverId");
+    if server.is_none() && !is_known(&asked, &tool) {
+        // One of those that are still starting may have it.
+        let patience = asked.gateway.settings.start_wait;
+        view::refresh_within(&mut asked, patience).await;
+    }
+    let Some((surface, name, ambiguous)) = find(&asked, &tool, server.as_deref()) else {
         return match beyond {
             Some(error) => Err(unreadable(&error)),
             None => {
@@ -73,6 +79,15 @@ fn recorded(mut answer: serde_json::Value, record: Option<String>) -> serde_json
         answer["record"] = json!(record);
     }
     answer
+}
+
+/// Whether some server within reach has a tool of this name.
+fn is_known(asked: &Asked<'_>, tool: &str) -> bool {
+    let snapshot = &asked.snapshot;
+    snapshot.registry.exposed(CapabilityKind::Tool, tool).is_some()
+        || view::servers(asked)
+            .iter()
+            .any(|server| snapshot.offered(&server.id, &asked.declared, CapabilityKind::Tool, tool).is_some())
 }
 
 /// Finds the tool: by `server__tool`, by server and name, or by bare name, where the

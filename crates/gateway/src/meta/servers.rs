@@ -1,38 +1,47 @@
-//! `list_servers` and `server_status`: the servers within the caller's reach.
+//! `list_servers` and `server_status`: the servers that the caller may see, in service or not. What
+//! is wrong with a definition is shown to those only who would be shown the definition.
 
 use std::sync::Arc;
 
 use doorward_model::CapabilityKind;
-use doorward_registry::Server;
+use doorward_registry::{Capability, Problem, Server};
+use doorward_upstream::State;
 use serde_json::{Map, Value, json};
 
 use super::pretty;
+use crate::condition::{Condition, condition};
 use crate::pipeline::Asked;
-use crate::view;
+use crate::view::{self, View};
 
 /// The words of the original meta tools for the state of a server.
-fn word(state: &str) -> &'static str {
+fn word(state: State) -> &'static str {
     match state {
-        "connected" => "running",
-        "connecting" => "starting",
-        "error" | "degraded" | "auth_required" => "error",
-        _ => "stopped",
+        State::Connected => "running",
+        State::Connecting => "starting",
+        State::Error | State::Degraded | State::AuthRequired => "error",
+        State::Registered | State::Disabled => "stopped",
     }
 }
 
-fn visible_tools(asked: &Asked<'_>, server: &Server) -> Vec<Arc<doorward_registry::Capability>> {
-    let tools = view::capabilities(asked, CapabilityKind::Tool);
-    tools.into_iter().filter(|tool| tool.server.id == server.id).collect()
+/// The tools that the caller may see, of each server.
+fn tools_of<'t>(tools: &'t [Arc<Capability>], server: &Server) -> impl Iterator<Item = &'t Arc<Capability>> {
+    let id = server.id.clone();
+    tools.iter().filter(move |tool| tool.server.id == id)
+}
+
+fn problems(asked: &Asked<'_>, server: &Server) -> Vec<String> {
+    let view = View::of(asked);
+    let of_server = |problem: &&Problem| problem.server == server.id && view.tells(server, problem);
+    asked.snapshot.registry.problems().iter().filter(of_server).map(Problem::what).collect()
 }
 
 pub(super) fn list(asked: &Asked<'_>) -> String {
-    let servers: Vec<Value> = view::servers(asked)
+    let tools = view::capabilities(asked, CapabilityKind::Tool);
+    let servers: Vec<Value> = view::registered(asked)
         .iter()
         .map(|server| {
-            let status = asked.gateway.upstreams.status(&server.id);
-            let state = status.map_or("registered", |status| status.state.as_str());
-            let tools: Vec<Value> =
-                visible_tools(asked, server).iter().map(|tool| Value::from(&*tool.name)).collect();
+            let Condition { state, reason, .. } = condition(asked.gateway, server);
+            let tools: Vec<Value> = tools_of(&tools, server).map(|tool| Value::from(&*tool.name)).collect();
             let mut entry = json!({
                 "id": server.id.as_str(),
                 "name": server.name,
@@ -42,6 +51,9 @@ pub(super) fn list(asked: &Asked<'_>) -> String {
             if !server.tags.is_empty() {
                 entry["tags"] = json!(server.tags);
             }
+            if let Some(reason) = reason {
+                entry["reason"] = Value::from(reason);
+            }
             entry
         })
         .collect();
@@ -49,20 +61,30 @@ pub(super) fn list(asked: &Asked<'_>) -> String {
 }
 
 pub(super) fn status(asked: &Asked<'_>) -> String {
+    let tools = view::capabilities(asked, CapabilityKind::Tool);
     let mut all = Map::new();
-    for server in view::servers(asked) {
-        let status = asked.gateway.upstreams.status(&server.id);
-        let state = status.as_ref().map_or("registered", |status| status.state.as_str());
+    for server in view::registered(asked) {
+        let Condition { state, reason, status } = condition(asked.gateway, &server);
         let uptime = status.as_ref().and_then(|status| status.uptime).unwrap_or_default();
         let mut entry = json!({
             "status": word(state),
-            "state": state,
-            "tools": visible_tools(asked, &server).len(),
+            "state": state.as_str(),
+            "tools": tools_of(&tools, &server).count(),
             "uptime": uptime.as_millis() as u64,
         });
+        if let Some(reason) = reason {
+            entry["reason"] = Value::from(reason);
+        }
+        let problems = problems(asked, &server);
+        if !problems.is_empty() {
+            entry["problems"] = json!(problems);
+        }
         if let Some(status) = status {
             if let Some(error) = status.last_error {
                 entry["lastError"] = Value::from(error.chars().take(500).collect::<String>());
+            }
+            if let Some(at) = status.last_ok_at {
+                entry["lastOkAt"] = Value::from(at.to_string());
             }
             if let Some(version) = status.protocol_version {
                 entry["protocolVersion"] = Value::from(version.to_string());

@@ -16,6 +16,10 @@ use crate::view;
 /// do not answer by then may have anything.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
+/// The same for the endpoint of one server, which has nothing to say without it. Clients have been
+/// seen to give up after ten seconds.
+const ALONE_WITHIN: Duration = Duration::from_secs(8);
+
 /// An endpoint as it describes itself.
 pub(crate) struct Described {
     /// `capabilities`, JSON text.
@@ -88,10 +92,16 @@ pub(crate) async fn described(asked: &mut Asked<'_>) -> Option<Described> {
             if !asked.snapshot.reaches(asked.caller, server) {
                 return None;
             }
-            view::refresh(asked).await;
+            view::refresh_within(asked, ALONE_WITHIN).await;
             let listing = asked.snapshot.registry.listing(id, &asked.declared);
-            let offer = asked.snapshot.offer(id, &asked.declared).unwrap_or_default();
-            let visible = listing.filter(|_| !view::servers(asked).is_empty());
+            let is_visible = !view::servers(asked).is_empty();
+            let offer = match asked.snapshot.offer(id, &asked.declared) {
+                Some(offer) => offer,
+                // Whatever it turns out to have, no client looks for what was never declared.
+                None if is_visible => Offer::of(asked),
+                None => Offer::default(),
+            };
+            let visible = listing.filter(|_| is_visible);
             Some(Described {
                 capabilities: offer.to_json(asked.era()),
                 info,

@@ -1,10 +1,8 @@
 //! `tools/list`, `resources/list`, `resources/templates/list`, `prompts/list`.
 
-use std::sync::Arc;
-
 use doorward_model::CapabilityKind;
 use doorward_model::json::{push_string, quoted};
-use doorward_registry::Server;
+use doorward_upstream::State;
 use doorward_wire::error::INVALID_PARAMS;
 use doorward_wire::{Era, RpcError, level};
 
@@ -20,7 +18,7 @@ pub(crate) async fn list(mut asked: Box<Asked<'_>>, kind: CapabilityKind) -> Rep
     let id = asked.request.id.raw();
     if asked.incoming.arrival.surface == Surface::Gateway {
         let tools = if kind == CapabilityKind::Tool { meta::definitions() } else { String::new() };
-        return Reply::result(id, &result(kind, &tools, None, &[], asked.era()));
+        return Reply::result(id, &result(kind, &tools, None, &Lacks::default(), asked.era()));
     }
     let cursor = match asked.request.params.and_then(|params| params.get("cursor")) {
         None => None,
@@ -50,8 +48,9 @@ pub(crate) async fn list(mut asked: Box<Asked<'_>>, kind: CapabilityKind) -> Rep
         let definition = tasks::offered(&asked, capability, definition);
         entries.push_str(&definition);
     }
+    let lacks = Lacks::of(&asked, kind);
     let next = page.next.and_then(|next| handle::seal(&asked, CURSOR, &[&next.offset, &next.list]));
-    Reply::result(id, &result(kind, &entries, next.as_deref(), &missing(&asked), asked.era()))
+    Reply::result(id, &result(kind, &entries, next.as_deref(), &lacks, asked.era()))
 }
 
 /// The kind of handle that a cursor is.
@@ -62,19 +61,47 @@ fn opened(asked: &Asked<'_>, cursor: &str) -> Option<Position> {
     Some(Position { offset, list })
 }
 
-/// The servers of the view that have never said what they offer: what the list lacks.
-fn missing(asked: &Asked<'_>) -> Vec<String> {
-    let registry = &asked.snapshot.registry;
-    let is_silent = |server: &Arc<Server>| registry.listing(&server.id, &asked.declared).is_none();
-    let silent = view::servers(asked).into_iter().filter(is_silent);
-    silent.map(|server| quoted(server.id.as_str())).collect()
+/// What a list says about itself: ids of servers, as JSON text.
+#[derive(Default)]
+struct Lacks {
+    /// Those that have not said what they offer of this kind, or not all of it.
+    missing: Vec<String>,
+    /// Those that are listed, as they were heard last, and cannot be reached at the moment.
+    unavailable: Vec<String>,
+}
+
+impl Lacks {
+    fn of(asked: &Asked<'_>, kind: CapabilityKind) -> Self {
+        let mut lacks = Self::default();
+        for server in view::servers(asked) {
+            let listing = asked.snapshot.registry.listing(&server.id, &asked.declared);
+            let is_whole = listing.is_some_and(|listing| listing.is_whole(kind));
+            let state = asked.gateway.upstreams.state(&server.id);
+            if !is_whole {
+                lacks.missing.push(quoted(server.id.as_str()));
+            } else if matches!(state, Some(State::Error | State::AuthRequired)) {
+                lacks.unavailable.push(quoted(server.id.as_str()));
+            }
+        }
+        lacks
+    }
+
+    /// As `_meta`; `None` where there is nothing to say.
+    fn to_meta(&self) -> Option<String> {
+        let members =
+            [("dev.doorward/missing", &self.missing), ("dev.doorward/unavailable", &self.unavailable)];
+        let said = members.iter().filter(|(_, servers)| !servers.is_empty());
+        let said: Vec<_> =
+            said.map(|(name, servers)| format!(r#""{name}":[{}]"#, servers.join(","))).collect();
+        (!said.is_empty()).then(|| format!("{{{}}}", said.join(",")))
+    }
 }
 
 fn invalid_cursor(id: &str) -> Reply {
     Reply::error(Some(id), &RpcError::answer(INVALID_PARAMS, "Invalid cursor"))
 }
 
-fn result(kind: CapabilityKind, entries: &str, next: Option<&str>, missing: &[String], era: Era) -> String {
+fn result(kind: CapabilityKind, entries: &str, next: Option<&str>, lacks: &Lacks, era: Era) -> String {
     let mut out = String::with_capacity(entries.len() + 128);
     out.push('{');
     if era == Era::Modern {
@@ -89,10 +116,9 @@ fn result(kind: CapabilityKind, entries: &str, next: Option<&str>, missing: &[St
         out.push_str(r#","nextCursor":"#);
         push_string(&mut out, next);
     }
-    if !missing.is_empty() {
-        out.push_str(r#","_meta":{"dev.doorward/missing":["#);
-        out.push_str(&missing.join(","));
-        out.push_str("]}");
+    if let Some(meta) = lacks.to_meta() {
+        out.push_str(r#","_meta":"#);
+        out.push_str(&meta);
     }
     out.push('}');
     out

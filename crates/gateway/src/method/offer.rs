@@ -65,6 +65,8 @@ impl Offer {
     pub(crate) fn of(asked: &Asked<'_>) -> Self {
         let mut each = View::of(asked)
             .servers()
+            // One that cannot be started has nothing.
+            .filter(|server| server.lacking.is_empty())
             .map(|server| asked.snapshot.offer(&server.id, &asked.declared))
             .peekable();
         if each.peek().is_none() {
@@ -82,7 +84,8 @@ impl Offer {
     pub(crate) fn read(catalog: &Catalog) -> Self {
         let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
         let document = Document::parse(catalog.capabilities.clone(), &limits).ok();
-        let get = |key: &str| document.as_ref().and_then(|document| document.root().get(key));
+        // A member that is `null` says the same as none.
+        let get = |key: &str| document.as_ref()?.root().get(key).filter(|member| !member.is_null());
         let has_extension =
             |id: &str| get("extensions").is_some_and(|extensions| extensions.get(id).is_some());
         let subscribe = get("resources").and_then(|it| it.get("subscribe")).and_then(Value::as_bool);
@@ -240,7 +243,7 @@ mod tests {
         let read = |capabilities: &'static str| {
             Offer::read(&Catalog { capabilities: capabilities.into(), ..Catalog::default() })
         };
-        let one = read(r#"{"tools":{},"resources":{"listChanged":false},"experimental":{}}"#);
+        let one = read(r#"{"tools":{},"resources":{"listChanged":false},"experimental":{},"prompts":null}"#);
         assert_eq!(
             one.to_json(Era::Modern),
             r#"{"tools":{"listChanged":true},"resources":{"listChanged":true}}"#

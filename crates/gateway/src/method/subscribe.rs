@@ -24,7 +24,7 @@ pub(crate) async fn subscribe(asked: Box<Asked<'_>>) -> Reply {
         return Reply::error(Some(&id), &RpcError::answer(-32_000, message));
     }
     asked.gateway.sees(&session, Standpoint::of(&asked));
-    let patience = asked.gateway.settings.list_wait;
+    let patience = asked.gateway.settings.start_wait;
     let (gateway, mailbox) = (std::sync::Arc::clone(asked.gateway), asked.gateway.mailbox_of(&session));
     match pipeline::subscribe(asked, patience, &mailbox, || session.standpoint()).await {
         Ok(held) => {

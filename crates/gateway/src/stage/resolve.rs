@@ -31,6 +31,10 @@ pub(crate) struct Resolved<'a> {
     target: String,
     /// What the client called it.
     offered: String,
+    /// Whether that is how lists spell it.
+    is_listed_spelling: bool,
+    /// Whether the server has said all that it offers of this kind.
+    is_listed: bool,
     capability: Option<Arc<Capability>>,
     arguments: Option<Value<'a>>,
     round: Option<Round<'a>>,
@@ -57,8 +61,9 @@ pub(crate) async fn resolve(
             return Err(Refused::new(asked, operation, beyond.unwrap_or(Refusal::Invalid(error))));
         }
     };
-    let Some(mut server) = server_of(&asked, &named) else {
-        return Err(out_of_reach(asked, operation, named));
+    let mut server = match server_of(&asked, &named) {
+        Ok(server) => server,
+        Err(beyond) => return Err(out_of_reach(asked, operation, named, beyond)),
     };
     if let Some(error) = asked.incoming.unless_exact.as_deref().cloned()
         && !exact::is_taken_by(&server)
@@ -79,8 +84,8 @@ pub(crate) async fn resolve(
         asked.snapshot = asked.gateway.snapshot();
         // All of the call is judged by one configuration, and that may be another by now.
         match server_of(&asked, &named) {
-            Some(found) => server = found,
-            None => return Err(out_of_reach(asked, operation, named)),
+            Ok(found) => server = found,
+            Err(beyond) => return Err(out_of_reach(asked, operation, named, beyond)),
         }
     }
     let target = own_name(&asked, &server, &named);
@@ -92,11 +97,13 @@ pub(crate) async fn resolve(
     let listing = asked.snapshot.registry.listing(&server.id, &asked.declared);
     let listing = listing.filter(|_| !asked.gateway.asking.is_replaced(&server.id));
     let capability = listing.and_then(|listing| listing.named(named.kind, &target)).cloned();
+    let is_listed = listing.is_some_and(|listing| listing.is_whole(named.kind));
     if let Some(span) = &asked.span {
         span.placed(&server.id, capability.as_ref());
     }
     let is_uri = matches!(named.kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate);
     // One that stands in the server's own list is its name, however it is spelled.
+    let is_listed_spelling = is_listed_spelling(&asked, &server, &named, &target);
     let is_ambiguous = is_uri && capability.is_none() && !uri::has_one_reading(named.kind, &target);
     let resolved = Resolved {
         asked,
@@ -105,6 +112,8 @@ pub(crate) async fn resolve(
         server,
         target,
         offered: named.offered,
+        is_listed_spelling,
+        is_listed,
         capability,
         arguments: named.arguments,
         round,
@@ -117,10 +126,27 @@ pub(crate) async fn resolve(
     Ok(resolved)
 }
 
-/// The refusal of a call on a server that does not exist for its caller.
-fn out_of_reach<'a>(asked: Box<Asked<'a>>, operation: Operation, named: Named<'a>) -> Box<Refused<'a>> {
-    let decision = Decision::hide(Layer::Scope, "no such server in the caller's reach");
-    Refused::new(asked, operation, Refusal::Unknown(decision)).named(named.kind, named.offered)
+/// The refusal of a call on a server that does not exist for its caller, or is out of service. Only
+/// whoever may see the server is told which.
+fn out_of_reach<'a>(
+    asked: Box<Asked<'a>>,
+    operation: Operation,
+    named: Named<'a>,
+    beyond: Option<Arc<Server>>,
+) -> Box<Refused<'a>> {
+    let is_told = |server: &Server| !server.enabled && asked.snapshot.may_see(asked.caller, server);
+    let refusal = match beyond.as_deref().filter(|server| is_told(server)) {
+        Some(server) => {
+            let reason = format!("server_disabled: server `{}` is disabled", server.id);
+            Refusal::Denied(Decision::deny(Layer::Exposure, reason))
+        }
+        None => Refusal::Unknown(Decision::hide(Layer::Scope, "no such server in the caller's reach")),
+    };
+    let refused = Refused::new(asked, operation, refusal).named(named.kind, named.offered);
+    match beyond {
+        Some(server) => refused.of(server),
+        None => refused,
+    }
 }
 
 /// Why a URI is as good as unknown.
@@ -206,27 +232,34 @@ fn named<'a>(asked: &Asked<'a>, operation: Operation) -> Result<Named<'a>, RpcEr
     })
 }
 
-/// The server that the name belongs to, if the caller reaches it.
-fn server_of(asked: &Asked<'_>, named: &Named<'_>) -> Option<Arc<Server>> {
+/// The server that the name belongs to, if the caller reaches it; else the server all the same, if
+/// there is one.
+fn server_of(asked: &Asked<'_>, named: &Named<'_>) -> Result<Arc<Server>, Option<Arc<Server>>> {
+    let server = registered(asked, named).ok_or(None)?;
+    let server = Arc::clone(server);
+    if asked.snapshot.reaches(asked.caller, &server) { Ok(server) } else { Err(Some(server)) }
+}
+
+/// The server that the name belongs to.
+fn registered<'s>(asked: &'s Asked<'_>, named: &Named<'_>) -> Option<&'s Arc<Server>> {
     let registry = &asked.snapshot.registry;
-    let server = match (&asked.incoming.arrival.surface, named.kind) {
-        (Surface::Server(id), _) => registry.server(id.as_str())?,
+    match (&asked.incoming.arrival.surface, named.kind) {
+        (Surface::Server(id), _) => registry.server(id.as_str()),
         (_, CapabilityKind::Tool | CapabilityKind::Prompt) => match name::server_of(&named.offered) {
-            Some(id) => registry.server(id.as_str())?,
+            Some(id) => registry.server(id.as_str()),
             // Only ids that are nearly as long as a name may be leave no room for it all.
             None => match registry.exposed(named.kind, &named.offered) {
-                Some(capability) => &capability.server,
+                Some(capability) => Some(&capability.server),
                 None => {
                     let mut servers = registry.servers().iter();
-                    servers.find(|server| name::may_be_shortened_of(&server.id, &named.offered))?
+                    servers.find(|server| name::may_be_shortened_of(&server.id, &named.offered))
                 }
             },
         },
         (_, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) => {
-            registry.server(name::original_uri(&named.offered)?.0.as_str())?
+            registry.server(name::original_uri(&named.offered)?.0.as_str())
         }
-    };
-    asked.snapshot.reaches(asked.caller, server).then(|| Arc::clone(server))
+    }
 }
 
 /// What the server itself calls the target.
@@ -249,6 +282,23 @@ fn own_name(asked: &Asked<'_>, server: &Server, named: &Named<'_>) -> String {
         }
         CapabilityKind::Resource | CapabilityKind::ResourceTemplate => {
             name::original_uri(&named.offered).map(|(_, uri)| uri).unwrap_or_default()
+        }
+    }
+}
+
+/// Whether lists name a tool or prompt like this, or would if they had it. What two of them would
+/// be called is the name of neither.
+fn is_listed_spelling(asked: &Asked<'_>, server: &Server, named: &Named<'_>, target: &str) -> bool {
+    let is_named = matches!(named.kind, CapabilityKind::Tool | CapabilityKind::Prompt);
+    if !is_named || matches!(asked.incoming.arrival.surface, Surface::Server(_)) {
+        return true;
+    }
+    let registry = &asked.snapshot.registry;
+    match registry.exposed(named.kind, &named.offered) {
+        Some(_) => true,
+        None => {
+            name::exposed(&server.id, named.kind, target) == named.offered
+                && !registry.is_contested(named.kind, &named.offered)
         }
     }
 }
@@ -293,15 +343,15 @@ impl<'a> Resolved<'a> {
 
     /// Whether the server is known to have the target and its registration leaves
     /// it callable. A resource may be read without having been listed (templates);
-    /// what a server that has not answered yet would offer, nobody knows.
+    /// what a server that has not answered yet, or not whole, would offer, nobody knows.
     pub(crate) fn exists(&self) -> bool {
         if !self.server.offers(self.kind, &self.target) {
             return false;
         }
-        let asked = &self.asked;
-        let known = asked.snapshot.registry.listing(&self.server.id, &asked.declared).is_some();
         match self.kind {
-            CapabilityKind::Tool | CapabilityKind::Prompt => self.capability.is_some() || !known,
+            CapabilityKind::Tool | CapabilityKind::Prompt => {
+                self.is_listed_spelling && (self.capability.is_some() || !self.is_listed)
+            }
             CapabilityKind::Resource | CapabilityKind::ResourceTemplate => true,
         }
     }

@@ -8,28 +8,36 @@ use doorward_model::{Audience, Catalog};
 
 use super::{Busy, Known, Server};
 use crate::error::UpstreamError;
-use crate::listing;
+use crate::listing::Reading;
 use crate::lists::List;
 
 /// How often a list is asked for anew when it changes while being read.
 const LISTINGS: usize = 3;
 
+/// Whether somebody waits who can make do with a part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hurry {
+    Some,
+    None,
+}
+
 impl Server {
     /// What the server offers to clients that declare these capabilities, and who else is
-    /// offered the same.
+    /// offered the same. In a hurry that may be a part of it.
     pub(crate) async fn catalog(
         self: &Arc<Self>,
         declared: &str,
+        hurry: Hurry,
     ) -> Result<(Audience, Arc<Catalog>), UpstreamError> {
         let known = match self.known() {
             Some(known) => known,
             None => Known::of(&*self.link(declared).await?),
         };
         if !known.tells_clients_apart {
-            return Ok((Audience::Everybody, self.listed("").await?));
+            return Ok((Audience::Everybody, self.listed("", hurry).await?));
         }
         let catalog = if !known.is_one_session || declared == self.hub.capabilities() {
-            self.listed(declared).await?
+            self.listed(declared, hurry).await?
         } else {
             let twin = self.twins.of(self, declared, None)?;
             // What changed for some may have changed for others, whose link has slept.
@@ -38,7 +46,7 @@ impl Server {
                 twin.hub.invalidate();
             }
             // On the heap, because a list of a list has no size.
-            Box::pin(async move { twin.listed(declared).await }).await?
+            Box::pin(async move { twin.listed(declared, hurry).await }).await?
         };
         Ok((Audience::Declaring(declared.into()), catalog))
     }
@@ -50,13 +58,23 @@ impl Server {
     }
 
     /// What the link offers with these capabilities: from memory, unless it may have changed.
-    async fn listed(self: &Arc<Self>, declared: &str) -> Result<Arc<Catalog>, UpstreamError> {
+    async fn listed(self: &Arc<Self>, declared: &str, hurry: Hurry) -> Result<Arc<Catalog>, UpstreamError> {
         let list = self.lists.of(declared);
         if let Some(catalog) = list.after(self.hub.changes()) {
             return Ok(catalog);
         }
         let (server, learned, declared) = (Arc::clone(self), Arc::clone(&list), Box::<str>::from(declared));
         let asking = list.asking.join(|| async move { server.list(&learned, &declared).await });
+        let mut asking = std::pin::pin!(asking);
+        if hurry == Hurry::Some {
+            let patience = self.hub.settings.listing.patience;
+            if let Ok(answer) = tokio::time::timeout(patience, asking.as_mut()).await {
+                return answer.unwrap_or_else(|| Err(self.unavailable()));
+            }
+            if let Some(part) = list.so_far() {
+                return Ok(Arc::new(part));
+            }
+        }
         asking.await.unwrap_or_else(|| Err(self.unavailable()))
     }
 
@@ -66,15 +84,16 @@ impl Server {
         loop {
             let link = self.link(declared).await?;
             let changes = self.hub.changes_seen();
-            let limit = self.hub.settings.listing.time;
-            let listing = listing::list(&link, declared, self.spec.timeout);
-            let catalog = match tokio::time::timeout(limit, listing).await {
-                Ok(Ok(catalog)) => Arc::new(catalog),
-                Ok(Err(error)) => {
+            let reading = Arc::new(Reading::new(Arc::clone(&link), declared, self.spec.timeout));
+            list.reads(Some(Arc::clone(&reading)));
+            let read = reading.all().await;
+            list.reads(None);
+            let catalog = match read {
+                Ok(catalog) => Arc::new(catalog),
+                Err(error) => {
                     self.note(&link, &error).await;
                     return Err(error);
                 }
-                Err(_) => return Err(UpstreamError::Timeout { method: "tools/list".into(), limit }),
             };
             self.hub.succeeded();
             list.learn(changes, &catalog);

@@ -34,6 +34,9 @@ impl Server {
         if self.is_retired.load(Ordering::Acquire) {
             return Err(self.unavailable());
         }
+        if let Some(misfit) = self.spec.misfit() {
+            return Err(misfit);
+        }
         let wait = self.crashes().wait(self.hub.clock.elapsed());
         if wait > PATIENCE {
             return Err(UpstreamError::Restarting { server: self.spec.id.clone(), retry_in: wait });
@@ -70,8 +73,9 @@ impl Server {
             };
             self.hub.failed(&error);
             self.learn(None);
-            let again =
-                self.is_child().then(|| self.crashes().note(self.hub.clock.elapsed(), Duration::ZERO));
+            // What never ran has not crashed: whoever needs it next is told the same at once.
+            let has_run = self.is_child() && !matches!(error, UpstreamError::Start { .. });
+            let again = has_run.then(|| self.crashes().note(self.hub.clock.elapsed(), Duration::ZERO));
             match again.flatten() {
                 Some(next) if insisting => delay = next,
                 _ => return Err(error),
@@ -160,7 +164,8 @@ impl Server {
 
     /// Opens the link again although nobody calls, because somebody is subscribed.
     pub(super) fn reopen(self: &Arc<Self>) {
-        if !self.hub.watch.is_wanted() || self.is_retired.load(Ordering::Acquire) {
+        let is_out = self.is_retired.load(Ordering::Acquire) || !self.spec.lacking.is_empty();
+        if is_out || !self.hub.watch.is_wanted() {
             return;
         }
         let now = self.hub.clock.elapsed();

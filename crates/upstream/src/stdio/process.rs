@@ -45,6 +45,14 @@ pub(crate) enum End {
     Crashed(String),
 }
 
+/// The error with the program that it is about.
+fn of_command(transport: &Transport, cause: io::Error) -> io::Error {
+    match transport {
+        Transport::Stdio { command, .. } => io::Error::new(cause.kind(), format!("`{command}`: {cause}")),
+        Transport::Http { .. } | Transport::Sse { .. } => cause,
+    }
+}
+
 /// Starts a child. `on_end` is called once, when it and its group are gone.
 pub(crate) fn start(
     hub: &Arc<Hub>,
@@ -54,7 +62,7 @@ pub(crate) fn start(
 ) -> Result<Process, UpstreamError> {
     let failed =
         |cause: io::Error| UpstreamError::Start { server: hub.server.clone(), cause: Arc::new(cause) };
-    let (mut child, group) = spawn(hub, transport).map_err(failed)?;
+    let (mut child, group) = spawn(hub, transport).map_err(|cause| failed(of_command(transport, cause)))?;
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
