@@ -67,6 +67,38 @@ async fn a_servers_credential_reaches_it_and_is_scrubbed_from_everything_it_says
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_child_repeats_ordinary_words_of_its_entry_and_none_of_its_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = r#"
+import json, os, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    said = " ".join(os.environ.get(name, "-") for name in ("NODE_ENV", "GREETING", "MY_TOKEN", "LICENCE", "REGION"))
+    answers = {
+        "initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}},
+        "tools/list": {"tools": [{"name": "say", "inputSchema": {"type": "object"}}]},
+        "tools/call": {"content": [{"type": "text", "text": said + " " + " ".join(sys.argv[1:])}]},
+    }
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": answers.get(message["method"], {})}), flush=True)
+"#;
+    let program = folder.path().join("child.py");
+    fs::write(&program, script).expect("written");
+    let rest = format!(
+        "servers:\n  - {{id: child, command: python3, args: [\"{}\", '${{FROM_OUTSIDE}}'], env: {{NODE_ENV: production, GREETING: '${{FROM_OUTSIDE}}', MY_TOKEN: written-here, LICENCE: of-the-house, REGION: '${{REGION}}'}}, secrets: [LICENCE], plain: [REGION], enabled: true}}\n{STAFF_MAY_ALL}",
+        program.display(),
+    );
+    let path = std::env::var("PATH").expect("a path");
+    let variables =
+        [("FROM_OUTSIDE", "came-from-outside"), ("REGION", "europe-north"), ("PATH", path.as_str())];
+    let world = World::start_in(&[], Speaks::Legacy, &rest, &variables).await;
+    let said = world.modern("/mcp/child", ALICE).call("say", json!({})).await.text();
+    assert_eq!(said, "production [secret] [secret] [secret] europe-north [secret]");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_of_callers_appear_in_no_answer() {
     let world = World::start(&["github"], STAFF_MAY_ALL).await;
     let alice = world.modern("/mcp/_gateway", ALICE);
@@ -221,10 +253,10 @@ auth:
 servers:
   - {{id: github, url: "{github}", timeout: 2000, credential: {{kind: bearer, token: "{BEARER}"}}, enabled: true}}
   - {{id: gitlab, url: "{gitlab}", timeout: 2000, credential: {{kind: headers, headers: {{X-Planted: "${{PLANTED_HEADER}}"}}}}, enabled: true}}
-  - {{id: one, command: node, args: ["{everything}"], env: {{PLANTED: {one}}}, enabled: true}}
+  - {{id: one, command: node, args: ["{everything}"], env: {{PLANTED: {one}}}, secrets: [PLANTED], enabled: true}}
   - {{id: two, command: sh, args: [-c, "echo \"I was given $PLANTED\" >&2; exec node {everything}"], credential: {{kind: env, env: {{PLANTED: "${{PLANTED_TWO}}"}}}}, enabled: true}}
   - {{id: down, url: "http://127.0.0.1:9/mcp", credential: {{kind: bearer, token: "{BEARER}"}}, enabled: true}}
-  - {{id: absent, command: /no/such/program, env: {{PLANTED: {one}}}, enabled: true}}
+  - {{id: absent, command: /no/such/program, env: {{PLANTED: {one}}}, secrets: [PLANTED], enabled: true}}
 policies:
   - id: staff
     name: Staff

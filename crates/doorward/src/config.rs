@@ -19,6 +19,7 @@ pub mod lint;
 pub mod listen;
 pub mod metering;
 pub mod network;
+mod pasted;
 pub mod policies;
 mod reach;
 mod recordable;
@@ -127,14 +128,15 @@ impl Config {
         };
         let positions = Positions::of(&root);
         let written = servers::written(&root);
-        let missing = interpolate::interpolate(&mut root, variables, &mut findings);
+        let (missing, parts) = interpolate::interpolate(&mut root, variables, &mut findings);
         let dialect = Dialect::of(&root);
         let Some(file) = read_sections(&root, dialect, &mut findings) else {
             return Err(findings.located(&positions));
         };
         let base = path.parent().unwrap_or(Path::new(""));
         let digest = digest::Context::new(&digest::SHA256);
-        let mut context = Context { base, variables, written, missing, findings, digest, files: Vec::new() };
+        let mut context =
+            Context { base, variables, written, missing, parts, findings, digest, files: Vec::new() };
         context.digest.update(text.as_bytes());
         let config = build(file, dialect, &mut context);
         let digest = hex(context.digest.finish().as_ref());
@@ -165,6 +167,7 @@ pub(crate) struct Context<'a> {
     /// Where servers are, before variables were filled; by their position.
     written: Vec<Written>,
     missing: interpolate::Missing,
+    parts: interpolate::Parts,
     findings: Findings,
     digest: digest::Context,
     files: Vec<PathBuf>,

@@ -12,6 +12,8 @@ use doorward_model::clock::Fixed;
 
 #[path = "config/dialects.rs"]
 mod dialects;
+#[path = "config/secrets.rs"]
+mod secrets;
 #[path = "config/unknown.rs"]
 mod unknown;
 
@@ -211,6 +213,19 @@ fn what_is_odd_about_keys_is_found() {
             &["W4 published-key auth.keys[0].key"],
         ),
         (
+            "{id: a, key: \"gw_mine\\n\", consumerId: c, roles: [r], enabled: true}",
+            &["E4 key-text auth.keys[0].key"],
+        ),
+        (
+            "{id: a, key: ' gw_mine', consumerId: c, roles: [r], enabled: true}",
+            &["E4 key-text auth.keys[0].key"],
+        ),
+        ("{id: a, key: $KEY, consumerId: c, roles: [r], enabled: true}", &["E4 key-text auth.keys[0].key"]),
+        (
+            "{id: a, key: Bearer gw, consumerId: c, roles: [r], enabled: true}",
+            &["E4 key-text auth.keys[0].key"],
+        ),
+        (
             "{id: a, key: 'sha256:abc', consumerId: c, roles: [r], enabled: true}",
             &["E4 key-hash auth.keys[0].key"],
         ),
@@ -276,6 +291,7 @@ fn what_is_odd_about_servers_is_found() {
         ("{id: a, command: x}", &["W2 not-enabled servers[0].enabled"]),
         ("{id: My_Server, command: x, enabled: true}", &["E2 server-id servers[0].id"]),
         ("{id: _gateway, command: x, enabled: true}", &["E2 server-id servers[0].id"]),
+        ("{id: gateway, command: x, enabled: true}", &["E2 server-id servers[0].id"]),
         ("{command: x, enabled: true}", &["E2 server-id servers[0].id"]),
         (
             "{id: a, command: x, enabled: true}, {id: a, command: y, enabled: true}",
@@ -285,8 +301,22 @@ fn what_is_odd_about_servers_is_found() {
         ("{id: a, url: 'https://a', command: x, enabled: true}", &["E2 transport servers[0]"]),
         (
             "{id: a, url: 'https://a', command: x, transport: http, enabled: true}",
-            &["W2 no-effect servers[0].command"],
+            &["E2 transport servers[0].command"],
         ),
+        (
+            "{id: a, url: 'https://a', command: x, transport: stdio, enabled: true}",
+            &["E2 transport servers[0].url"],
+        ),
+        ("{id: a, url: 'https://a', review: tofu, enabled: true}", &["W2 no-effect servers[0].review"]),
+        ("{id: a, url: 'https://10.0.0.8/mcp', enabled: true}", &["W2 private-address servers[0].url"]),
+        ("{id: a, url: 'https://169.254.169.254/', enabled: true}", &["E2 private-address servers[0].url"]),
+        ("{id: a, command: x, timeout: 30, enabled: true}", &["W2 milliseconds servers[0].timeout"]),
+        (
+            "{id: a, command: x, startTimeout: 999, enabled: true}",
+            &["W2 milliseconds servers[0].startTimeout"],
+        ),
+        ("{id: a, command: x, idleTimeout: 1, enabled: true}", &["W2 milliseconds servers[0].idleTimeout"]),
+        ("{id: a, command: x, timeout: 1000, startTimeout: 0, enabled: true}", &[]),
         (
             "{id: a, url: 'https://a', env: {A: b}, maxMemory: 5, enabled: true}",
             &["W2 no-effect servers[0].env", "W2 no-effect servers[0].maxMemory"],
@@ -325,7 +355,7 @@ fn what_is_odd_about_servers_is_found() {
         ),
         (
             "{id: a, url: 'https://a', enabled: true, credential: {kind: headers, headers: {'x y': z}}}",
-            &["E2 credential servers[0].credential.headers"],
+            &["E2 credential servers[0].credential.headers.x y"],
         ),
         (
             "{id: a, url: 'https://a', enabled: true, credential: {kind: env}}",
@@ -418,19 +448,37 @@ fn policies_that_no_record_could_hold_are_refused() {
 
 #[test]
 fn what_is_odd_about_tokens_is_found() {
-    let long = "0123456789abcdef0123456789abcdef";
+    let long = "q7Rk2mZp9Lw4Tn8Vb3Yc6Hd1Jf5Gs0Xa";
     let cases: &[(&str, &[&str])] = &[
-        ("{type: jwt, jwt: {secret: LONG, audience: a}}", &[]),
-        ("{type: jwt, jwt: {secret: short, audience: a}}", &["W1 weak-secret auth.jwt.secret"]),
-        ("{type: jwt, jwt: {secret: LONG}}", &["W1 no-audience auth.jwt.audience"]),
+        ("{type: jwt, jwt: {secret: LONG, issuer: i, audience: a}}", &[]),
+        ("{type: jwt, jwt: {secret: LONG, anyIssuer: true, anyAudience: true}}", &[]),
+        ("{type: jwt, jwt: {secret: short, issuer: i, audience: a}}", &["E1 weak-secret auth.jwt.secret"]),
+        ("{type: jwt, jwt: {secret: LONG, issuer: i}}", &["E1 no-audience auth.jwt.audience"]),
+        ("{type: jwt, jwt: {secret: LONG, issuer: i, audience: ''}}", &["E1 no-audience auth.jwt.audience"]),
+        ("{type: jwt, jwt: {secret: LONG, audience: a}}", &["E1 no-issuer auth.jwt.issuer"]),
         (
-            "{type: jwt, jwt: {secret: LONG, audience: [a, b], jwksUri: 'https://id.example/keys'}}",
+            "{type: jwt, jwt: {jwksUri: 'https://id.example/keys'}}",
+            &["E1 no-issuer auth.jwt.issuer", "E1 no-audience auth.jwt.audience"],
+        ),
+        (
+            "{type: jwt, jwt: {secret: LONG, issuer: i, anyIssuer: true, audience: a, anyAudience: true}}",
+            &["W1 unused auth.jwt.anyIssuer", "W1 unused auth.jwt.anyAudience"],
+        ),
+        (
+            "{type: jwt, jwt: {secret: \"LONG\\n\", issuer: i, audience: a}}",
+            &["W1 secret-text auth.jwt.secret"],
+        ),
+        (
+            "{type: jwt, jwt: {secret: LONG, issuer: i, audience: [a, b], jwksUri: 'https://id.example/keys'}}",
             &["W1 jwt auth.jwt"],
         ),
-        ("{type: jwt, jwt: {audience: a, jwksUri: 'http://id.example/keys'}}", &["E1 url auth.jwt.jwksUri"]),
-        ("{type: jwt, jwt: {audience: a, publicKey: x}}", &["E1 jwt auth.jwt.publicKey"]),
         (
-            "{type: jwt, jwt: {secret: LONG, audience: a, leewaySeconds: 301}}",
+            "{type: jwt, jwt: {issuer: i, audience: a, jwksUri: 'http://id.example/keys'}}",
+            &["E1 url auth.jwt.jwksUri"],
+        ),
+        ("{type: jwt, jwt: {issuer: i, audience: a, publicKey: x}}", &["E1 jwt auth.jwt.publicKey"]),
+        (
+            "{type: jwt, jwt: {secret: LONG, issuer: i, audience: a, leewaySeconds: 301}}",
             &["E1 jwt auth.jwt.leewaySeconds"],
         ),
         ("{type: jwt}", &["E1 jwt auth.jwt"]),
@@ -477,6 +525,23 @@ fn findings_never_repeat_a_secret() {
     }
     let loaded = load(&format!("{QUIET}\n  - {{id: x, roles: [r]}}")).expect("valid");
     assert!(!format!("{:?}", loaded.config).contains("ba7816bf"), "not even a hash");
+}
+
+#[test]
+fn a_time_in_seconds_is_told_what_it_must_be() {
+    let said = |timeout: &str| {
+        let text = format!("servers: [{{id: a, command: x, timeout: {timeout}, enabled: true}}]");
+        load(&text).expect_err("no number")[0].to_string()
+    };
+    let expected = "servers[0].timeout: `timeout` is a number of milliseconds, such as 30000";
+    assert!(said("30s").ends_with(&format!("{expected}; found the text \"30s\"")), "{}", said("30s"));
+    assert!(
+        said("'30000'").ends_with(&format!("{expected}; found the text \"30000\"")),
+        "{}",
+        said("'30000'")
+    );
+    assert!(said("S3CR3T").ends_with(expected), "{}", said("S3CR3T"));
+    assert!(said("[1]").ends_with(expected), "{}", said("[1]"));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod jwks;
 mod key;
 mod refused;
 mod settings;
+mod strength;
 mod token;
 
 pub use authenticator::{Authenticator, Presented};
@@ -20,3 +21,4 @@ pub use jwks::{FetchError, Fetching, KeyFetcher, fetch_keys};
 pub use key::{Damaged, StoredKey, new_key};
 pub use refused::Refused;
 pub use settings::{JwtKey, JwtSettings, KeySettings, Settings, SettingsError};
+pub use strength::{Weakness, weakness};

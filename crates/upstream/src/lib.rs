@@ -44,7 +44,7 @@ pub use error::{Cause, UpstreamError};
 pub use question::Question;
 pub use scrub::Scrubber;
 pub use settings::{Listing, Settings, inherited};
-pub use spec::{Credential, Protocol, ServerSpec, Transport};
+pub use spec::{Credential, Protocol, ServerSpec, Transport, is_reserved_header};
 pub use status::{Event, State, Status};
 pub use upstreams::Upstreams;
 pub use watch::Subscription;

@@ -32,6 +32,8 @@ pub struct ServerSpec {
     pub numbers: Numbers,
     /// Secrets that it needs and nobody has set. With any of them missing it is not started.
     pub lacking: Vec<String>,
+    /// What else it is told and must not repeat: of its environment, its arguments, its address.
+    pub secrets: Vec<Secret>,
 }
 
 /// How a server is reached.
@@ -86,6 +88,30 @@ pub enum Credential {
     Headers(Vec<(String, Secret)>),
 }
 
+/// Whether this header belongs to the connection or the protocol, so that no credential may set it.
+/// `name` is in lower case.
+pub fn is_reserved_header(name: &str) -> bool {
+    const RESERVED: [&str; 16] = [
+        "host",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "accept",
+        "connection",
+        "expect",
+        "keep-alive",
+        "last-event-id",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    RESERVED.contains(&name) || name.starts_with("mcp-")
+}
+
 impl ServerSpec {
     /// A specification with the defaults of everything but id and transport.
     pub fn new(id: ServerId, transport: Transport) -> Self {
@@ -100,6 +126,7 @@ impl ServerSpec {
             allow_insecure_http: false,
             numbers: Numbers::Safe,
             lacking: Vec::new(),
+            secrets: Vec::new(),
         }
     }
 
@@ -113,17 +140,13 @@ impl ServerSpec {
     }
 
     /// Every secret this server is given: what must not come back from it.
-    pub(crate) fn secrets(&self) -> Vec<&Secret> {
-        let env = match &self.transport {
-            Transport::Stdio { env, .. } => env.as_slice(),
-            Transport::Http { .. } | Transport::Sse { .. } => &[],
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let (token, headers) = match &self.credential {
+            Credential::None => (None, &[][..]),
+            Credential::Bearer(token) => (Some(token), &[][..]),
+            Credential::Headers(headers) => (None, headers.as_slice()),
         };
-        let headers = match &self.credential {
-            Credential::None => [].iter(),
-            Credential::Bearer(token) => return env.iter().map(|(_, value)| value).chain([token]).collect(),
-            Credential::Headers(headers) => headers.iter(),
-        };
-        env.iter().chain(headers).map(|(_, value)| value).collect()
+        self.secrets.iter().chain(token).chain(headers.iter().map(|(_, value)| value))
     }
 }
 
@@ -141,6 +164,7 @@ impl PartialEq for ServerSpec {
             && self.allow_insecure_http == other.allow_insecure_http
             && self.numbers == other.numbers
             && self.lacking == other.lacking
+            && self.secrets.iter().map(Secret::expose).eq(other.secrets.iter().map(Secret::expose))
     }
 }
 
@@ -200,6 +224,9 @@ mod tests {
         assert_ne!(bearer("a"), bearer("b"));
         assert_ne!(bearer("a"), ServerSpec { timeout: Duration::from_secs(1), ..bearer("a") });
         assert!(!format!("{:?}", bearer("sesame")).contains("sesame"));
-        assert_eq!(bearer("sesame").secrets().len(), 2);
+        assert_eq!(bearer("sesame").secrets().count(), 1, "what is in the environment need not be secret");
+        let told = |secret: &str| ServerSpec { secrets: vec![Secret::new(secret)], ..bearer("sesame") };
+        assert_eq!(told("a").secrets().count(), 2);
+        assert_ne!(told("a"), told("b"));
     }
 }

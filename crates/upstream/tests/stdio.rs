@@ -32,7 +32,10 @@ fn settings() -> Settings {
 }
 
 fn world(habits: &[&str], adjust: impl FnOnce(&mut ServerSpec)) -> World {
-    World::new(child(habits), settings(), adjust)
+    World::new(child(habits), settings(), |spec| {
+        spec.secrets = vec![Secret::new("s3cr3t-t0ken")];
+        adjust(spec);
+    })
 }
 
 fn tool(name: &'static str) -> Call<'static> {
@@ -177,7 +180,7 @@ async fn a_child_gets_its_arguments_and_little_of_the_environment() {
     };
     args.push("; exit".into());
     let transport = Transport::Stdio { command, args, env, cwd: Some(path.clone()), max_memory };
-    let world = World::new(transport, settings(), |_| {});
+    let world = World::new(transport, settings(), |spec| spec.secrets = vec![Secret::new("s3cr3t-t0ken")]);
     let seen = ask(&world, "environment").await;
     assert!(seen.contains(r#""argv": ["$HOME", "a b", "*", "; exit"]"#), "{seen}");
     // That it has the token shows, and not which.

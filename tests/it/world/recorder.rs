@@ -357,7 +357,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
 }
 
 /// The tools that tell, one way or another, everything they were told.
-pub const CONFESS: [&str; 7] = [
+pub const CONFESS: [&str; 8] = [
     "confess",
     "confess_as_error",
     "confess_with_status",
@@ -365,6 +365,7 @@ pub const CONFESS: [&str; 7] = [
     "confess_with_bad_request",
     "confess_as_news",
     "confess_as_nonsense",
+    "confess_in_escapes",
 ];
 
 /// All values of arguments, and those of headers in every spelling.
@@ -405,6 +406,7 @@ pub fn spellings(secret: &str) -> Vec<String> {
         percent(b"-._~", true),
         percent(b"-._~", false),
         percent(b"-._~!*'()", true),
+        escaped(secret),
     ];
     for engine in [&STANDARD, &URL_SAFE] {
         for before in ["", "x", "xx"] {
@@ -417,6 +419,11 @@ pub fn spellings(secret: &str) -> Vec<String> {
     all.sort();
     all.dedup();
     all
+}
+
+/// A text in escapes of JSON alone.
+fn escaped(text: &str) -> String {
+    text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()
 }
 
 /// What the tools of [`CONFESS`] answer, but for the plain one.
@@ -432,6 +439,17 @@ fn confession(message: &Value, headers: &hyper::HeaderMap) -> Option<Response<Sa
         "confess_with_challenge" => (StatusCode::UNAUTHORIZED, "text/plain", told),
         "confess_with_bad_request" => (StatusCode::BAD_REQUEST, "application/json", error.to_string()),
         "confess_as_nonsense" => (StatusCode::OK, "application/json", format!("{{{told}")),
+        "confess_in_escapes" => {
+            let spelled: String = headers
+                .values()
+                .map(|value| escaped(&format!("{} ", String::from_utf8_lossy(value.as_bytes()))))
+                .collect();
+            let result = format!(
+                r#"{{"content": [{{"type": "text", "text": "{spelled}"}}], "resultType": "complete"}}"#
+            );
+            let body = format!(r#"{{"jsonrpc": "2.0", "id": {}, "result": {result}}}"#, message["id"]);
+            (StatusCode::OK, "application/json", body)
+        }
         "confess_as_news" => {
             let token = &message["params"]["_meta"]["progressToken"];
             let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": 1, "message": told}});

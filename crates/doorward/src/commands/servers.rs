@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::layout::pad;
 use super::{Exit, Surroundings, load};
-use crate::config::servers::{Server, Transport};
+use crate::config::servers::{Credential, Server, Transport};
 use crate::printable::printable;
 
 /// What to do with servers.
@@ -35,6 +35,8 @@ struct Listed<'a> {
     args: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<&'a str>,
+    credential_kind: &'a str,
+    has_credential: bool,
     tags: &'a [String],
     missing_variables: &'a [String],
 }
@@ -78,6 +80,8 @@ fn listed(server: &Server) -> Listed<'_> {
         command,
         args,
         url,
+        credential_kind: server.credential.kind(),
+        has_credential: !matches!(server.credential, Credential::None),
         tags: &server.tags,
         missing_variables: &server.missing,
     }

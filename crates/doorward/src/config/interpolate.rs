@@ -2,9 +2,12 @@
 //!
 //! Only values are filled, never keys, notes (`x-…`), or the text of rules and policies:
 //! what they say must not depend on who starts the gateway. A variable that is not
-//! set stops the one server that needs it; anywhere else it is an error.
+//! set stops the one server that needs it, and so does an empty one in its credential;
+//! anywhere else an unset variable is an error.
 
 use std::collections::BTreeMap;
+
+use doorward_model::Secret;
 
 use super::Variables;
 use super::absent::FREE;
@@ -14,17 +17,33 @@ use super::tree::{Node, Style, Value, join};
 /// Variables that servers need and nobody set, by the server's position.
 pub(crate) type Missing = BTreeMap<usize, Vec<String>>;
 
+/// What was filled in from the environment, by the path of the text that it became part of.
+pub(crate) type Parts = BTreeMap<String, Vec<Part>>;
+
+/// A value of the environment.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// The variable that it comes from.
+    pub(crate) name: String,
+    pub(crate) value: Secret,
+}
+
 /// Fills every text of the document in place.
-pub(crate) fn interpolate(root: &mut Node, variables: &Variables<'_>, findings: &mut Findings) -> Missing {
-    let mut walk = Walk { variables, findings, missing: Missing::new() };
+pub(crate) fn interpolate(
+    root: &mut Node,
+    variables: &Variables<'_>,
+    findings: &mut Findings,
+) -> (Missing, Parts) {
+    let mut walk = Walk { variables, findings, missing: Missing::new(), parts: Parts::new() };
     walk.node(root, String::new(), None);
-    walk.missing
+    (walk.missing, walk.parts)
 }
 
 struct Walk<'a> {
     variables: &'a Variables<'a>,
     findings: &'a mut Findings,
     missing: Missing,
+    parts: Parts,
 }
 
 impl Walk<'_> {
@@ -76,8 +95,13 @@ impl Walk<'_> {
                 continue;
             }
             // As in a shell, `:-` also stands in for a variable that is set to nothing.
-            match (self.variables)(name).filter(|value| default.is_none() || !value.is_empty()) {
-                Some(value) => out.push_str(&value),
+            let may_be_empty = default.is_none() && !is_credential(path);
+            match (self.variables)(name).filter(|value| may_be_empty || !value.is_empty()) {
+                Some(value) => {
+                    out.push_str(&value);
+                    let part = Part { name: name.to_owned(), value: Secret::new(value) };
+                    self.parts.entry(path.to_owned()).or_default().push(part);
+                }
                 None => match default {
                     Some(default) => out.push_str(default),
                     None => self.unset(name, path, server),
@@ -111,6 +135,11 @@ impl Walk<'_> {
     }
 }
 
+/// Whether this is a server's credential, which nobody means to be empty.
+fn is_credential(path: &str) -> bool {
+    path.starts_with("servers[") && path.contains("].credential.")
+}
+
 /// Whether nothing reads what stands under this key. In `env` and `headers` every key is a name.
 fn is_note(path: &str, key: &str) -> bool {
     let holds_names = path.rsplit('.').next().is_some_and(|last| matches!(last, "env" | "headers"));
@@ -136,7 +165,7 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        let missing = interpolate(&mut root, &variables, &mut findings);
+        let (missing, _) = interpolate(&mut root, &variables, &mut findings);
         let codes = findings.located(&Default::default()).iter().map(|lint| lint.code.to_owned()).collect();
         (root.get("x").and_then(Node::text).unwrap_or_default().to_owned(), codes, missing)
     }
@@ -171,13 +200,37 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_from_the_environment_is_told_from_what_the_file_says() {
+        let text = "servers: [{env: {A: 'pre ${ONE} ${TWO:-two} $${ONE}', B: '${THREE:-three}', C: plain}}]";
+        let mut root = yaml::parse(text).expect("valid");
+        let variables = |name: &str| matches!(name, "ONE" | "TWO").then(|| format!("value of {name}"));
+        let (_, parts) = interpolate(&mut root, &variables, &mut Findings::default());
+        let said = |part: &Part| format!("{}={}", part.name, part.value.expose());
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|(path, parts)| (path.as_str(), parts.iter().map(said).collect::<Vec<_>>()))
+            .collect();
+        let expected = ["ONE=value of ONE".to_owned(), "TWO=value of TWO".to_owned()];
+        assert_eq!(parts, [("servers[0].env.A", expected.to_vec())]);
+    }
+
+    #[test]
+    fn an_empty_variable_is_as_good_as_none_in_a_credential() {
+        let text =
+            "servers: [{credential: {token: '${EMPTY}'}, env: {A: '${EMPTY}'}}, {env: {A: '${EMPTY}'}}]";
+        let mut root = yaml::parse(text).expect("valid");
+        let (missing, _) = interpolate(&mut root, &|_| Some(String::new()), &mut Findings::default());
+        assert_eq!(missing, Missing::from([(0, vec!["EMPTY".to_owned()])]));
+    }
+
+    #[test]
     fn an_unset_variable_stops_only_its_server_and_rules_are_left_alone() {
         let text = "servers: [{env: {K: '${KEY} ${KEY}'}}, {env: {}, x-note: '${Z}'}, {url: '${HOST}'}]\n\
                     x-note: {a: '${Z}'}\n\
                     policies: [{name: '${X}'}]\nregoPolicies: [{source: '${Y}', name: '${Z:-n}'}]";
         let mut root = yaml::parse(text).expect("valid");
         let mut findings = Findings::default();
-        let missing = interpolate(&mut root, &|_| None, &mut findings);
+        let (missing, _) = interpolate(&mut root, &|_| None, &mut findings);
         assert!(!findings.has_errors());
         assert_eq!(missing, Missing::from([(0, vec!["KEY".to_owned()]), (2, vec!["HOST".to_owned()])]));
         assert_eq!(

@@ -3,6 +3,7 @@
 mod address;
 mod credential;
 mod read;
+mod secrecy;
 mod written;
 
 pub(crate) use address::check_url;
@@ -44,6 +45,8 @@ pub struct Server {
     pub review: Review,
     /// What is presented to it.
     pub credential: Credential,
+    /// Values of its entry that it must not repeat, beside the credential.
+    pub secrets: Vec<Secret>,
     /// Globs over capabilities that nobody gets.
     pub disable: Vec<String>,
     /// How long a call may take.
@@ -135,4 +138,18 @@ pub enum Credential {
     Bearer(Secret),
     /// These headers.
     Headers(BTreeMap<String, Secret>),
+    /// Variables in the environment of a child process.
+    Env,
+}
+
+impl Credential {
+    /// The kind as the file spells it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bearer(_) => "bearer",
+            Self::Headers(_) => "headers",
+            Self::Env => "env",
+        }
+    }
 }

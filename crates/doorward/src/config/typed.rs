@@ -49,7 +49,11 @@ impl<'de> At<'de, '_> {
     fn locate(&self, error: WrongKind) -> WrongKind {
         match error.mark {
             Some(_) => error,
-            None => WrongKind { path: self.path.clone(), mark: Some(self.node.mark), ..error },
+            None => {
+                let found = self.scalar().map(|scalar| scalar.text.as_str());
+                let error = error.of_key(self.key, found);
+                WrongKind { path: self.path.clone(), mark: Some(self.node.mark), ..error }
+            }
         }
     }
 

@@ -284,7 +284,8 @@ fn spec(server: &servers::Server) -> ServerSpec {
         servers::Transport::Sse { url } => Transport::Sse { url: url.clone() },
     };
     let credential = match &server.credential {
-        servers::Credential::None => Credential::None,
+        // A child finds its own in its environment.
+        servers::Credential::None | servers::Credential::Env => Credential::None,
         servers::Credential::Bearer(token) => Credential::Bearer(token.clone()),
         servers::Credential::Headers(headers) => {
             Credential::Headers(headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
@@ -297,6 +298,7 @@ fn spec(server: &servers::Server) -> ServerSpec {
             servers::Protocol::Modern => Protocol::Modern,
         },
         credential,
+        secrets: server.secrets.clone(),
         timeout: server.timeout,
         start_timeout: server.start_timeout,
         idle_timeout: server.idle_timeout,

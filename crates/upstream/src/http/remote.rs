@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use crate::error::UpstreamError;
 use crate::http::held;
 use crate::hub::Hub;
-use crate::spec::{Credential, ServerSpec};
+use crate::spec::{Credential, ServerSpec, is_reserved_header};
 
 /// Longest error body that is read, in bytes.
 pub(crate) const MAX_ERROR_BODY: usize = 1 << 20;
@@ -148,32 +148,12 @@ fn show_credential(headers: &mut HeaderMap, credential: &Credential) -> Result<(
         Credential::Bearer(token) => show(header::AUTHORIZATION, format!("Bearer {}", token.expose())),
         Credential::Headers(pairs) => pairs.iter().try_for_each(|(name, value)| {
             let parsed: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header's name"))?;
-            if is_reserved(&parsed) {
+            if is_reserved_header(parsed.as_str()) {
                 return Err(format!("header `{name}` is the gateway's to set"));
             }
             show(parsed, value.expose().to_owned())
         }),
     }
-}
-
-/// Headers that belong to the connection or the protocol, not to a credential.
-fn is_reserved(name: &HeaderName) -> bool {
-    const RESERVED: [&str; 13] = [
-        "host",
-        "content-length",
-        "content-type",
-        "accept",
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "last-event-id",
-    ];
-    RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-")
 }
 
 #[cfg(test)]

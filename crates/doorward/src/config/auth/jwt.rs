@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use doorward_identity::{JwtKey, JwtSettings};
+use doorward_identity::{JwtKey, JwtSettings, Weakness, weakness};
 use doorward_model::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,9 +10,6 @@ use serde::Deserialize;
 use crate::config::Context;
 use crate::config::file::OneOrMany;
 use crate::config::servers::check_url;
-
-/// Shortest secret for HS256 (RFC 7518, section 3.2), in bytes.
-const MIN_SECRET: usize = 32;
 
 /// Most seconds by which an issuer's clock may differ.
 const MAX_LEEWAY: u64 = 300;
@@ -31,8 +28,12 @@ pub(super) struct JwtFile {
     jwks_uri: Option<String>,
     /// The only accepted issuer.
     issuer: Option<String>,
+    /// Accept tokens of any issuer that has the key. Without it, `issuer` must be set.
+    any_issuer: bool,
     /// One of these must be the token's audience.
     audience: Option<OneOrMany>,
+    /// Accept tokens that were made for other services. Without it, `audience` must be set.
+    any_audience: bool,
     /// Claim that holds the roles; `roles` unless set.
     roles_field: Option<String>,
     /// Claim that holds the id of the program; `sub` unless set.
@@ -67,16 +68,7 @@ pub(super) fn jwt(file: Option<JwtFile>, context: &mut Context<'_>) -> Option<Jw
     } else if let Some(pem) = given(file.public_key) {
         JwtKey::PublicKey(pem)
     } else if let Some(secret) = file.secret.filter(|secret| !secret.is_empty()) {
-        if secret.expose().len() < MIN_SECRET {
-            context
-                .findings
-                .warn(
-                    "weak-secret",
-                    "auth.jwt.secret",
-                    "the secret is shorter than 32 bytes and may be guessed",
-                )
-                .remedy("use 32 random bytes or more");
-        }
+        judge(secret.expose(), context);
         JwtKey::Secret(secret)
     } else {
         context
@@ -95,20 +87,64 @@ pub(super) fn jwt(file: Option<JwtFile>, context: &mut Context<'_>) -> Option<Jw
             format!("clocks may differ by {MAX_LEEWAY} seconds at most"),
         );
     }
-    let audience = file.audience.unwrap_or_default().0;
-    if audience.is_empty() {
+    let issuer = given(file.issuer);
+    let audience: Vec<_> =
+        file.audience.unwrap_or_default().0.into_iter().filter(|it| !it.is_empty()).collect();
+    if is_open("issuer", issuer.is_some(), "anyIssuer", file.any_issuer, context) {
+        let message = "`issuer` is missing: tokens of any issuer that has the key would be accepted";
         context
             .findings
-            .warn("no-audience", "auth.jwt.audience", "tokens made for other services are accepted as well")
-            .remedy("set `audience`");
+            .error("no-issuer", "auth.jwt.issuer", message)
+            .remedy("set `issuer`, or say `anyIssuer: true` if that is meant");
+    }
+    if is_open("audience", !audience.is_empty(), "anyAudience", file.any_audience, context) {
+        let message = "`audience` is missing: tokens that were made for other services would be accepted";
+        context
+            .findings
+            .error("no-audience", "auth.jwt.audience", message)
+            .remedy("set `audience`, or say `anyAudience: true` if that is meant");
     }
     Some(JwtSettings {
         key,
-        issuer: given(file.issuer),
+        issuer,
         audience,
         roles_field: given(file.roles_field).unwrap_or_else(|| "roles".to_owned()),
         consumer_field: given(file.consumer_id_field).unwrap_or_else(|| "sub".to_owned()),
         leeway: Duration::from_secs(file.leeway_seconds),
         domains: Vec::new(),
     })
+}
+
+/// A secret that others know lets them in as anybody.
+fn judge(secret: &str, context: &mut Context<'_>) {
+    let at = "auth.jwt.secret";
+    match weakness(secret) {
+        None => {}
+        Some(Weakness::Pattern) => {
+            let message = format!("the secret is weak: {}", Weakness::Pattern);
+            context.findings.warn("weak-secret", at, message).remedy("use 32 random bytes or more");
+        }
+        Some(weakness) => {
+            let message = format!("the secret is weak: {weakness}");
+            context
+                .findings
+                .error("weak-secret", at, message)
+                .remedy("use 32 random bytes or more, such as the output of `openssl rand -base64 32`");
+        }
+    }
+    if secret.trim() != secret {
+        let message =
+            "the secret begins or ends with a blank or a line end, and the issuer's perhaps does not";
+        context.findings.warn("secret-text", at, message).remedy("remove it there if it is not part of it");
+    }
+}
+
+/// Whether nothing says whose tokens, or tokens for whom, are accepted. Whoever may make tokens for
+/// others could otherwise make them for this gateway.
+fn is_open(key: &str, is_set: bool, any: &str, is_any: bool, context: &mut Context<'_>) -> bool {
+    if is_set && is_any {
+        let message = format!("`{any}` has no effect, because `{key}` is set");
+        context.findings.warn("unused", format!("auth.jwt.{any}"), message).remedy("keep one of them");
+    }
+    !is_set && !is_any
 }

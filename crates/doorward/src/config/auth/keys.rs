@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::Key;
 use crate::config::Context;
+use crate::config::pasted::slip_of_key;
 
 /// Keys that stand in documentation, so everybody has them.
 const PUBLISHED_KEYS: [&str; 3] = ["gw_your_key_here", "gw_abc123def456", "gw_readonly789"];
@@ -92,6 +93,11 @@ fn key(file: KeyFile, path: &str, is_loopback: bool, context: &mut Context<'_>) 
             return None;
         }
     };
+    if let Some(slip) = slip_of_key(file.key.expose()).filter(|_| !stored.is_hashed()) {
+        let message = format!("no client can present the key `{}`: {}", file.id, slip.message);
+        slip.advise(context.findings.error("key-text", format!("{path}.key"), message));
+        return None;
+    }
     if PUBLISHED_KEYS.iter().any(|published| StoredKey::parse(published) == Ok(stored)) {
         let message = format!("`{}` is a key from the documentation that everybody knows", file.id);
         let at = format!("{path}.key");

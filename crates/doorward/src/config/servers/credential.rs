@@ -1,8 +1,9 @@
 //! What is presented to a server, as the file says it: `credential`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use doorward_model::Secret;
+use doorward_upstream::is_reserved_header;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,6 +11,7 @@ use super::Credential;
 use super::read::ServerFile;
 use crate::config::Context;
 use crate::config::lint::did_you_mean;
+use crate::config::pasted::{self, Slip};
 
 /// What is presented to a server.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -36,6 +38,7 @@ const LATER_CREDENTIAL_KINDS: [&str; 3] = ["query", "oauth", "passthrough"];
 pub(super) fn credential(
     file: &ServerFile,
     path: &str,
+    is_whole: bool,
     context: &mut Context<'_>,
 ) -> (Credential, BTreeMap<String, Secret>) {
     let nothing = (Credential::None, BTreeMap::new());
@@ -64,9 +67,13 @@ pub(super) fn credential(
                 .remedy("use `kind: env`");
             nothing
         }
-        "bearer" => match &given.token {
+        // A token that waits for its variable is empty, and the server does not start.
+        "bearer" => match given.token.as_ref().filter(|token| !token.is_empty() || !is_whole) {
             Some(token) => {
-                check_header(token, &format!("{path}.token"), context);
+                let at = format!("{path}.token");
+                if check_header(token, &at, context) {
+                    check_text(pasted::slip_of_token(token.expose()).filter(|_| is_whole), &at, context);
+                }
                 (Credential::Bearer(token.clone()), BTreeMap::new())
             }
             None => {
@@ -78,20 +85,24 @@ pub(super) fn credential(
             }
         },
         "headers" => {
-            for name in given.headers.keys().filter(|name| http::HeaderName::try_from(name.as_str()).is_err())
-            {
-                context.findings.error(
-                    "credential",
-                    format!("{path}.headers"),
-                    format!("`{name}` is no header name"),
-                );
-            }
+            check_names(&given.headers, &path, context);
             for (name, value) in &given.headers {
-                check_header(value, &format!("{path}.headers.{name}"), context);
+                let at = format!("{path}.headers.{name}");
+                if check_header(value, &at, context) {
+                    check_text(pasted::slip(value.expose()).filter(|_| is_whole), &at, context);
+                }
             }
             (Credential::Headers(given.headers.clone()), BTreeMap::new())
         }
-        "env" if is_child => (Credential::None, given.env.clone()),
+        "env" if is_child => {
+            for (name, value) in &given.env {
+                // A key in PEM form ends with a line end and has more of them.
+                let slip =
+                    pasted::slip(value.expose()).filter(|_| is_whole && !value.expose().contains('\n'));
+                check_text(slip, &format!("{path}.env.{name}"), context);
+            }
+            (Credential::Env, given.env.clone())
+        }
         "env" => {
             context
                 .findings
@@ -117,12 +128,44 @@ pub(super) fn credential(
     }
 }
 
-/// A line break in a header would be the start of another one.
-fn check_header(value: &Secret, path: &str, context: &mut Context<'_>) {
-    if http::HeaderValue::try_from(value.expose()).is_err() {
+/// Headers that a credential may have: each once, and none of the gateway's own.
+fn check_names(headers: &BTreeMap<String, Secret>, path: &str, context: &mut Context<'_>) {
+    let mut seen = BTreeSet::new();
+    for name in headers.keys() {
+        let lower = name.to_ascii_lowercase();
+        let (message, remedy) = if http::HeaderName::try_from(name.as_str()).is_err() {
+            (format!("`{name}` is no header name"), "use letters, digits and `-`")
+        } else if is_reserved_header(&lower) {
+            (
+                format!("the header `{name}` is the gateway's to set"),
+                "remove it; a credential has headers of its own",
+            )
+        } else if !seen.insert(lower) {
+            (format!("the header `{name}` stands here twice"), "keep one of them")
+        } else {
+            continue;
+        };
+        context.findings.error("credential", format!("{path}.headers.{name}"), message).remedy(remedy);
+    }
+}
+
+/// A credential that cannot be meant. The server is asked all the same: it refuses the credential,
+/// and all others go on.
+fn check_text(slip: Option<Slip>, path: &str, context: &mut Context<'_>) {
+    if let Some(slip) = slip {
+        let message = format!("the server will refuse this credential: {}", slip.message);
+        slip.advise(context.findings.warn("secret-text", path, message));
+    }
+}
+
+/// Whether a header may have this value: a line break in it would be the start of another one.
+fn check_header(value: &Secret, path: &str, context: &mut Context<'_>) -> bool {
+    let fits = http::HeaderValue::try_from(value.expose()).is_ok();
+    if !fits {
         context
             .findings
             .error("credential", path, "this cannot be sent in a header")
             .remedy("look for line breaks and other control characters in it");
     }
+    fits
 }

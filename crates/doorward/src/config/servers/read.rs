@@ -8,11 +8,15 @@ use doorward_model::{Secret, ServerId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::address::check_url;
+use super::address::{self, Surroundings, check_url};
 use super::credential::{CredentialFile, credential};
+use super::secrecy::{Secrecy, is_secret_name};
 use super::{DEFAULT_TIMEOUT, Protocol, Review, Server, Transport};
-use crate::config::Context;
 use crate::config::audit::Capture;
+use crate::config::{Context, pasted};
+
+/// What the gateway's own tools are listed under.
+const OWN_NAME: &str = "gateway";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -67,9 +71,14 @@ pub(crate) struct ServerFile {
     /// Which protocol it speaks.
     protocol: Protocol,
     /// How new and changed definitions are treated.
-    review: Review,
+    review: Option<Review>,
     /// What is presented to it.
     pub(super) credential: Option<CredentialFile>,
+    /// Names of variables whose values the server must not repeat. Values of `${…}`, and those
+    /// whose names say so, are secret anyway.
+    secrets: Vec<String>,
+    /// Names of variables whose values are no secrets, whatever their names say.
+    plain: Vec<String>,
     /// Globs over names of tools, prompts and resources that nobody gets.
     disable: Vec<String>,
     /// How long a call may take, in milliseconds; 30000 unless set.
@@ -136,18 +145,29 @@ fn server(file: ServerFile, index: usize, context: &mut Context<'_>) -> Option<S
             .warn(
                 "unset-variable",
                 &path,
-                format!("`{id}` will not start: {names} is not set in the environment"),
+                format!("`{id}` will not start: {names} is not set in the environment, or empty"),
             )
             .remedy("set it, or give a default: `${NAME:-default}`");
     }
+    if file.review == Some(Review::Tofu) {
+        let message = "`review: tofu` has no effect yet: changed definitions are not reviewed";
+        context.findings.warn("no-effect", format!("{path}.review"), message);
+    }
+    for (key, value) in
+        [("timeout", file.timeout), ("startTimeout", file.start_timeout), ("idleTimeout", file.idle_timeout)]
+    {
+        warn_of_seconds(key, value, &path, context);
+    }
     let milliseconds = |value: Option<u64>| value.filter(|ms| *ms > 0).map(Duration::from_millis);
-    let (credential, extra_env) = credential(&file, &path, context);
+    let (credential, extra_env) = credential(&file, &path, missing.is_empty(), context);
+    let secrets = secrets(&file, &extra_env, &path, context);
     Some(Server {
         name: file.name.clone().unwrap_or_else(|| id.to_string()),
         enabled,
         protocol: file.protocol,
-        review: file.review,
+        review: file.review.unwrap_or_default(),
         credential,
+        secrets,
         timeout: milliseconds(file.timeout).unwrap_or(DEFAULT_TIMEOUT),
         start_timeout: milliseconds(file.start_timeout).unwrap_or(DEFAULT_TIMEOUT),
         idle_timeout: milliseconds(file.idle_timeout),
@@ -164,7 +184,56 @@ fn server(file: ServerFile, index: usize, context: &mut Context<'_>) -> Option<S
     })
 }
 
+/// The values that must not come back from a server, in whichever of its texts they stand.
+fn secrets(
+    file: &ServerFile,
+    extra_env: &BTreeMap<String, Secret>,
+    path: &str,
+    context: &mut Context<'_>,
+) -> Vec<Secret> {
+    let mut secrecy = Secrecy::new(&file.secrets, &file.plain);
+    secrecy.environment(&file.env, path, context);
+    secrecy.arguments(&file.args, path, context);
+    for (key, text) in [("url", &file.url), ("command", &file.command), ("cwd", &file.cwd)] {
+        secrecy.text(key, text.as_deref(), path, context);
+    }
+    let mut secrets = secrecy.finish(path, context);
+    secrets.extend(extra_env.values().cloned());
+    for (name, value) in &file.env {
+        check_variable(name, value, &format!("{path}.env.{name}"), context);
+    }
+    secrets
+}
+
+/// A variable whose value cannot be what was meant.
+fn check_variable(name: &str, value: &Secret, path: &str, context: &mut Context<'_>) {
+    if pasted::is_variable(value.expose()) {
+        let message = format!("`{name}` gets the name of a variable, and not its value");
+        context.findings.warn("secret-text", path, message).remedy("write `${NAME}`, with braces");
+    } else if is_secret_name(name)
+        && let Some(slip) = pasted::slip(value.expose()).filter(|_| !value.expose().contains('\n'))
+    {
+        slip.advise(context.findings.warn("secret-text", path, format!("`{name}`: {}", slip.message)));
+    }
+}
+
+/// Nobody waits less than a second for a tool on purpose; `timeout: 30` is 30 s in other programs.
+fn warn_of_seconds(key: &str, value: Option<u64>, path: &str, context: &mut Context<'_>) {
+    if let Some(value) = value.filter(|value| (1..1000).contains(value)) {
+        let message = format!("`{key}` is a number of milliseconds: {value} is less than a second");
+        context
+            .findings
+            .warn("milliseconds", format!("{path}.{key}"), message)
+            .remedy(format!("write {} if {value} seconds are meant", value * 1000));
+    }
+}
+
 fn id(text: &str, path: &str, context: &mut Context<'_>) -> Option<ServerId> {
+    if text == OWN_NAME {
+        let message = format!("`{OWN_NAME}` is the name of the gateway's own tools");
+        context.findings.error("server-id", format!("{path}.id"), message).remedy("choose another id");
+        return None;
+    }
     match ServerId::try_from(text) {
         Ok(id) => Some(id),
         Err(invalid) => {
@@ -183,7 +252,7 @@ fn spelled_better(text: &str) -> Option<String> {
     let parts = letters.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
     let mut better = parts.collect::<Vec<_>>().join("-");
     better.truncate(ServerId::MAX_LEN);
-    (!better.is_empty()).then_some(better)
+    (!better.is_empty() && better != OWN_NAME).then_some(better)
 }
 
 fn transport(
@@ -219,8 +288,11 @@ fn transport(
     };
     if kind == TransportKind::Stdio {
         if file.url.is_some() {
-            let message = "`url` has no effect: the server is started by its `command`";
-            context.findings.warn("no-effect", format!("{path}.url"), message);
+            let message = "a server that is started by its `command` has no `url`";
+            context
+                .findings
+                .error("transport", format!("{path}.url"), message)
+                .remedy("remove it, or say `transport: http`");
         }
         let mut env = file.env.clone();
         env.extend(extra_env);
@@ -237,20 +309,54 @@ fn transport(
         ("env", !file.env.is_empty()),
         ("cwd", file.cwd.is_some()),
         ("maxMemory", file.max_memory.is_some()),
-        ("command", file.command.is_some()),
     ];
+    if file.command.is_some() {
+        let message = "a server that is reached by its `url` has no `command`";
+        context
+            .findings
+            .error("transport", format!("{path}.command"), message)
+            .remedy("remove it, or say `transport: stdio`");
+    }
     for (key, _) in child_only.into_iter().filter(|(_, given)| *given) {
         let message = format!("`{key}` has no effect: the server is reached by its `url`");
         context.findings.warn("no-effect", format!("{path}.{key}"), message);
     }
-    if is_whole && let Err((message, remedy)) = check_url(&place, file.allow_insecure_http) {
-        context.findings.error("url", format!("{path}.url"), message).remedy(remedy);
+    if is_whole {
+        check_place(&place, file.allow_insecure_http, path, context);
     }
     Some(if kind == TransportKind::Sse {
         Transport::Sse { url: place }
     } else {
         Transport::Http { url: place }
     })
+}
+
+/// Looks for addresses where no server can be meant to be.
+fn check_place(url: &str, allow_insecure: bool, path: &str, context: &mut Context<'_>) {
+    let at = format!("{path}.url");
+    if let Err((message, remedy)) = check_url(url, allow_insecure) {
+        context.findings.error("url", at, message).remedy(remedy);
+        return;
+    }
+    match address::surroundings(url) {
+        Surroundings::Metadata => {
+            context
+                .findings
+                .error("private-address", at, "clouds tell machines their credentials at this address")
+                .remedy("name the server itself");
+        }
+        Surroundings::Private => {
+            context
+                .findings
+                .warn(
+                    "private-address",
+                    at,
+                    "this address belongs to a private network or to no network at all",
+                )
+                .remedy("make sure that callers may reach what answers there");
+        }
+        Surroundings::Usual => {}
+    }
 }
 
 #[cfg(test)]
@@ -264,6 +370,7 @@ mod tests {
             ("my__server_1", Some("my-server-1")),
             ("-a-", Some("a")),
             ("__", None),
+            ("_gateway", None),
         ];
         for (text, expected) in cases {
             assert_eq!(spelled_better(text).as_deref(), expected, "{text}");
