@@ -29,6 +29,11 @@ pub(crate) fn has_one_reading(kind: CapabilityKind, uri: &str) -> bool {
     if !scheme.bytes().all(is_lower) || !scheme.starts_with(|c: char| c.is_ascii_lowercase()) {
         return false;
     }
+    // WHATWG URL escapes an apostrophe in the query of the schemes that it knows.
+    let query = rest.split('#').next().and_then(|rest| rest.split_once('?')).map_or("", |(_, query)| query);
+    if SPECIAL.contains(&scheme) && query.contains('\'') {
+        return false;
+    }
     let path = rest.split(['?', '#']).next().unwrap_or_default();
     match (rest.strip_prefix("//"), scheme) {
         (None, scheme) if SPECIAL.contains(&scheme) => false,
