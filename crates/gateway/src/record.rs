@@ -18,6 +18,7 @@ pub(crate) fn outcome(outcome: Outcome) -> OutcomeRecord<'static> {
         bytes_out: 0,
         upstream_status: None,
         error: None,
+        code: None,
         dlp: "none",
         result: None,
     }

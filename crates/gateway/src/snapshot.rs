@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use doorward_identity::Authenticator;
+use doorward_ledger::Dimensions;
 use doorward_limit::{Limiter, Quotas, Requests};
 use doorward_model::{Caller, CapabilityKind, Map, ServerId};
 use doorward_policy::{DefinitionFacts, PolicySet, ServerFacts};
@@ -29,6 +30,8 @@ pub struct Rulebook {
     pub requests: Arc<Requests>,
     /// Quotas. What they have counted is kept elsewhere and outlives every rulebook.
     pub quotas: Arc<Quotas>,
+    /// What is reported of usage; `None` if nothing is.
+    pub metering: Option<Dimensions>,
 }
 
 /// The world as one call sees it.

@@ -239,6 +239,9 @@ pub(crate) fn outcome(
     object.number("bytes_in", record.bytes_in);
     object.number("bytes_out", record.bytes_out);
     object.plain("call", &call.to_ascii());
+    if let Some(code) = record.code {
+        object.indexed_text(Column::Code, "code", code);
+    }
     object.indexed_text(Column::Dlp, "dlp", record.dlp);
     object.indexed_number(Column::Duration, "duration_us", record.duration_us);
     if let Some(error) = record.error {

@@ -12,6 +12,7 @@ mod recorded;
 mod row;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,8 +20,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 pub use filter::{Filter, NO_AGENT, NO_PERSON, Status, UnknownStatus};
-pub use recorded::Recorded;
-pub use row::{CallRow, Stats, Usage};
+pub use recorded::{Recorded, SHORTEST_START};
+pub use row::{CallRow, Stats};
+use usage::Counted;
+pub use usage::{Dimensions, Sum, Usage};
 
 use crate::error::LedgerError;
 use crate::merkle::Hash;
@@ -33,14 +36,14 @@ const FILE: &str = "index.db";
 const CATCH_UP_LOOKS: usize = 50;
 const CATCH_UP_PACE: Duration = Duration::from_millis(20);
 /// Goes up when the table changes; an index of another version is built anew.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 const SCHEMA: &str = "
 CREATE TABLE calls(
     seq INTEGER PRIMARY KEY, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
     time TEXT NOT NULL, consumer TEXT NOT NULL, person TEXT, domain TEXT, agent TEXT,
     server TEXT, target TEXT NOT NULL, verdict TEXT NOT NULL,
-    outcome TEXT, duration_us INTEGER, upstream_us INTEGER, error TEXT, dlp TEXT NOT NULL
+    outcome TEXT, duration_us INTEGER, upstream_us INTEGER, error TEXT, code TEXT, dlp TEXT NOT NULL
 );
 CREATE TABLE position(
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -150,17 +153,22 @@ impl Index {
     /// When the index cannot be read.
     pub fn query(&self, filter: &Filter) -> Result<Vec<CallRow>, LedgerError> {
         let (condition, values) = filter.sql();
-        let sql = format!(
-            "SELECT {} FROM calls WHERE {condition} ORDER BY seq DESC LIMIT {}",
-            row::COLUMNS,
-            filter.limit.min(1_000_000)
-        );
+        let limit = filter.limit.min(1_000_000);
+        // Reasons stand in the log alone, so that only reading on tells how many rows are enough.
+        let most = if filter.reasons.is_empty() { limit } else { 1_000_000 };
+        let sql =
+            format!("SELECT {} FROM calls WHERE {condition} ORDER BY seq DESC LIMIT {most}", row::COLUMNS);
         let mut statement = self.database.prepare(&sql)?;
         let mut rows = statement.query(params_from_iter(values))?;
         let mut places = Places::new(&self.log);
         let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(CallRow::read(row, &mut places)?);
+        while found.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            let row = CallRow::read(row, &mut places)?;
+            if filter.admits(&row) {
+                found.push(row);
+            }
         }
         Ok(found)
     }
@@ -191,14 +199,22 @@ impl Index {
     pub fn usage(&self, filter: &Filter) -> Result<Usage, LedgerError> {
         let (condition, values) = filter.sql();
         let sql = format!(
-            "SELECT outcome, coalesce(server, 'unknown'), target, coalesce(duration_us, 0) FROM calls WHERE {condition}"
+            "SELECT outcome, coalesce(server, 'unknown'), target, coalesce(duration_us, 0), consumer, person, time \
+             FROM calls WHERE {condition}"
         );
         let mut statement = self.database.prepare(&sql)?;
         let mut rows = statement.query(params_from_iter(values))?;
         let mut usage = Usage::default();
         while let Some(row) = rows.next()? {
-            let outcome: Option<String> = row.get(0)?;
-            usage.add(outcome.as_deref(), row.get(1)?, row.get(2)?, row.get(3)?);
+            usage.add(Counted {
+                outcome: row.get(0)?,
+                server: row.get(1)?,
+                tool: row.get(2)?,
+                duration_us: row.get(3)?,
+                consumer: row.get(4)?,
+                person: row.get(5)?,
+                time: row.get(6)?,
+            });
         }
         usage.finish();
         Ok(usage)

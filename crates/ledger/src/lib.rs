@@ -44,7 +44,10 @@ pub use canonical::as_recorded;
 pub use checkpoint::{Checkpoint, is_origin, is_verifier_key};
 pub use error::LedgerError;
 pub use evidence::{Evidence, Included, evidence, is_anchored};
-pub use index::{CallRow, Filter, Index, NO_AGENT, NO_PERSON, Recorded, Stats, Status, UnknownStatus, Usage};
+pub use index::{
+    CallRow, Dimensions, Filter, Index, NO_AGENT, NO_PERSON, Recorded, SHORTEST_START, Stats, Status, Sum,
+    UnknownStatus, Usage,
+};
 pub use inspect::{Inspection, holder, inspect};
 pub use legacy::{LegacyReport, verify_legacy};
 pub use log::{Ledger, Ticket};

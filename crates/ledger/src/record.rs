@@ -87,6 +87,9 @@ pub struct OutcomeRecord<'a> {
     pub upstream_status: Option<u16>,
     /// The error, without secrets.
     pub error: Option<&'a str>,
+    /// Its stable code: a word of `docs/reference/error-codes.md`, or the number that the
+    /// server answered with.
+    pub code: Option<&'a str>,
     /// What guardrails did.
     pub dlp: &'a str,
     /// The server's result, which is digested.

@@ -431,6 +431,7 @@ impl Shared {
                 bytes_out: 0,
                 upstream_status: None,
                 error: Some("the gateway stopped before the end of this call was known"),
+                code: None,
                 dlp: "none",
                 result: None,
             };

@@ -32,7 +32,7 @@ fn what_was_written_is_verified_queried_and_continued() {
     let even = Filter { servers: vec!["even".to_owned()], limit: 100, ..Filter::default() };
     assert_eq!(ledger.query(&even).expect("rows").len(), 16);
     let usage = ledger.usage(&Filter::default()).expect("usage");
-    assert_eq!((usage.calls, usage.denied, usage.average_ms), (21, 10, 2));
+    assert_eq!((usage.all.calls, usage.all.denied, usage.all.average_ms), (21, 10, 2));
     assert!(ledger.verify().expect("readable").is_valid());
 }
 

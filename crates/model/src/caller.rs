@@ -1,6 +1,6 @@
 //! Who is behind a call.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::ServerId;
 use crate::time::Timestamp;
@@ -19,11 +19,22 @@ pub struct Person {
 }
 
 impl Person {
-    /// The part of the e-mail address behind `@`, lower-cased.
+    /// The domain of the e-mail address, see [`domain_of`].
     pub fn domain(&self) -> Option<String> {
-        let (_, domain) = self.email.as_deref()?.rsplit_once('@')?;
-        (!domain.is_empty()).then(|| domain.to_lowercase())
+        domain_of(self.email.as_deref()?)
     }
+}
+
+/// The part of an e-mail address behind `@`, in the one spelling that [`domain`] gives it.
+pub fn domain_of(address: &str) -> Option<String> {
+    let (_, behind) = address.rsplit_once('@')?;
+    (!behind.is_empty()).then(|| domain(behind))
+}
+
+/// A domain in the one spelling that is compared: lower case, and what is not ASCII in the form
+/// that DNS has for it (UTS 46). What is no domain is only put into lower case.
+pub fn domain(text: &str) -> String {
+    idna::domain_to_ascii(text).ok().filter(|ascii| !ascii.is_empty()).unwrap_or_else(|| text.to_lowercase())
 }
 
 /// The program acting for a person, or on its own.
@@ -42,6 +53,8 @@ pub enum GrantKind {
     Jwt,
     /// `auth.type: none`: nobody asked.
     Anonymous,
+    /// Nothing yet: each call of a meta tool presents a key of its own.
+    Keyless,
 }
 
 impl GrantKind {
@@ -51,6 +64,7 @@ impl GrantKind {
             Self::Key => "key",
             Self::Jwt => "jwt",
             Self::Anonymous => "anonymous",
+            Self::Keyless => "keyless",
         }
     }
 }
@@ -71,6 +85,8 @@ pub struct Grant {
     pub servers: Option<BTreeSet<ServerId>>,
     /// Scopes, such as `audit.read`.
     pub scopes: Vec<String>,
+    /// What the token claims, as texts, as far as role rules name it.
+    pub claims: BTreeMap<String, String>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
     /// Calls a minute that override the default rate limit.
@@ -112,5 +128,29 @@ impl Caller {
     /// Whether the grant carries this scope.
     pub fn has_scope(&self, scope: &str) -> bool {
         self.grant.scopes.iter().any(|held| held == scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_has_one_spelling() {
+        let cases = [
+            ("ana@corp.example", Some("corp.example")),
+            ("Ana@CORP.Example", Some("corp.example")),
+            ("a@b@corp.example", Some("corp.example")),
+            ("ana@bücher.example", Some("xn--bcher-kva.example")),
+            ("ana@BÜCHER.example", Some("xn--bcher-kva.example")),
+            ("ana@XN--bcher-kva.example", Some("xn--bcher-kva.example")),
+            // What is no domain is compared as it is.
+            ("ana@Corp Example", Some("corp example")),
+            ("ana@", None),
+            ("ana", None),
+        ];
+        for (address, expected) in cases {
+            assert_eq!(domain_of(address).as_deref(), expected, "{address}");
+        }
     }
 }

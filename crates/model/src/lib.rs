@@ -21,7 +21,7 @@ pub mod secret;
 pub mod shared;
 pub mod time;
 
-pub use caller::{Agent, Caller, ClientLabel, Grant, GrantKind, Person};
+pub use caller::{Agent, Caller, ClientLabel, Grant, GrantKind, Person, domain, domain_of};
 pub use catalog::{Audience, Catalog, Definition, Gap};
 pub use clock::{Clock, Random};
 pub use counts::{Counted, Counter, Counting, Counts, Uncounted};

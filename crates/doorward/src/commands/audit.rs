@@ -1,16 +1,17 @@
 //! `doorward audit`: what the log says, and whether it holds.
 
+mod log;
 mod prove;
+mod select;
+mod tail;
 
-use std::collections::BTreeSet;
+pub(super) use select::{Period, duration};
+
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
-use doorward_ledger::{Against, CallRow, Filter, Index, Report, Status, verify, verify_legacy};
-use doorward_model::{Outcome, Timestamp};
+use doorward_ledger::{Against, Index, Report, verify, verify_legacy};
+use select::Selection;
 
-use super::layout::pad;
 use super::{Exit, Surroundings, load};
 use crate::printable::printable;
 
@@ -18,29 +19,18 @@ use crate::printable::printable;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Print records, newest first
-    #[command(after_help = LOG_EXAMPLES)]
-    Log(Log),
+    Log(log::Arguments),
     /// Count calls by status and server
-    #[command(
-        after_help = "Examples:\n  doorward audit stats\n  doorward audit stats --from 2026-11-01 --json"
-    )]
-    Stats(Selection),
+    #[command(after_help = "Examples:\n  doorward audit stats\n  doorward audit stats --last 7d --json")]
+    Stats(Stats),
     /// Check every hash, the order and the signed checkpoints
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Verify),
     /// Prove one decision to somebody without the log
     Prove(prove::Arguments),
     /// Print records as calls end, until Ctrl-C
-    #[command(after_help = "Examples:\n  doorward audit tail\n  doorward audit tail --status denied --json")]
-    Tail(Selection),
+    Tail(tail::Arguments),
 }
-
-const LOG_EXAMPLES: &str = "\
-Examples:
-  doorward audit log --limit 50
-  doorward audit log --consumer agent-1 --server github --tool 'delete_*' --status denied
-  doorward audit log --from 2026-11-20T08:00:00Z --to 2026-11-21 --domain corp.example --json
-  doorward audit log --limit 1 --full --json";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -52,64 +42,14 @@ Examples:
 The log is checked with the key in `keyDir`, and has to reach as far as `keyDir` knows that it was signed.
 Exit status: 0 the log holds, 1 it does not.";
 
-/// Which calls.
-#[derive(Debug, Default, clap::Args)]
-pub struct Selection {
-    /// Consumer, exactly
-    #[arg(long)]
-    consumer: Option<String>,
-    /// Person; repeat for several
-    #[arg(long)]
-    person: Vec<String>,
-    /// Agent; `unknown` for none
-    #[arg(long)]
-    agent: Vec<String>,
-    /// Domain of the person's address; `(none)` for none
-    #[arg(long)]
-    domain: Vec<String>,
-    /// Server id or glob
-    #[arg(long)]
-    server: Vec<String>,
-    /// Tool name, glob or server__tool
-    #[arg(long)]
-    tool: Vec<String>,
-    /// success, error, denied or rate-limited
-    #[arg(long)]
-    status: Option<Status>,
-    /// allow, deny, hide or approval_required
-    #[arg(long)]
-    verdict: Vec<String>,
-    /// How it ended
-    #[arg(long, value_parser = PossibleValuesParser::new(Outcome::ALL.map(Outcome::as_str)))]
-    outcome: Vec<String>,
-    /// What guardrails did
-    #[arg(long)]
-    dlp: Vec<String>,
-    /// Not before this time, inclusive (RFC 3339 or a date)
-    #[arg(long, value_parser = Timestamp::parse)]
-    from: Option<Timestamp>,
-    /// Not after this time, inclusive
-    #[arg(long, value_parser = Timestamp::parse)]
-    to: Option<Timestamp>,
+/// Arguments of `audit stats`.
+#[derive(Debug, clap::Args)]
+pub struct Stats {
+    #[command(flatten)]
+    selection: Selection,
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-/// Arguments of `audit log`.
-#[derive(Debug, clap::Args)]
-pub struct Log {
-    #[command(flatten)]
-    selection: Selection,
-    /// How many records
-    #[arg(long, default_value_t = 20)]
-    limit: usize,
-    /// Only records before this sequence number: where the last page ended
-    #[arg(long)]
-    before: Option<u64>,
-    /// Show whole arguments and results, where they were kept (`audit.capture: full`)
-    #[arg(long)]
-    full: bool,
 }
 
 /// Arguments of `audit verify`.
@@ -129,28 +69,6 @@ pub struct Verify {
     json: bool,
 }
 
-impl Selection {
-    pub(super) fn filter(&self) -> Filter {
-        Filter {
-            consumer: self.consumer.clone(),
-            persons: self.person.clone(),
-            agents: self.agent.clone(),
-            domains: self.domain.clone(),
-            servers: self.server.clone(),
-            tools: self.tool.clone(),
-            status: self.status,
-            verdicts: self.verdict.clone(),
-            outcomes: self.outcome.clone(),
-            dlp: self.dlp.clone(),
-            from: self.from,
-            to: self.to,
-            before: None,
-            since: None,
-            limit: 0,
-        }
-    }
-}
-
 pub(super) fn run(
     command: &Command,
     named: Option<&Path>,
@@ -163,19 +81,10 @@ pub(super) fn run(
     let config = loaded.config;
     let folder = config.audit.dir.clone();
     match command {
-        Command::Log(arguments) => {
-            let filter =
-                Filter { limit: arguments.limit, before: arguments.before, ..arguments.selection.filter() };
-            let mut rows = Index::open_caught_up(&folder)?.query(&filter)?;
-            if arguments.full {
-                reveal(&mut rows, &folder, &config.audit.key_dir, world)?;
-            }
-            print(&rows, arguments.selection.json, world)?;
-            Ok(Exit::Done)
-        }
-        Command::Stats(selection) => {
-            let stats = Index::open_caught_up(&folder)?.stats(&selection.filter())?;
-            if selection.json {
+        Command::Log(arguments) => log::run(arguments, &config, world),
+        Command::Stats(Stats { selection, json }) => {
+            let stats = Index::open_caught_up(&folder)?.stats(&selection.filter(world.clock.now()))?;
+            if *json {
                 writeln!(world.out, "{}", serde_json::to_string_pretty(&stats.to_json())?)?;
                 return Ok(Exit::Done);
             }
@@ -195,50 +104,9 @@ pub(super) fn run(
             let report = verify(&folder, &Against { key: key.as_deref(), ..audit.against() })?;
             verified(&report, arguments.json, world)
         }
-        Command::Tail(selection) => tail(&folder, selection, world),
+        Command::Tail(arguments) => tail::run(arguments, &folder, world),
         Command::Prove(arguments) => prove::run(arguments, &config, world),
     }
-}
-
-/// Puts into rows what was kept of their calls, sealed, apart from the log.
-fn reveal(rows: &mut [CallRow], folder: &Path, keys: &Path, world: &Surroundings<'_>) -> anyhow::Result<()> {
-    let sealer = doorward_vault::open(keys, world.random)?;
-    for row in rows {
-        row.reveal(folder, &sealer)?;
-    }
-    Ok(())
-}
-
-fn print(rows: &[CallRow], json: bool, world: &mut Surroundings<'_>) -> anyhow::Result<()> {
-    if json {
-        let rows: Vec<_> = rows.iter().map(CallRow::to_json).collect();
-        writeln!(world.out, "{}", serde_json::to_string_pretty(&rows)?)?;
-        return Ok(());
-    }
-    for row in rows {
-        writeln!(world.out, "{}", line(row))?;
-    }
-    Ok(())
-}
-
-/// One record as the older program prints it. Names came from outside: what could
-/// drive a terminal is shown as an escape.
-fn line(row: &CallRow) -> String {
-    let icon = match row.status() {
-        Status::Success => "✅",
-        Status::Denied => "🚫",
-        Status::RateLimited => "⏱️",
-        Status::Error => "❌",
-    };
-    let shown = |text: &str, width| pad(&printable(text), width);
-    format!(
-        "{icon} {} | {} | {} | {} | {}ms",
-        row.time,
-        shown(&row.consumer, 15),
-        shown(row.server.as_deref().unwrap_or("unknown"), 15),
-        shown(&row.target, 20),
-        row.latency_ms()
-    )
 }
 
 fn verified(report: &Report, json: bool, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
@@ -296,61 +164,4 @@ fn legacy(path: &Path, json: bool, world: &mut Surroundings<'_>) -> anyhow::Resu
         )?;
     }
     Ok(if report.broken_at.is_none() { Exit::Done } else { Exit::No })
-}
-
-/// How often the index is looked at.
-const PACE: Duration = Duration::from_millis(300);
-/// More than there can be to print at one look.
-const ALL: usize = usize::MAX;
-
-/// What of the log has been printed.
-struct Shown {
-    /// Everything before this entry has been, save what is under way.
-    until: u64,
-    /// Calls under way before it; each is printed when it ends.
-    under_way: BTreeSet<u64>,
-}
-
-impl Shown {
-    /// Everything that has ended by now, where nothing before `since` is under way.
-    fn now(index: &Index, since: u64) -> anyhow::Result<Self> {
-        let newest = index.query(&Filter { limit: 1, ..Filter::default() })?;
-        let until = newest.first().map_or(0, |row| row.seq + 1);
-        // Asked for second: what begins in between is looked at the next time.
-        let outcomes = vec!["pending".to_owned()];
-        let (since, before) = (Some(since), Some(until));
-        let open = index.query(&Filter { outcomes, since, before, limit: ALL, ..Filter::default() })?;
-        Ok(Self { until, under_way: open.iter().map(|row| row.seq).collect() })
-    }
-}
-
-fn tail(folder: &Path, selection: &Selection, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
-    let index = Index::open_caught_up(folder)?;
-    let mut shown = Shown::now(&index, 0)?;
-    loop {
-        std::thread::sleep(PACE);
-        let since = shown.under_way.first().copied().unwrap_or(shown.until);
-        let now = Shown::now(&index, since)?;
-        let between = |since, before| Filter {
-            since: Some(since),
-            before: Some(before),
-            limit: ALL,
-            ..selection.filter()
-        };
-        let mut rows = Vec::new();
-        for ended in shown.under_way.difference(&now.under_way) {
-            rows.extend(index.query(&between(*ended, ended + 1))?);
-        }
-        let news = index.query(&between(shown.until, now.until))?;
-        rows.extend(news.into_iter().rev().filter(|row| !now.under_way.contains(&row.seq)));
-        for row in &rows {
-            if selection.json {
-                writeln!(world.out, "{}", row.to_json())?;
-            } else {
-                writeln!(world.out, "{}", line(row))?;
-            }
-        }
-        world.out.flush()?;
-        shown = now;
-    }
 }

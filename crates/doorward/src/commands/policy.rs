@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use doorward_model::json::Document;
-use doorward_policy::{Options, PolicySet, simulate};
+use doorward_policy::{PolicySet, simulate};
 
 use super::{Exit, Surroundings, load};
 use crate::runtime::{rego_source, role_policy, trial, usable};
@@ -48,8 +48,8 @@ pub(super) fn run(
     let roles = loaded.config.policies.iter().map(role_policy).collect();
     let rego = loaded.config.rego_policies.iter().map(rego_source).collect();
     let program = std::env::current_exe()?;
-    let compiled =
-        PolicySet::compile(roles, rego, &Options::default(), &|source| trial::in_a_child(&program, source));
+    let options = loaded.config.policy_options();
+    let compiled = PolicySet::compile(roles, rego, &options, &|source| trial::in_a_child(&program, source));
     let policy = match compiled.and_then(|(policy, _)| usable(policy).map_err(|error| vec![error])) {
         Ok(policy) => policy,
         Err(errors) => {

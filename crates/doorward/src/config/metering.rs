@@ -1,17 +1,30 @@
 //! What is counted: `metering`.
 
+use doorward_ledger::Dimensions;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Context;
 
-/// What is counted of the calls. Counting reads the log, so it costs no call anything.
+/// What is reported of the calls. They are recorded in any case, and counting reads the records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metering {
     /// Whether usage is reported at all; without it all numbers are zero.
     pub enabled: bool,
     /// Which numbers are reported.
     pub dimensions: Vec<Dimension>,
+}
+
+impl Metering {
+    /// What is reported of usage.
+    pub fn dimensions(&self) -> Dimensions {
+        let has = |dimension| self.dimensions.contains(&dimension);
+        Dimensions {
+            calls: has(Dimension::Calls),
+            latency: has(Dimension::Latency),
+            errors: has(Dimension::Errors),
+        }
+    }
 }
 
 /// One of the numbers.
@@ -47,11 +60,6 @@ pub(crate) fn build(file: Option<MeteringFile>, context: &mut Context<'_>) -> Me
             "metering.flushIntervalMs",
             "nothing has to be flushed: usage is counted from the records",
         );
-    }
-    if file.enabled == Some(false) || file.dimensions.as_ref().is_some_and(|dimensions| dimensions.len() < 3)
-    {
-        let message = "usage is counted from the records, whole, in any case";
-        context.findings.warn("no-effect", "metering", message);
     }
     Metering {
         enabled: file.enabled.unwrap_or(true),

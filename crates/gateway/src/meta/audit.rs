@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use doorward_ledger::{Filter, NO_AGENT, NO_PERSON};
+use doorward_ledger::{Dimensions, Filter, NO_AGENT, NO_PERSON, Usage};
 use doorward_model::json::Value;
 use doorward_model::{Timestamp, Verdict};
 use serde_json::json;
@@ -142,6 +142,10 @@ pub(super) async fn usage(asked: &Asked<'_>, arguments: Option<Value<'_>>) -> Re
     let Some(filter) = narrowed(reach(asked), text(arguments, "consumerId").as_deref()) else {
         return Err(Failure::Input("the usage of other consumers needs the scope audit.read".to_owned()));
     };
+    // Without metering every number is zero.
+    let Some(dimensions) = asked.snapshot.rulebook.metering else {
+        return Ok(pretty(&Usage::default().to_json(Dimensions::ALL)));
+    };
     let usage = read(asked, move |ledger| ledger.usage(&filter)).await?;
-    Ok(pretty(&usage.to_json()))
+    Ok(pretty(&usage.to_json(dimensions)))
 }

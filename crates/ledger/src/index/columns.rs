@@ -8,6 +8,7 @@ use crate::entry::{Members, Raw};
 #[derive(Clone, Copy)]
 pub(crate) enum Column {
     Agent,
+    Code,
     Consumer,
     Dlp,
     Duration,
@@ -48,6 +49,7 @@ impl Column {
             b"arguments" => Self::Arguments,
             b"call" => Self::Call,
             b"client" => Self::Client,
+            b"code" => Self::Code,
             b"consumer" => Self::Consumer,
             b"dlp" => Self::Dlp,
             b"duration_us" => Self::Duration,

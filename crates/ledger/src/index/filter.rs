@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-use doorward_model::Timestamp;
+use doorward_model::{Timestamp, domain};
+
+use super::CallRow;
 
 /// In place of a person: calls of nobody.
 pub const NO_PERSON: &str = "\0";
@@ -94,9 +96,15 @@ pub struct Filter {
     pub outcomes: Vec<String>,
     /// What guardrails did.
     pub dlp: Vec<String>,
+    /// `allow`, `deny` or `error`.
+    pub decisions: Vec<String>,
+    /// Codes of errors, or globs over them.
+    pub codes: Vec<String>,
+    /// Texts, one of which a reason or the error must contain, whatever the case.
+    pub reasons: Vec<String>,
     /// Not before, inclusive.
     pub from: Option<Timestamp>,
-    /// Not after, inclusive.
+    /// Before this time: two ranges that meet share no call.
     pub to: Option<Timestamp>,
     /// Only entries before this sequence number: where the last page ended.
     pub before: Option<u64>,
@@ -106,7 +114,18 @@ pub struct Filter {
     pub limit: usize,
 }
 
+/// [`CallRow::decision`](super::CallRow::decision), as the database finds it.
+const DECISION: &str = "(CASE WHEN verdict = 'error' THEN 'error' WHEN verdict <> 'allow' THEN 'deny' \
+    WHEN outcome IN ('upstream_error', 'timeout', 'unknown') THEN 'error' ELSE 'allow' END)";
+
 impl Filter {
+    /// Whether what only the log says of a call is what is looked for.
+    pub(super) fn admits(&self, row: &CallRow) -> bool {
+        let said = || row.reasons.iter().chain(&row.error).map(|text| text.to_lowercase());
+        self.reasons.is_empty()
+            || self.reasons.iter().any(|wanted| said().any(|text| text.contains(&wanted.to_lowercase())))
+    }
+
     /// The condition and the values of its placeholders.
     pub(super) fn sql(&self) -> (String, Vec<String>) {
         let mut conditions = vec!["1".to_owned()];
@@ -131,11 +150,14 @@ impl Filter {
         any("consumer", self.consumer.as_slice(), "\0", exactly);
         any("person", &self.persons, NO_PERSON, exactly);
         any("agent", &self.agents, NO_AGENT, exactly);
-        any("domain", &self.domains, "(none)", exactly);
+        let domains: Vec<_> = self.domains.iter().map(|text| domain(text)).collect();
+        any("domain", &domains, "(none)", exactly);
         any("server", &self.servers, "\0", glob);
         any("verdict", &self.verdicts, "\0", exactly);
         any("outcome", &self.outcomes, "pending", exactly);
         any("dlp", &self.dlp, "\0", exactly);
+        any(DECISION, &self.decisions, "\0", exactly);
+        any("code", &self.codes, "\0", glob);
         if !self.tools.is_empty() {
             let each: Vec<_> = self
                 .tools
@@ -161,7 +183,7 @@ impl Filter {
             conditions.push(status.condition().to_owned());
         }
         // Times are texts of one length, so they compare as times do.
-        for (operator, time) in [(">=", self.from), ("<=", self.to)] {
+        for (operator, time) in [(">=", self.from), ("<", self.to)] {
             if let Some(time) = time {
                 values.push(time.to_string());
                 conditions.push(format!("time {operator} ?{}", values.len()));

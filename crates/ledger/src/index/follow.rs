@@ -13,6 +13,7 @@ use crate::index::columns::{Column, Entry};
 use crate::index::feed::{Briefs, Feed, Kind, Next, Position};
 use crate::merkle::{Hash, leaf_hash};
 use crate::segment::{self, Lines};
+use doorward_model::domain_of;
 use doorward_model::json::push_hex;
 
 /// Bytes of the log that are taken in at once. Every entry fits.
@@ -209,13 +210,13 @@ fn kind(entry: &Entry<'_>) -> Option<Kind> {
 }
 
 const INSERT: &str =
-    "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
+    "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)";
 
 fn insert(statement: &mut Statement<'_>, sequence: u64, pending: &Pending<'_>) -> Result<(), LedgerError> {
     let text = |column| pending.decision.text(column);
     let end = pending.outcome.as_ref();
     let ended = |column| end.and_then(|end| end.value(column)).or_else(|| pending.decision.value(column));
-    let domain = text(Column::Email).and_then(|email| Some(email.rsplit_once('@')?.1.to_lowercase()));
+    let domain = text(Column::Email).and_then(|email| domain_of(&email));
     statement.execute(params![
         sequence,
         pending.segment,
@@ -232,6 +233,7 @@ fn insert(statement: &mut Statement<'_>, sequence: u64, pending: &Pending<'_>) -
         ended(Column::Duration).and_then(Raw::number),
         end.and_then(|end| end.number(Column::Upstream)),
         ended(Column::Error).and_then(Raw::text),
+        end.and_then(|end| end.text(Column::Code)),
         end.and_then(|end| end.text(Column::Dlp)).unwrap_or("none".into()),
     ])?;
     Ok(())
@@ -240,7 +242,7 @@ fn insert(statement: &mut Statement<'_>, sequence: u64, pending: &Pending<'_>) -
 fn update(transaction: &Transaction<'_>, of: u64, outcome: &Entry<'_>) -> Result<(), LedgerError> {
     transaction
         .prepare_cached(
-            "UPDATE calls SET outcome = ?2, duration_us = ?3, upstream_us = ?4, error = ?5, dlp = ?6 WHERE seq = ?1",
+            "UPDATE calls SET outcome = ?2, duration_us = ?3, upstream_us = ?4, error = ?5, code = ?6, dlp = ?7 WHERE seq = ?1",
         )?
         .execute(params![
             of,
@@ -248,6 +250,7 @@ fn update(transaction: &Transaction<'_>, of: u64, outcome: &Entry<'_>) -> Result
             outcome.number(Column::Duration),
             outcome.number(Column::Upstream),
             outcome.text(Column::Error),
+            outcome.text(Column::Code),
             outcome.text(Column::Dlp).unwrap_or("none".into()),
         ])?;
     Ok(())

@@ -10,6 +10,12 @@ use crate::error::LedgerError;
 use crate::payload;
 use crate::segment::{self, Lines};
 
+/// The shortest start of an id that calls are found by, in hexadecimal digits: it tells the
+/// minute.
+pub const SHORTEST_START: usize = 8;
+/// Digits of an id that are the millisecond.
+const MILLIS_DIGITS: usize = 12;
+
 /// One call, as the log has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
@@ -41,11 +47,33 @@ impl Index {
     pub fn recorded(&self, call: CallId) -> Result<Option<Recorded>, LedgerError> {
         // The id begins with the millisecond in which the call was received.
         let millis = call.as_bytes()[..6].iter().fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
-        let (from, to) = (millis.saturating_mul(1_000), millis.saturating_mul(1_000).saturating_add(999));
+        let (from, to) = (millis.saturating_mul(1_000), millis.saturating_add(1).saturating_mul(1_000));
         let (from, to) = (Some(Timestamp::from_micros(from)), Some(Timestamp::from_micros(to)));
         let rows = self.query(&Filter { from, to, limit: 1_000_000, ..Filter::default() })?;
         let id = call.to_string();
         rows.into_iter().find(|row| row.call == id).map(|row| self.entries_of(row)).transpose()
+    }
+
+    /// The calls whose ids start like this: at least [`SHORTEST_START`] hexadecimal digits, in
+    /// lower case and with the dashes of an id. They hold the time, so that few calls are looked at.
+    ///
+    /// # Errors
+    /// When index or log cannot be read.
+    pub fn starting_with(&self, start: &str) -> Result<Vec<CallRow>, LedgerError> {
+        let digits: String = start.chars().filter(|c| *c != '-').take(MILLIS_DIGITS).collect();
+        if digits.len() < SHORTEST_START {
+            return Ok(Vec::new());
+        }
+        let bound = |fill: &str| {
+            let rest = fill.repeat(MILLIS_DIGITS - digits.len());
+            u64::from_str_radix(&format!("{digits}{rest}"), 16).ok()
+        };
+        let (Some(first), Some(last)) = (bound("0"), bound("f")) else { return Ok(Vec::new()) };
+        let from = Some(Timestamp::from_micros(first.saturating_mul(1_000)));
+        let to = Some(Timestamp::from_micros(last.saturating_add(1).saturating_mul(1_000)));
+        let mut rows = self.query(&Filter { from, to, limit: 1_000_000, ..Filter::default() })?;
+        rows.retain(|row| row.call.starts_with(start));
+        Ok(rows)
     }
 
     /// The call whose decision is this entry; `None` when that is none.

@@ -17,7 +17,7 @@ use crate::segment::Places;
 use doorward_model::json::push_hex;
 
 /// The columns that [`CallRow::read`] expects, in order.
-pub(super) const COLUMNS: &str = "seq, segment, offset, outcome, duration_us, upstream_us, error, dlp";
+pub(super) const COLUMNS: &str = "seq, segment, offset, outcome, duration_us, upstream_us, error, code, dlp";
 
 /// One call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct CallRow {
     pub duration_us: Option<u64>,
     pub upstream_us: Option<u64>,
     pub error: Option<String>,
+    /// The stable code of the error.
+    pub code: Option<String>,
     pub dlp: String,
     /// The preview; once revealed, what was kept of the arguments.
     pub args: Option<String>,
@@ -86,7 +88,8 @@ impl CallRow {
             duration_us: row.get(4)?,
             upstream_us: row.get(5)?,
             error: row.get(6)?,
-            dlp: row.get(7)?,
+            code: row.get(7)?,
+            dlp: row.get(8)?,
             args: entry
                 .value(Column::Arguments)
                 .and_then(|arguments| arguments.get("preview")?.text())
@@ -117,6 +120,15 @@ impl CallRow {
         Status::of(self.outcome.as_deref())
     }
 
+    /// `allow`, `deny` or `error`: verdict and outcome in one word.
+    pub fn decision(&self) -> &'static str {
+        match (self.verdict.as_str(), self.outcome.as_deref()) {
+            ("error", _) | ("allow", Some("upstream_error" | "timeout" | "unknown")) => "error",
+            ("allow", _) => "allow",
+            _ => "deny",
+        }
+    }
+
     /// Milliseconds from receipt to answer, rounded.
     pub fn latency_ms(&self) -> u64 {
         (self.duration_us.unwrap_or(0) + 500) / 1_000
@@ -142,6 +154,7 @@ impl CallRow {
             "person": self.person,
             "agent": self.agent,
             "client": self.client,
+            "decision": self.decision(),
             "operation": self.operation,
             "origin": self.origin,
             "verdict": self.verdict,
@@ -151,6 +164,8 @@ impl CallRow {
             "outcome": self.outcome,
             "durationUs": self.duration_us,
             "upstreamUs": self.upstream_us,
+            "errorCode": self.code,
+            "dlp": self.dlp,
             "fingerprint": self.fingerprint,
             "trace": self.trace,
         })
@@ -182,82 +197,6 @@ impl Stats {
     pub fn to_json(&self) -> Value {
         json!({
             "total": self.total, "byStatus": self.by_status, "byServer": self.by_server, "byVerdict": self.by_verdict,
-        })
-    }
-}
-
-/// What calls cost.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Usage {
-    /// Calls that were sent to a server.
-    pub calls: u64,
-    /// Of those, how many failed.
-    pub errors: u64,
-    /// Calls that a rule refused.
-    pub denied: u64,
-    /// Calls that a limit refused.
-    pub limited: u64,
-    /// Mean time in milliseconds, rounded.
-    pub average_ms: u64,
-    /// Percentiles 50, 95 and 99 of the time, in milliseconds.
-    pub percentiles_ms: [f64; 3],
-    /// Calls by server.
-    pub by_server: BTreeMap<String, u64>,
-    /// Calls by tool, over all servers.
-    pub by_tool: BTreeMap<String, u64>,
-    /// Calls by server and tool.
-    pub by_server_tool: BTreeMap<String, BTreeMap<String, u64>>,
-    durations_us: Vec<u64>,
-}
-
-impl Usage {
-    pub(super) fn add(&mut self, outcome: Option<&str>, server: String, tool: String, duration_us: u64) {
-        match Status::of(outcome) {
-            Status::Denied => self.denied += 1,
-            Status::RateLimited => self.limited += 1,
-            status => {
-                self.calls += 1;
-                self.errors += u64::from(status == Status::Error);
-                self.durations_us.push(duration_us);
-                *self.by_tool.entry(tool.clone()).or_default() += 1;
-                *self.by_server_tool.entry(server.clone()).or_default().entry(tool).or_default() += 1;
-                *self.by_server.entry(server).or_default() += 1;
-            }
-        }
-    }
-
-    pub(super) fn finish(&mut self) {
-        let mut durations = std::mem::take(&mut self.durations_us);
-        if durations.is_empty() {
-            return;
-        }
-        durations.sort_unstable();
-        let count = durations.len();
-        let sum: u64 = durations.iter().sum();
-        self.average_ms = ((sum as f64 / count as f64) / 1_000.0).round() as u64;
-        for (slot, share) in self.percentiles_ms.iter_mut().zip([0.50, 0.95, 0.99]) {
-            // Nearest rank.
-            let rank = ((count as f64 * share).ceil() as usize).clamp(1, count);
-            *slot = durations[rank - 1] as f64 / 1_000.0;
-        }
-    }
-
-    /// As JSON, the members of the older shape first.
-    pub fn to_json(&self) -> Value {
-        let [p50, p95, p99] = self.percentiles_ms;
-        json!({
-            "totalCalls": self.calls,
-            "totalErrors": self.errors,
-            "avgLatencyMs": self.average_ms,
-            "byServer": self.by_server,
-            "byTool": self.by_tool,
-            "byServerTool": self.by_server_tool,
-            "denied": self.denied,
-            "rateLimited": self.limited,
-            "errorRate": if self.calls == 0 { 0.0 } else { self.errors as f64 / self.calls as f64 },
-            "p50LatencyMs": p50,
-            "p95LatencyMs": p95,
-            "p99LatencyMs": p99,
         })
     }
 }

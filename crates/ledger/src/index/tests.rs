@@ -63,6 +63,7 @@ fn end(outcome: Outcome) -> OutcomeRecord<'static> {
         bytes_out: 2,
         upstream_status: None,
         error: None,
+        code: None,
         dlp: "none",
         result: None,
     }
@@ -98,7 +99,15 @@ fn entries() -> Vec<Draft> {
         decision(&least()),
         decision(&full),
         canonical::event(&EventRecord { kind: "started", reason: "outcome", ..EventRecord::default() }),
-        outcome(1, &OutcomeRecord { error: Some(&long), dlp: "masked", ..end(Outcome::ToolError) }),
+        outcome(
+            1,
+            &OutcomeRecord {
+                error: Some(&long),
+                code: Some("upstream-timeout"),
+                dlp: "masked",
+                ..end(Outcome::ToolError)
+            },
+        ),
         decision(&DecisionRecord {
             verdict: "deny",
             terminal: Some((Outcome::Denied, 9, Some("a \\ rule"))),

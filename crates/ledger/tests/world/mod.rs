@@ -127,6 +127,7 @@ pub fn outcome(outcome: Outcome) -> OutcomeRecord<'static> {
         bytes_out: 2,
         upstream_status: Some(200),
         error: None,
+        code: None,
         dlp: "none",
         result: Some(b"{}"),
     }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use doorward_ledger::Index;
 use tempfile::NamedTempFile;
 
-use crate::commands::which::Which;
+use crate::commands::which::Named;
 use crate::commands::{Exit, Surroundings};
 use crate::config::Config;
 use crate::prove::{Disclosed, Log, Proven, prove};
@@ -16,20 +16,22 @@ use crate::prove::{Disclosed, Log, Proven, prove};
 const EXAMPLES: &str = "\
 Examples:
   doorward audit prove 019a2b3c-4d5e-7f60-8123-456789abcdef --output proof.json
-  doorward audit prove 17 --without-input > proof.json
+  doorward audit prove --last > proof.json
+  doorward audit prove 019a2b3c --without-input > proof.json
   doorward verify proof.json --key ledger.pub
 
-The call is named by its id, which a denied call carries as `record`, or by its entry's number. The proof has the
-decision and the outcome as the log has them, their paths to a signed checkpoint, the policies that were in force, and
-what they were asked, where that was kept (`audit.capture: full`): the arguments among it, in the clear.
+The call is named by its id, which a denied call carries as `record`, by the first 8 or more digits of it, or by its
+entry's number. The proof has the decision and the outcome as the log has them, their paths to a signed checkpoint,
+the policies that were in force, and what they were asked, where that was kept (`audit.capture: full`): the arguments
+among it, in the clear.
 Exit status: 0 the proof was written, 1 there is no such call, or no checkpoint covers it yet.";
 
 /// Arguments of `audit prove`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The call's id, or the number of its entry
-    call: Which,
+    #[command(flatten)]
+    call: Named,
     /// Write it to this file, for its owner alone, instead of printing it
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -48,7 +50,7 @@ pub(super) fn run(
 ) -> anyhow::Result<Exit> {
     let audit = &config.audit;
     let Some(found) = arguments.call.find(&Index::open_caught_up(&audit.dir)?)? else {
-        writeln!(world.err, "the log has no call `{}`", arguments.call)?;
+        writeln!(world.err, "{}", arguments.call)?;
         return Ok(Exit::No);
     };
     let log = Log { folder: &audit.dir, keys: &audit.key_dir };

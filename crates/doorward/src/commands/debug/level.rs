@@ -1,16 +1,14 @@
 //! `doorward debug level`: how much the running gateway logs about one server.
 
 use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use clap::ValueEnum;
 use doorward_gateway::door::{self, Level, Levels, NoServer, Order};
 use doorward_model::ServerId;
-use tokio::io::{AsyncWriteExt as _, BufReader};
 
 use crate::commands::layout::pad;
-use crate::commands::{Exit, Surroundings, load};
+use crate::commands::{Exit, Surroundings, load, socket};
 use crate::runtime;
 
 const EXAMPLES: &str = "\
@@ -22,9 +20,6 @@ Examples:
 It is told over the socket in dataDir, which only the gateway's own user can open, and lasts until the gateway ends.
 DOORWARD_LOG sets what is usual, at the start.
 Exit status: 0 done, 1 there is no such server, 3 no gateway runs here.";
-
-/// How long the gateway may take.
-const WITHIN: Duration = Duration::from_secs(5);
 
 /// Arguments of `debug level`.
 #[derive(Debug, clap::Args)]
@@ -69,8 +64,7 @@ pub(super) fn run(
         (Some(server), Some(Much(level))) => Order::Set(server.clone(), level),
         _ => Order::Show,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let levels = match runtime.block_on(tell(folder, &order)) {
+    let levels = match tell(folder, &order) {
         Ok(Ok(levels)) => levels,
         Ok(Err(NoServer)) => {
             let server = arguments.server.as_ref().map_or("", |server| server.as_str());
@@ -95,12 +89,7 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
-async fn tell(folder: &Path, order: &Order) -> anyhow::Result<Result<Levels, NoServer>> {
-    let exchange = async {
-        let mut stream = door::connect(folder).await?;
-        stream.write_all(order.line().as_bytes()).await?;
-        anyhow::Ok(door::read_line(&mut BufReader::new(stream)).await?)
-    };
-    let line = tokio::time::timeout(WITHIN, exchange).await.context("it takes too long")??;
+fn tell(folder: &Path, order: &Order) -> anyhow::Result<Result<Levels, NoServer>> {
+    let line = socket::tell(folder, order)?;
     door::read_order_answer(line).map_err(|_| anyhow!("it is of another version than this program"))
 }

@@ -10,26 +10,27 @@ use doorward_ledger::{Index, Recorded};
 use serde_json::{Value, json};
 
 use super::{rules, shown};
-use crate::commands::which::Which;
+use crate::commands::which::Named;
 use crate::commands::{Exit, Surroundings, load};
 use crate::config::Config;
 
 const EXAMPLES: &str = "\
 Examples:
   doorward debug trace 019a2b3c-4d5e-7f60-8123-456789abcdef
-  doorward debug trace 17
-  doorward audit log --limit 1 --json | jq -r '.[0].id' | xargs doorward debug trace --json
+  doorward debug trace 019a2b3c
+  doorward debug trace --last --json
 
-The call is named by its id, which a denied call carries as `record`, or by its entry's number. It is read from the
-log, beside a running gateway or without one. `--full` asks the policies what they were asked then, where that was kept.
+The call is named by its id, which a denied call carries as `record`, by the first 8 or more digits of it, or by its
+entry's number. It is read from the log, beside a running gateway or without one. `--full` asks the policies what they
+were asked then, where that was kept.
 Exit status: 0 the call was found, 1 there is none.";
 
 /// Arguments of `debug trace`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The call's id, or the number of its entry
-    call: Which,
+    #[command(flatten)]
+    call: Named,
     /// Ask the policies what they were asked then, where that was kept (`audit.capture: full`)
     #[arg(long)]
     full: bool,
@@ -47,7 +48,7 @@ pub(super) fn run(
     let config = &loaded.config;
     let index = Index::open_caught_up(&config.audit.dir)?;
     let Some(mut found) = arguments.call.find(&index)? else {
-        writeln!(world.err, "the log has no call `{}`", arguments.call)?;
+        writeln!(world.err, "{}", arguments.call)?;
         return Ok(Exit::No);
     };
     let mut input = None;
