@@ -191,11 +191,58 @@ fn a_key_has_defaults_and_may_belong_to_a_person() {
 }
 
 #[test]
+fn a_key_is_made_by_names_and_its_misspelt_role_is_named() {
+    let policies = "policies:\n  - {id: w, roles: [writer], rules: [{action: allow}]}\n";
+    let config = CONFIG.replace("policies: []  # none yet\n", policies);
+    let world = World::with("gateway.yaml", &config);
+    let by_name = [
+        "keys", "create", "--name", "My Agent", "--agent", "agent-1", "--role", "writer", "--role", "writter",
+    ];
+    let ran = world.run(&by_name);
+    assert!(ran.out.contains("  Consumer: agent-1\n  Roles:    writer, writter\n"), "{}", ran.out);
+    assert_eq!(
+        ran.err,
+        "warning: no role policy names the role `writter`, so it allows nothing by itself; did you mean `writer`?\n"
+    );
+    let listed: serde_json::Value =
+        serde_json::from_str(&world.run(&["keys", "list", "--json"]).out).expect("JSON");
+    let key = ran.out.lines().find_map(|line| line.strip_prefix("  Key:      ")).expect("the key");
+    let prefix = listed[2]["prefix"].as_str().expect("a prefix");
+    assert!(key.starts_with(prefix) && prefix.len() == 9, "{key} {prefix}");
+    assert_eq!(world.run(&["keys", "create", "A", "--name", "B"]).code, Some(2), "one name only");
+}
+
+#[test]
+fn a_key_is_renewed_under_its_id_and_the_one_before_it_may_stay_for_a_while() {
+    let world = World::with("gateway.yaml", CONFIG);
+    let ran = world.run(&["keys", "rotate", "key-1", "--grace", "24h", "--json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let renewed: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    let text = world.read("gateway.yaml");
+    assert!(!text.contains("gw_mine") && !text.contains(renewed["key"].as_str().expect("a key")), "{text}");
+    let listed: serde_json::Value =
+        serde_json::from_str(&world.run(&["keys", "list", "--json"]).out).expect("JSON");
+    assert_eq!(listed[0]["previousUntil"], renewed["previousUntil"]);
+    assert_eq!(listed[0]["roles"], serde_json::json!(["reader", "writer"]), "the same rights");
+    let at_once = world.run(&["keys", "rotate", "key-1"]);
+    assert!(at_once.out.contains("The key before it works no longer."), "{} {}", at_once.out, at_once.err);
+    assert_eq!(world.run(&["check"]).code, Some(0));
+    let unknown = world.run(&["keys", "rotate", "key-9"]);
+    assert_eq!((unknown.out.as_str(), unknown.code), ("Key key-9 not found.\n", Some(1)));
+    assert_eq!(world.run(&["keys", "rotate", "key-1", "--grace", "soon"]).code, Some(2));
+}
+
+#[test]
 fn a_key_is_revoked_where_it_stands() {
     let world = World::with("gateway.yaml", CONFIG);
-    let ran = world.run(&["keys", "revoke", "key-1"]);
+    let ran = world.run_with(&["keys", "revoke", "key-1"], &[("USER", "ana")]);
     assert_eq!((ran.out.as_str(), ran.code), ("Key key-1 revoked.\n", Some(0)));
-    assert_eq!(world.read("gateway.yaml"), CONFIG.replacen("enabled: true", "enabled: false", 1));
+    let listed: serde_json::Value =
+        serde_json::from_str(&world.run(&["keys", "list", "--json"]).out).expect("JSON");
+    assert_eq!((&listed[0]["enabled"], &listed[0]["revokedBy"]), (&false.into(), &"ana".into()));
+    let at = listed[0]["revokedAt"].as_str().expect("a time");
+    let revoked = format!("enabled: false\n      revokedAt: \"{at}\"\n      revokedBy: \"ana\"");
+    assert_eq!(world.read("gateway.yaml"), CONFIG.replacen("enabled: true", &revoked, 1));
     let unknown = world.run(&["keys", "revoke", "key-9"]);
     assert_eq!((unknown.out.as_str(), unknown.code), ("Key key-9 not found.\n", Some(1)));
 }
@@ -317,6 +364,27 @@ fn the_files_of_the_other_gateway_are_valid() {
 }
 
 #[test]
+fn what_the_other_gateway_passes_over_is_passed_over_when_that_is_asked_for() {
+    let text = "auth: {type: none}\nservers: [{id: a, command: x, enabled: true}]\npolicies:\n  - id: p\n    roles: ['*']\n    rules:\n      - {tool: t, action: alow}\n      - {tool: u, action: allow, conditions: [{param: x, operator: lt, value: 5}]}\n      - {action: allow}\n";
+    let world = World::with("gateway.yaml", text);
+    let strict = world.run(&["check"]);
+    assert!(strict.code == Some(1) && strict.out.contains("did you mean `allow`?"), "{}", strict.out);
+    for (arguments, environment) in
+        [(&["check", "--compat"][..], &[][..]), (&["check"], &[("DOORWARD_COMPAT", "1")])]
+    {
+        let lenient = world.run_with(arguments, environment);
+        assert!(lenient.code == Some(0) && lenient.out.contains("the rule never decides"), "{}", lenient.out);
+    }
+    // `lt` is ours: to the other gateway it never holds, so that the last rule decides.
+    for (tool, arguments) in [("t", "{}"), ("u", r#"{"x":1}"#)] {
+        let input = format!(r#"{{"backend":"a","tool":"{tool}","arguments":{arguments},"roles":["*"]}}"#);
+        std::fs::write(world.dir.path().join("call.json"), input).expect("written");
+        let ran = world.run(&["policy", "simulate", "--input", "call.json", "--compat"]);
+        assert!(ran.out.contains("rules/p#/rules/2"), "{tool}: {} {}", ran.out, ran.err);
+    }
+}
+
+#[test]
 fn the_configuration_is_looked_for_in_order() {
     let world = World::with("b.yaml", CONFIG);
     let missing = world.run(&["keys", "list"]);
@@ -370,6 +438,7 @@ fn the_program_explains_itself() {
         &["check"],
         &["keys", "list"],
         &["keys", "create"],
+        &["keys", "rotate"],
         &["keys", "revoke"],
         &["servers", "list"],
         &["completions"],

@@ -4,6 +4,7 @@
 //! that was verified a moment ago; so nothing compares secrets byte by byte, and the
 //! usual call costs one SHA-256 and one lookup.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use doorward_model::{Agent, Caller, Clock, Grant, GrantKind, Map, Timestamp};
@@ -35,6 +36,7 @@ pub struct Authenticator {
     jwt: Option<Jwt>,
 }
 
+#[derive(Clone)]
 struct Key {
     caller: Arc<Caller>,
     enabled: bool,
@@ -146,6 +148,17 @@ impl Authenticator {
         }
     }
 
+    /// Why this was refused, for the log: `missing_credentials`, or `key_disabled: key-1` where it
+    /// is a configured key that opens nothing any more.
+    pub fn account(&self, presented: Presented<'_>, refused: Refused) -> String {
+        let bearer = presented.bearer.filter(|text| text.len() <= MAX_PRESENTED);
+        let key = bearer.and_then(|text| self.keys.get(&sha256(text.as_bytes())));
+        match key {
+            Some(key) => format!("{}: {}", refused.reason(), key.caller.grant.id),
+            None => refused.reason().to_owned(),
+        }
+    }
+
     fn published(&self) -> Option<&Arc<KeySet>> {
         match &self.jwt.as_ref()?.source {
             Source::Published(set) => Some(set),
@@ -203,13 +216,24 @@ fn known(settings: Vec<KeySettings>) -> Result<Map<[u8; 32], Key>, SettingsError
         if key.person.is_none() && key.agent.is_none() {
             return Err(SettingsError::NobodysKey(key.id));
         }
-        let digest = *key.key.digest();
-        let id = key.id.clone();
-        if let Some(twin) = keys.insert(digest, prepared(key)) {
-            return Err(SettingsError::DuplicateKey(twin.caller.grant.id.clone(), id));
+        let (digest, id) = (*key.key.digest(), key.id.clone());
+        let previous = key.previous;
+        let current = prepared(key);
+        if let Some((stored, until)) = previous {
+            let ends = current.expires_at.map_or(until, |end| end.min(until));
+            let previous = Key { expires_at: Some(ends), ..current.clone() };
+            insert(&mut keys, *stored.digest(), previous, &id)?;
         }
+        insert(&mut keys, digest, current, &id)?;
     }
     Ok(keys)
+}
+
+fn insert(keys: &mut Map<[u8; 32], Key>, digest: [u8; 32], key: Key, id: &str) -> Result<(), SettingsError> {
+    match keys.insert(digest, key) {
+        Some(twin) => Err(SettingsError::DuplicateKey(twin.caller.grant.id.clone(), id.to_owned())),
+        None => Ok(()),
+    }
 }
 
 fn prepared(key: KeySettings) -> Key {
@@ -220,6 +244,7 @@ fn prepared(key: KeySettings) -> Key {
         roles: key.roles,
         servers: key.servers,
         scopes: key.scopes,
+        claims: Default::default(),
         expires_at: key.expires_at,
         rate_limit: key.rate_limit,
     };
@@ -228,6 +253,25 @@ fn prepared(key: KeySettings) -> Key {
         caller: Arc::new(Caller { grant, person: key.person, agent }),
         enabled: key.enabled,
         expires_at: key.expires_at,
+    }
+}
+
+/// Whoever has presented nothing yet: reaches no server, has no role and no scope.
+pub fn keyless() -> Caller {
+    Caller {
+        grant: Grant {
+            id: "keyless".to_owned(),
+            kind: GrantKind::Keyless,
+            issuer: None,
+            roles: Vec::new(),
+            servers: Some(BTreeSet::new()),
+            scopes: Vec::new(),
+            claims: Default::default(),
+            expires_at: None,
+            rate_limit: None,
+        },
+        person: None,
+        agent: Some(Agent { id: "keyless".to_owned() }),
     }
 }
 
@@ -242,6 +286,7 @@ fn anonymous() -> Caller {
             roles: vec!["*".to_owned()],
             servers: None,
             scopes: Vec::new(),
+            claims: Default::default(),
             expires_at: None,
             rate_limit: None,
         },

@@ -1,7 +1,9 @@
 //! What a verified token says: whether it counts here and now, and for whom.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use doorward_model::json::number_text;
 use doorward_model::{Agent, Caller, Grant, GrantKind, Person, Timestamp};
 use serde_json::{Map, Value};
 
@@ -66,6 +68,7 @@ fn caller(
             roles: texts(find(claims, &settings.roles_field)),
             servers: None,
             scopes: scopes(claims),
+            claims: carried(claims, &settings.claims),
             expires_at: Some(expires_at),
             rate_limit: None,
         },
@@ -91,6 +94,19 @@ fn person(claims: &Claims, subject: Option<&str>, consumer: &str) -> Option<Pers
 fn email(claims: &Claims) -> Option<&str> {
     let verified = claims.get("email_verified") == Some(&Value::Bool(true));
     text(claims, "email").filter(|_| verified)
+}
+
+/// The named claims that are one text, number or truth; lists and objects are nobody's own value.
+fn carried(claims: &Claims, names: &[String]) -> BTreeMap<String, String> {
+    let text = |name: &String| match find(claims, name)? {
+        // As anywhere else: one that nobody verified says nothing.
+        Value::String(_) if name == "email" => email(claims).map(str::to_owned),
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number_text(&number.to_string())),
+        Value::Bool(truth) => Some(truth.to_string()),
+        _ => None,
+    };
+    names.iter().filter_map(|name| Some((name.clone(), text(name)?))).collect()
 }
 
 /// `scope` is one text with spaces (RFC 8693, section 4.2); `scp` an array or such a text.

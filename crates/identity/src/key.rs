@@ -45,6 +45,13 @@ impl StoredKey {
     }
 }
 
+/// `sha256:` and the hash, as it is kept.
+impl std::fmt::Display for StoredKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "sha256:{}", to_hex(&self.digest))
+    }
+}
+
 /// What begins with `sha256:` and is not the hash of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`sha256:` is followed by 64 hexadecimal digits, and here it is not")]

@@ -16,7 +16,7 @@ mod settings;
 mod strength;
 mod token;
 
-pub use authenticator::{Authenticator, Presented};
+pub use authenticator::{Authenticator, Presented, keyless};
 pub use jwks::{FetchError, Fetching, KeyFetcher, fetch_keys};
 pub use key::{Damaged, StoredKey, new_key};
 pub use refused::Refused;

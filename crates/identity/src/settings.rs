@@ -27,6 +27,8 @@ pub struct KeySettings {
     pub id: String,
     /// What is stored of the key.
     pub key: StoredKey,
+    /// The key before it was renewed, and until when that opens as well.
+    pub previous: Option<(StoredKey, Timestamp)>,
     /// The human, if the key belongs to one.
     pub person: Option<Person>,
     /// Id of the program, if the key belongs to one.
@@ -58,6 +60,8 @@ pub struct JwtSettings {
     pub roles_field: String,
     /// Claim that holds the id of the program; dots lead into objects.
     pub consumer_field: String,
+    /// Claims that callers carry along for role rules (`${claims.x}`).
+    pub claims: Vec<String>,
     /// By how much the issuer's clock may differ from ours.
     pub leeway: Duration,
     /// The token must carry a verified e-mail address of one of these domains, unless empty.

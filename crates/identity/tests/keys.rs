@@ -11,6 +11,7 @@ use doorward_model::{Clock, GrantKind, Person};
 
 fn key(id: &str, stored: &str) -> KeySettings {
     KeySettings {
+        previous: None,
         id: id.to_owned(),
         key: StoredKey::parse(stored).expect("a key"),
         person: None,
@@ -68,6 +69,53 @@ fn only_the_key_itself_opens() {
     let texts =
         [Refused::Unknown, Refused::Disabled, Refused::Expired, Refused::Missing].map(|it| it.to_string());
     assert!(texts.iter().all(|text| *text == texts[0]), "the same to the outside");
+}
+
+#[test]
+fn the_log_tells_apart_why_a_key_opens_nothing() {
+    let clock = Arc::new(Fixed::new(3));
+    let off = KeySettings { enabled: false, ..key("off", "gw_off") };
+    let ended = KeySettings { expires_at: Some(clock.now()), ..key("ended", "gw_ended") };
+    let door = authenticator(vec![off, ended], &clock);
+    for (bearer, expected) in [
+        (None, "missing_credentials"),
+        (Some("gw_nobody"), "unknown_key"),
+        (Some("gw_off"), "key_disabled: off"),
+        (Some("gw_ended"), "expired: ended"),
+    ] {
+        let presented = Presented { bearer };
+        let refused = door.authenticate(presented).expect_err("refused");
+        assert_eq!(door.account(presented, refused), expected);
+    }
+}
+
+#[test]
+fn the_key_before_a_renewal_opens_as_the_same_grant_until_its_time_is_over() {
+    let clock = Arc::new(Fixed::new(3));
+    let in_seconds = |seconds| clock.now().plus(Duration::from_secs(seconds));
+    let previous = |text: &str, until| Some((StoredKey::parse(text).expect("a key"), until));
+    let renewed = KeySettings { previous: previous("gw_old", in_seconds(60)), ..key("a", "gw_new") };
+    // A key that ends does so under both of its texts.
+    let ending = KeySettings {
+        previous: previous("gw_older", in_seconds(60)),
+        expires_at: Some(in_seconds(30)),
+        ..key("b", "gw_newer")
+    };
+    let off =
+        KeySettings { previous: previous("gw_oldest", in_seconds(60)), enabled: false, ..key("c", "gw_off") };
+    let door = authenticator(vec![renewed, ending, off], &clock);
+    let answers =
+        || ["gw_new", "gw_old", "gw_newer", "gw_older", "gw_oldest"].map(|text| ask(&door, text).ok());
+    let found = |ids: [Option<&str>; 5]| ids.map(|id| id.map(str::to_owned));
+    assert_eq!(answers(), found([Some("a"), Some("a"), Some("b"), Some("b"), None]));
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(answers(), found([Some("a"), Some("a"), None, None, None]));
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(answers(), found([Some("a"), None, None, None, None]));
+    let twin = KeySettings { previous: previous("gw_1", in_seconds(60)), ..key("x", "gw_2") };
+    let settings = Settings { keys: vec![key("y", "gw_1"), twin], ..Settings::default() };
+    let error = Authenticator::new(settings, clock.clone(), None).err();
+    assert_eq!(error, Some(SettingsError::DuplicateKey("y".to_owned(), "x".to_owned())));
 }
 
 #[test]

@@ -101,6 +101,7 @@ mod signature_der {
 
 fn settings(key: JwtKey) -> JwtSettings {
     JwtSettings {
+        claims: Vec::new(),
         key,
         issuer: Some("https://id.example".to_owned()),
         audience: vec!["doorward".to_owned()],
@@ -543,6 +544,35 @@ async fn an_issuer_says_where_its_keys_are() {
             &with(&claims, "iss", json!("https://other.example")),
         );
         assert!(identify(&door, &foreign).await.is_some(), "{issuer}");
+    }
+}
+
+#[test]
+fn a_caller_carries_the_claims_that_rules_name_and_no_others() {
+    let clock = Arc::new(Fixed::new(5));
+    let names = ["customer", "number", "is_staff", "realm.unit", "groups", "email", "absent"];
+    let named = JwtSettings {
+        claims: names.map(str::to_owned).to_vec(),
+        ..settings(JwtKey::Secret(Secret::new(SECRET)))
+    };
+    let door = door(named, &clock, None);
+    let signer = Signer::Hmac(SECRET.as_bytes().to_vec());
+    let mut claims = good(&clock);
+    claims["customer"] = json!("c-1");
+    claims["number"] = json!(5.0);
+    claims["is_staff"] = json!(true);
+    claims["realm"] = json!({"unit": "sales"});
+    claims["groups"] = json!(["a"]);
+    claims["other"] = json!("x");
+    for (verified, email) in [(true, Some("ana@corp.example")), (false, None)] {
+        claims["email"] = json!("ana@corp.example");
+        claims["email_verified"] = json!(verified);
+        let caller = ask(&door, &signer.token(&json!({"alg": "HS256"}), &claims)).expect("good");
+        let carried: Vec<_> = caller.grant.claims.iter().map(|(name, text)| (&**name, &**text)).collect();
+        let mut expected =
+            vec![("customer", "c-1"), ("is_staff", "true"), ("number", "5"), ("realm.unit", "sales")];
+        expected.splice(1..1, email.map(|email| ("email", email)));
+        assert_eq!(carried, expected, "a list is no value, and an address that nobody verified neither");
     }
 }
 

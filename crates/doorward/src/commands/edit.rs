@@ -10,9 +10,12 @@ use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use doorward_identity::StoredKey;
+use doorward_model::Timestamp;
+use doorward_model::json::quoted;
 use tempfile::NamedTempFile;
 
-use crate::config::tree::{Node, Scalar, Style, Value};
+use crate::config::tree::{Key, Mark, Node, Value};
 use crate::config::{json, parse};
 
 /// A configuration file while it is edited.
@@ -68,27 +71,96 @@ impl Document {
         Ok(())
     }
 
-    /// Switches off the key with this id.
+    /// Switches off the key with this id, and notes when and by whom, where that is known. A key
+    /// that is off already is left as it is.
     ///
     /// # Errors
     /// If there is none, or the file is written in a way that this cannot be done safely.
-    pub fn revoke_key(&mut self, id: &str) -> anyhow::Result<()> {
-        let mut before = self.tree()?;
-        let Some(key) = keys_mut(&mut before).iter_mut().find(|key| is_named(key, id)) else {
+    pub fn revoke_key(&mut self, id: &str, at: Timestamp, by: Option<&str>) -> anyhow::Result<()> {
+        let root = self.tree()?;
+        let Some(key) = keys(&root).iter().find(|key| is_named(key, id)) else {
             bail!("there is no key `{id}`");
         };
-        let Value::Map(entries) = &mut key.value else { bail!("the key `{id}` is no map") };
-        let Some((_, enabled)) = entries.iter_mut().find(|(name, _)| name.text == "enabled") else {
-            // A key that does not say it is enabled is not.
+        // A key that does not say it is enabled is not.
+        if key.get("enabled").is_none_or(|enabled| enabled.text() == Some("false")) {
             return Ok(());
+        }
+        if let Some(by) = by {
+            self.amend_key(id, "revokedBy", &quoted(by), "enabled")?;
+        }
+        self.amend_key(id, "revokedAt", &quoted(&at.to_string()), "enabled")?;
+        self.amend_key(id, "enabled", "false", "enabled")
+    }
+
+    /// Gives the key with this id another text. The one before it opens the gateway until
+    /// `until`, if that is given.
+    ///
+    /// # Errors
+    /// As [`revoke_key`](Self::revoke_key).
+    pub fn rotate_key(
+        &mut self,
+        id: &str,
+        stored: &str,
+        prefix: &str,
+        until: Option<Timestamp>,
+    ) -> anyhow::Result<()> {
+        let root = self.tree()?;
+        let key = keys(&root).iter().find(|key| is_named(key, id));
+        let Some(before) = key.and_then(|key| key.get("key")?.text()) else {
+            bail!("there is no key `{id}`");
         };
-        let place = enabled.mark.offset..enabled.end;
-        enabled.value = Value::Scalar(Scalar { text: "false".to_owned(), style: Style::Plain });
-        self.replace(place, "false")?;
-        let proven = self.tree().is_ok_and(|after| after == before);
+        // Never the key itself, should it stand there in the clear.
+        let before = StoredKey::parse(before)?.to_string();
+        let has_previous = key.is_some_and(|key| key.get("previousKey").is_some());
+        self.amend_key(id, "prefix", &quoted(prefix), "key")?;
+        match until {
+            Some(until) => {
+                self.amend_key(id, "previousUntil", &quoted(&until.to_string()), "key")?;
+                self.amend_key(id, "previousKey", &quoted(&before), "key")?;
+            }
+            // What was good for a while by the last renewal is not good any longer.
+            None if has_previous => {
+                self.amend_key(id, "previousUntil", &quoted(&Timestamp::default().to_string()), "key")?;
+            }
+            None => {}
+        }
+        self.amend_key(id, "key", &quoted(stored), "key")
+    }
+
+    /// Sets one member of a key. A new one is put behind the member `behind`.
+    fn amend_key(&mut self, id: &str, name: &str, value: &str, behind: &str) -> anyhow::Result<()> {
+        let mut expected = self.tree()?;
+        let fresh = json::parse(value).map_err(|malformed| anyhow::anyhow!(malformed.problem))?;
+        let Some(key) = keys_mut(&mut expected).iter_mut().find(|key| is_named(key, id)) else {
+            bail!("there is no key `{id}`");
+        };
+        let is_bracketed = self.is_bracketed(key);
+        let Value::Map(entries) = &mut key.value else { bail!("the key `{id}` is no map") };
+        let position = |name: &str| entries.iter().position(|(key, _)| key.text == name);
+        let column = entries.first().map_or(0, |(key, _)| key.mark.column - 1);
+        match (position(name), position(behind)) {
+            (Some(at), _) => {
+                let place = entries[at].1.mark.offset..entries[at].1.end;
+                entries[at].1.value = fresh.value;
+                self.replace(place, value)?;
+            }
+            (None, _) if is_bracketed => {
+                let end = entries.last().map(|(_, last)| self::behind(last));
+                let end = end.context("a key has an id")?;
+                entries.push((Key { text: name.to_owned(), mark: Mark::default() }, fresh));
+                self.replace(end..end, &format!(", \"{name}\": {value}"))?;
+            }
+            (None, after) => {
+                let after = after.unwrap_or(0);
+                let line = self.line_end(entries[after].1.end);
+                entries.insert(after + 1, (Key { text: name.to_owned(), mark: Mark::default() }, fresh));
+                let text = format!("{}{name}: {value}", " ".repeat(column));
+                self.add_lines(line, std::iter::once(text))?;
+            }
+        }
         ensure!(
-            proven,
-            "{} is written in a way that `{id}` cannot be revoked safely; set `enabled: false` by hand",
+            self.tree().is_ok_and(|after| after == expected),
+            "{} is written in a way that `{id}` cannot be changed safely; change it by hand",
             self.path.display()
         );
         Ok(())
@@ -428,7 +500,8 @@ mod tests {
                 );
             }
             let mut document = self::document("gateway.yaml", &before);
-            let _ = document.revoke_key("a");
+            let _ = document.revoke_key("a", Timestamp::default(), Some("ana"));
+            let _ = document.rotate_key("a", "sha256:1", "gw_", None);
         }
         assert!(added > 100, "only {added}");
     }
@@ -455,27 +528,66 @@ mod tests {
 
     #[test]
     fn a_key_is_revoked_where_it_stands() {
+        const AT: &str = "2026-11-21T10:00:00.000000Z";
+        let block = |enabled: &str, more: &str| {
+            format!(
+                "auth:\n  keys:\n    - id: b\n      enabled: true\n    - id: a\n      enabled: {enabled} # yes\n{more}      name: x\n"
+            )
+        };
+        let lines = format!("      revokedAt: \"{AT}\"\n      revokedBy: \"ana\"\n");
+        let flow =
+            |text: &str| text.replace("END", &format!(", \"revokedBy\": \"ana\", \"revokedAt\": \"{AT}\""));
         let cases = [
+            (block("true", ""), Some(block("false", &lines))),
+            (block("true", "").replace('\n', "\r\n"), Some(block("false", &lines).replace('\n', "\r\n"))),
             (
-                "auth:\n  keys:\n    - id: b\n      enabled: true\n    - id: a\n      enabled: true # yes\n",
-                Some(
-                    "auth:\n  keys:\n    - id: b\n      enabled: true\n    - id: a\n      enabled: false # yes\n",
-                ),
+                "auth: {keys: [{enabled: true, id: \"a\"}, {id: b}]}".to_owned(),
+                Some(flow("auth: {keys: [{enabled: false, id: \"a\"END}, {id: b}]}")),
             ),
             (
-                "auth: {keys: [{enabled: true, id: \"a\"}, {id: b}]}",
-                Some("auth: {keys: [{enabled: false, id: \"a\"}, {id: b}]}"),
+                "auth: {keys: [{id: a, enabled: \"${ON}\"}]}".to_owned(),
+                Some(flow("auth: {keys: [{id: a, enabled: falseEND}]}")),
             ),
-            ("auth: {keys: [{id: a, enabled: \"${ON}\"}]}", Some("auth: {keys: [{id: a, enabled: false}]}")),
-            ("auth: {keys: [{id: a, enabled: false}]}", Some("auth: {keys: [{id: a, enabled: false}]}")),
-            ("auth: {keys: [{id: a}]}", Some("auth: {keys: [{id: a}]}")),
-            ("auth: {keys: [{id: b}]}", None),
-            ("auth: {keys: [&k {id: a, enabled: true}]}\nother: *k\n", None),
+            (
+                "auth: {keys: [{id: a, enabled: false}]}".to_owned(),
+                Some("auth: {keys: [{id: a, enabled: false}]}".to_owned()),
+            ),
+            ("auth: {keys: [{id: a}]}".to_owned(), Some("auth: {keys: [{id: a}]}".to_owned())),
+            ("auth: {keys: [{id: b}]}".to_owned(), None),
+            ("auth: {keys: [&k {id: a, enabled: true}]}\nother: *k\n".to_owned(), None),
         ];
         for (before, after) in cases {
-            let mut document = document("gateway.yaml", before);
-            let revoked = document.revoke_key("a").is_ok();
-            assert_eq!(revoked.then_some(document.text.as_str()), after, "{before}");
+            let mut document = document("gateway.yaml", &before);
+            let at = Timestamp::parse(AT).expect("a time");
+            let revoked = document.revoke_key("a", at, Some("ana")).is_ok();
+            assert_eq!(revoked.then_some(document.text), after, "{before}");
         }
+    }
+
+    #[test]
+    fn a_renewed_key_keeps_the_hash_before_it_and_never_its_text() {
+        let until = Timestamp::parse("2026-11-22").ok();
+        let mut block = document(
+            "gateway.yaml",
+            "auth:\n  keys:\n    - id: a # one\n      key: gw_plain # old\n      roles: [x]\n",
+        );
+        block.rotate_key("a", "sha256:1", "gw_12345", until).expect("renewed");
+        let hash = StoredKey::parse("gw_plain").expect("a key").to_string();
+        let expected = format!(
+            "auth:\n  keys:\n    - id: a # one\n      key: \"sha256:1\" # old\n      previousKey: \"{hash}\"\n      \
+             previousUntil: \"2026-11-22T00:00:00.000000Z\"\n      prefix: \"gw_12345\"\n      roles: [x]\n"
+        );
+        assert_eq!(block.text, expected);
+        // Once more: no member is there twice, and without grace nothing old is good any longer.
+        let again = format!("sha256:{}", "ab".repeat(32));
+        block.rotate_key("a", &again, "gw_67890", None).expect_err("`sha256:1` is no hash");
+        let mut block = document("gateway.yaml", &expected.replace("sha256:1", &again));
+        block.rotate_key("a", "sha256:2", "gw_67890", None).expect("renewed");
+        let twice = expected
+            .replace("sha256:1", "sha256:2")
+            .replace("2026-11-22", "1970-01-01")
+            .replace("gw_12345", "gw_67890");
+        assert_eq!(block.text, twice);
+        assert!(block.rotate_key("b", "sha256:2", "gw_", None).is_err());
     }
 }

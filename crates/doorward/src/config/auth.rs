@@ -29,6 +29,12 @@ pub struct Auth {
 pub struct Key {
     /// Its name for people.
     pub name: String,
+    /// How it begins.
+    pub prefix: Option<String>,
+    /// When it was switched off, and by whom.
+    pub revoked_at: Option<String>,
+    /// Who did that.
+    pub revoked_by: Option<String>,
     /// What it is and whom it belongs to.
     pub settings: KeySettings,
 }

@@ -48,8 +48,9 @@ pub(super) async fn let_in(
     if let Err(exceeded) = counted {
         return Err(Box::new(too_many(gateway, peer, &exceeded)));
     }
-    if note(gateway, "unauthenticated", peer) {
-        tracing::info!(target: "doorward::identity", %peer, reason = %refused, "caller refused");
+    let account = authenticator.account(presented, refused);
+    if note_of(gateway, "unauthenticated", peer, Some(&account)) {
+        tracing::info!(target: "doorward::identity", %peer, reason = account, "caller refused");
     }
     Err(Box::new(challenge()))
 }
@@ -85,12 +86,17 @@ fn too_many(gateway: &Gateway, peer: SocketAddr, exceeded: &Exceeded) -> Respons
 /// Counts a request that was turned away before any decision, and leaves an entry about
 /// it if its address has not had too many; says whether it did.
 pub(super) fn note(gateway: &Gateway, reason: &'static str, peer: SocketAddr) -> bool {
+    note_of(gateway, reason, peer, None)
+}
+
+/// The same, with more to say than the reason.
+fn note_of(gateway: &Gateway, reason: &'static str, peer: SocketAddr, detail: Option<&str>) -> bool {
     gateway.metrics.refused(reason);
     if !gateway.strangers.has_entry(peer.ip(), reason) {
         gateway.metrics.unrecorded();
         return false;
     }
-    gateway.refused(EventRecord { reason, ip: Some(peer.ip()), ..EventRecord::default() });
+    gateway.refused(EventRecord { reason, detail, ip: Some(peer.ip()), ..EventRecord::default() });
     true
 }
 

@@ -126,9 +126,7 @@ impl Client {
 
     /// Who the client is today; `None` when it would not be let in, or is somebody else by now.
     async fn caller(&mut self, gateway: &Gateway) -> Option<Arc<Caller>> {
-        let snapshot = gateway.snapshot();
-        let bearer = self.connection.key.as_ref().map(Secret::expose);
-        let caller = snapshot.rulebook.authenticator.identify(Presented { bearer }).await.ok()?;
+        let caller = gateway.at_stdio(self.connection.key.as_ref(), &self.surface).await.ok()?;
         let is_known =
             |known: &Arc<Caller>| Arc::ptr_eq(known, &caller) || principal(known) == principal(&caller);
         // What this connection holds, its session first of all, is the former one's.
@@ -139,11 +137,23 @@ impl Client {
         Some(caller)
     }
 
+    /// Why what the client presented opens nothing any more; `None` when it opens the gateway for
+    /// somebody else.
+    async fn account(&self, gateway: &Gateway) -> Option<String> {
+        let presented = Presented { bearer: self.connection.key.as_ref().map(Secret::expose) };
+        let snapshot = gateway.snapshot();
+        let authenticator = &snapshot.rulebook.authenticator;
+        let refused = authenticator.identify(presented).await.err()?;
+        Some(authenticator.account(presented, refused))
+    }
+
     /// Answers a message of a client that is not let in any more.
     async fn turn_away(&self, gateway: &Gateway, line: Bytes) -> io::Error {
         const WHY: &str = "the key or token of this connection is no longer accepted";
         gateway.metrics.refused("unauthenticated");
-        gateway.refused(EventRecord { reason: "unauthenticated", ..EventRecord::default() });
+        let account = self.account(gateway).await;
+        let detail = account.as_deref();
+        gateway.refused(EventRecord { reason: "unauthenticated", detail, ..EventRecord::default() });
         let document = Document::parse(line, &gateway.settings.json).ok();
         let id = document.as_ref().and_then(|document| match Message::read(document) {
             Ok(Message::Request(request)) => Some(request.id.raw()),
@@ -151,7 +161,7 @@ impl Client {
         });
         let error = RpcError { code: INVALID_REQUEST, message: WHY.to_owned(), data: None, status: 401 };
         self.say(Reply::error(id, &error).body).await;
-        tracing::warn!(target: "doorward::identity", "{WHY}: it is closed");
+        tracing::warn!(target: "doorward::identity", reason = account, "{WHY}: it is closed");
         io::Error::new(io::ErrorKind::PermissionDenied, WHY)
     }
 

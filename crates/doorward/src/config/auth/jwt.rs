@@ -105,6 +105,7 @@ pub(super) fn jwt(file: Option<JwtFile>, context: &mut Context<'_>) -> Option<Jw
             .remedy("set `audience`, or say `anyAudience: true` if that is meant");
     }
     Some(JwtSettings {
+        claims: Vec::new(),
         key,
         issuer,
         audience,

@@ -24,6 +24,13 @@ pub(super) struct KeyFile {
     /// `sha256:` and the hash of the key; `doorward keys create` makes one.
     #[schemars(with = "String")]
     key: Secret,
+    /// The key before the last `doorward keys rotate`, as `sha256:` and its hash.
+    #[schemars(with = "Option<String>")]
+    previous_key: Option<Secret>,
+    /// Until when the previous key opens the gateway as well.
+    previous_until: Option<String>,
+    /// How the key begins, so that people recognise it.
+    prefix: Option<String>,
     /// Its name for people.
     name: Option<String>,
     /// The program it belongs to. Usage and limits are counted under this name.
@@ -44,6 +51,10 @@ pub(super) struct KeyFile {
     expires_at: Option<String>,
     /// Whether it works. Missing means no.
     enabled: Option<bool>,
+    /// When it was switched off.
+    revoked_at: Option<String>,
+    /// Who switched it off.
+    revoked_by: Option<String>,
 }
 
 pub(super) fn keys(files: Vec<KeyFile>, is_loopback: bool, context: &mut Context<'_>) -> Vec<Key> {
@@ -62,7 +73,11 @@ pub(super) fn keys(files: Vec<KeyFile>, is_loopback: bool, context: &mut Context
                 )
                 .remedy("rename one of them");
         }
-        if let Some(twin) = keys.iter().find(|other| other.settings.key == settings.key) {
+        let opens = |settings: &KeySettings| [Some(settings.key), settings.previous.map(|(key, _)| key)];
+        let both = opens(settings);
+        let is_same =
+            |other: &&Key| opens(&other.settings).iter().flatten().any(|key| both.contains(&Some(*key)));
+        if let Some(twin) = keys.iter().find(is_same) {
             let message = format!(
                 "`{}` and `{}` are the same key, so nobody could say who called",
                 twin.settings.id, settings.id
@@ -134,10 +149,19 @@ fn key(file: KeyFile, path: &str, is_loopback: bool, context: &mut Context<'_>) 
             .warn("rate-limit", format!("{path}.rateLimit"), "0 means the default, not none at all")
             .remedy("set `enabled: false` to lock the key out");
     }
+    for (member, text) in [("revokedAt", &file.revoked_at), ("previousUntil", &file.previous_until)] {
+        if let Some(Err(invalid)) = text.as_deref().map(Timestamp::parse) {
+            context.findings.error("expires-at", format!("{path}.{member}"), invalid.to_string());
+        }
+    }
     Some(Key {
+        prefix: file.prefix.clone(),
+        revoked_at: file.revoked_at.clone(),
+        revoked_by: file.revoked_by.clone(),
         name: file.name.clone().unwrap_or_else(|| file.id.clone()),
         settings: KeySettings {
             key: stored,
+            previous: previous(&file, path, context),
             person: person(file.person.as_deref()),
             agent: agent(&file, path, context),
             servers: servers(file.servers.as_deref(), path, context),
@@ -149,6 +173,26 @@ fn key(file: KeyFile, path: &str, is_loopback: bool, context: &mut Context<'_>) 
             id: file.id,
         },
     })
+}
+
+/// The key before the last renewal; without its end it opens nothing.
+fn previous(file: &KeyFile, path: &str, context: &mut Context<'_>) -> Option<(StoredKey, Timestamp)> {
+    match (&file.previous_key, &file.previous_until) {
+        (None, None) => None,
+        (Some(key), Some(until)) => match StoredKey::parse(key.expose()) {
+            // A misspelt end was said already.
+            Ok(stored) => Timestamp::parse(until).ok().map(|until| (stored, until)),
+            Err(damaged) => {
+                context.findings.error("key-hash", format!("{path}.previousKey"), damaged.to_string());
+                None
+            }
+        },
+        _ => {
+            let message = "`previousKey` and `previousUntil` belong together";
+            context.findings.error("key", path, message).remedy("remove both, or run `doorward keys rotate`");
+            None
+        }
+    }
 }
 
 /// A person is named by an id. One that is an e-mail address counts as verified:

@@ -59,6 +59,7 @@ pub(super) fn oidc(file: Option<OidcFile>, context: &mut Context<'_>) -> Option<
         return None;
     }
     Some(JwtSettings {
+        claims: Vec::new(),
         key: uri.map_or_else(|| JwtKey::Issuer(issuer.clone()), JwtKey::KeySet),
         issuer: Some(issuer),
         audience,
