@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use doorward::explain::pages;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::world::{ALICE, Recorder, STAFF_MAY_ALL, Speaks, World, doorward};
@@ -67,6 +68,23 @@ fn numbers(source: &str, marks: &[&str]) -> BTreeSet<String> {
     found
 }
 
+/// The HTTP statuses that refuse, by their names and numbers.
+fn statuses(source: &str) -> BTreeSet<String> {
+    let named = source.split("StatusCode::").skip(1).filter_map(|rest| {
+        let name = rest.split(|c: char| !c.is_ascii_uppercase() && c != '_').next()?;
+        (400..600)
+            .filter_map(|number| StatusCode::from_u16(number).ok())
+            .find(|status| status.canonical_reason().is_some_and(|reason| spelled(reason) == name))
+    });
+    // What an impossible number would be answered as.
+    let named = named.filter(|status| *status != StatusCode::INTERNAL_SERVER_ERROR);
+    named.map(|status| status.as_u16().to_string()).collect()
+}
+
+fn spelled(reason: &str) -> String {
+    reason.to_uppercase().replace([' ', '-'], "_")
+}
+
 /// All codes, from the source of where they are made.
 fn known() -> BTreeSet<String> {
     let mut known: BTreeSet<String> = ["exit-1", "exit-2", "exit-3"].map(str::to_owned).into();
@@ -94,6 +112,7 @@ fn known() -> BTreeSet<String> {
     known.extend(texts(&source("gateway/src/refusals.rs"), &["LEFT_OUT: &str ="]));
     known.extend(numbers(&source("wire/src/error.rs"), &["i32 = "]));
     known.extend(numbers(&source("gateway/src"), &["i32 = ", "code: "]));
+    known.extend(statuses(&source("gateway/src")));
     known
 }
 
@@ -125,9 +144,34 @@ async fn a_code_is_explained_and_a_wrong_one_gets_a_hint() {
         (ran.code, ran.err.as_str()),
         (Some(1), "there is no code `ledger-lokced`; did you mean `ledger-locked`?\n")
     );
+    let ran = doorward(nowhere, &["explain", "HTTP", "401", "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&ran.out).expect("JSON")["code"], "401");
     let all: Value =
         serde_json::from_str(&doorward(nowhere, &["explain", "--json"]).await.out).expect("JSON");
     assert_eq!(all.as_array().map(Vec::len), Some(pages().count()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_paste_is_explained() {
+    let pasted = [
+        ("HTTP/1.1 401 Unauthorized", "401"),
+        ("  405  ", "405"),
+        ("Error: Streamable HTTP error: 503 Service Unavailable", "503"),
+        (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Unknown tool: x"}}"#, "-32602"),
+        (r#"{"code":-32603,"message":"x","data":{"code":"upstream-timeout"}}"#, "upstream-timeout"),
+        ("[POLICY DENIED] No matching policy rules (default deny)", "default_deny"),
+        ("[POLICY DENIED] policy_error: refunds: too many instructions", "policy_error"),
+        ("gateway.yaml:3:1: error: host: can be reached by others [open-bind]", "open-bind"),
+        ("cannot open the log [file]", "file"),
+        ("Tool \"x\" not found in any registered server", "-32602"),
+        ("Authentication failed", "401"),
+    ];
+    for (text, code) in pasted {
+        let ran = doorward(Path::new("/nowhere"), &["explain", text]).await;
+        assert!(ran.code == Some(0) && ran.out.starts_with(&format!("{code}\n\n")), "{text}: {ran:?}");
+    }
+    let ran = doorward(Path::new("/nowhere"), &["explain", "the file is late"]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
