@@ -171,6 +171,7 @@ mod tests {
                 roles: vec![],
                 servers: None,
                 scopes: vec![],
+                claims: Default::default(),
                 expires_at: None,
                 rate_limit: None,
             };
@@ -199,6 +200,7 @@ mod tests {
                 roles: vec![],
                 servers: None,
                 scopes: vec![],
+                claims: Default::default(),
                 expires_at: None,
                 rate_limit: None,
             },

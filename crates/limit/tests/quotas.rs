@@ -61,6 +61,7 @@ fn caller(grant: &str, person: Option<&str>) -> Caller {
             roles: vec![],
             servers: None,
             scopes: vec![],
+            claims: Default::default(),
             expires_at: None,
             rate_limit: None,
         },

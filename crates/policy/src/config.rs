@@ -60,7 +60,7 @@ pub struct Condition {
     /// or `exists`.
     pub operator: String,
     /// A text or a list of texts; texts may hold `${consumer.id}`, `${user.id}`,
-    /// `${user.email}` and `${agent.id}`.
+    /// `${user.email}`, `${agent.id}`, and `${claims.x}` for a claim of the caller's token.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub value: Value,
 }

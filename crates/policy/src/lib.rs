@@ -29,6 +29,7 @@ pub use facts::{
 };
 pub use problem::{PolicyError, Warning};
 pub use rego::trial_compile;
+pub use roles::claims_named;
 pub use ruling::{Listing, Ruling};
 pub use set::{Compiled, PolicySet, sha256};
 pub use simulate::{InvalidInput, simulate};

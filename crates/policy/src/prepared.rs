@@ -4,6 +4,7 @@
 //! it was made for, so it can be dropped at any time and never goes stale.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use doorward_model::json::push_string;
@@ -59,6 +60,26 @@ fn place(id: &str) -> usize {
     (hash >> 32) as usize % PLACES
 }
 
+fn push_pairs(out: &mut String, pairs: &BTreeMap<String, String>) {
+    let mut sorted: Vec<_> = pairs.iter().collect();
+    sorted.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    out.push('{');
+    for (at, (name, text)) in sorted.into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_string(out, name);
+        out.push(':');
+        push_string(out, text);
+    }
+    out.push('}');
+}
+
+fn claims(claims: &BTreeMap<String, String>) -> RegoValue {
+    let pairs = claims.iter().map(|(name, text)| (RegoValue::from(name.as_str()), text.as_str().into()));
+    RegoValue::from(pairs.collect::<BTreeMap<_, _>>())
+}
+
 impl Prepared {
     fn new(caller: &Caller) -> Self {
         let nobody = Person::default();
@@ -72,7 +93,9 @@ impl Prepared {
 
         let mut text = String::from("{\"agent\":{\"id\":");
         push_string(&mut text, agent);
-        text.push_str("},\"grant\":{\"expires_at\":");
+        text.push_str("},\"claims\":");
+        push_pairs(&mut text, &grant.claims);
+        text.push_str(",\"grant\":{\"expires_at\":");
         match &expires_at {
             Some(at) => push_string(&mut text, at),
             None => text.push_str("null"),
@@ -97,6 +120,7 @@ impl Prepared {
 
         let identity = value::object([
             ("agent", value::object([("id", agent.into())])),
+            ("claims", claims(&grant.claims)),
             (
                 "grant",
                 value::object([

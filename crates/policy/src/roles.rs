@@ -65,6 +65,13 @@ struct Rule {
     pointer: String,
 }
 
+/// The claims that conditions of these policies name (`${claims.x}`), sorted.
+pub fn claims_named(policies: &[config::RolePolicy]) -> Vec<String> {
+    let rules = policies.iter().flat_map(|policy| &policy.rules);
+    let named = rules.flat_map(|rule| &rule.conditions).flat_map(condition::claims_of);
+    named.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// What the role rules say about a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {

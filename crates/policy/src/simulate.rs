@@ -1,5 +1,6 @@
 //! Deciding on a written input: what would happen if, and what happened then.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use doorward_model::json::{Kind, Value};
@@ -145,12 +146,23 @@ fn caller(reader: &Reader<'_>) -> Result<Caller, InvalidInput> {
             roles,
             servers: None,
             scopes: reader.member("scopes").texts()?,
+            claims: claims(&identity)?,
             expires_at: grant.member("expires_at").time()?,
             rate_limit: None,
         },
         person: Some(person).filter(|person| *person != Person::default()),
         agent: agent.filter(|id| !id.is_empty()).map(|id| Agent { id }),
     })
+}
+
+fn claims(identity: &Reader<'_>) -> Result<BTreeMap<String, String>, InvalidInput> {
+    let claims = identity.member("claims");
+    let members = claims.object()?.map(Value::members).into_iter().flatten();
+    let each = members.map(|(name, value)| match value.as_str() {
+        Some(text) => Ok((name.into_owned(), text.into_owned())),
+        None => Err(invalid(&format!("identity.claims.{name}"), "is not a text")),
+    });
+    each.collect()
 }
 
 fn definition(reader: &Reader<'_>) -> Result<DefinitionFacts, InvalidInput> {

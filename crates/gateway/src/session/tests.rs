@@ -35,6 +35,7 @@ fn caller(id: &str) -> Arc<Caller> {
             roles: Vec::new(),
             servers: None,
             scopes: Vec::new(),
+            claims: Default::default(),
             expires_at: None,
             rate_limit: None,
         },

@@ -306,10 +306,31 @@ enum Part {
     UserId,
     UserEmail,
     AgentId,
+    Claim(String),
 }
 
 /// What a template may name.
-const NAMES: [&str; 4] = ["consumer.id", "user.id", "user.email", "agent.id"];
+const NAMES: [&str; 5] = ["consumer.id", "user.id", "user.email", "agent.id", "claims.NAME"];
+
+/// The claim that `claims.NAME` names.
+fn claim(name: &str) -> Option<&str> {
+    name.strip_prefix("claims.").filter(|claim| !claim.is_empty())
+}
+
+/// The claims that conditions name, as callers have to carry them.
+pub(crate) fn claims_of(written: &config::Condition) -> Vec<String> {
+    let values = match &written.value {
+        serde_json::Value::Array(items) => items.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let texts = values.iter().filter_map(|value| value.as_str());
+    let parsed = texts.filter_map(|text| Text::parse(text, false).ok());
+    let parts = parsed.flat_map(|text| match text {
+        Text::Fixed(_) => Vec::new(),
+        Text::Template(parts) => parts,
+    });
+    parts.filter_map(|part| if let Part::Claim(name) = part { Some(name) } else { None }).collect()
+}
 
 impl Text {
     /// Finds the `${…}` in a text. In compat mode there are none, as with them.
@@ -327,6 +348,7 @@ impl Text {
                 "user.id" => Part::UserId,
                 "user.email" => Part::UserEmail,
                 "agent.id" => Part::AgentId,
+                name if claim(name).is_some() => Part::Claim(claim(name).unwrap_or_default().to_owned()),
                 _ => return Err(format!("`${{{name}}}` names nothing of a caller{}", hint(name, NAMES))),
             });
             rest = after;
@@ -353,6 +375,7 @@ impl Text {
                     caller.person.as_ref()?.email.as_deref().filter(|email| !email.is_empty())?
                 }
                 Part::AgentId => agent_id()?,
+                Part::Claim(name) => caller.grant.claims.get(name).filter(|text| !text.is_empty())?,
             });
         }
         Some(Cow::Owned(out))
@@ -377,6 +400,7 @@ mod tests {
                 roles: vec![],
                 servers: None,
                 scopes: vec![],
+                claims: [("customer".to_owned(), "c-1".to_owned())].into(),
                 expires_at: None,
                 rate_limit: None,
             },
@@ -419,6 +443,10 @@ mod tests {
             ("eq", json!("${consumer.id}!"), r#"{"p":"agent-a!"}"#, Yes),
             ("in", json!(["${user.id}"]), r#"{"p":"ana"}"#, Yes),
             ("eq", json!("${user.email}"), r#"{"p":""}"#, Unclear),
+            ("eq", json!("${claims.customer}"), r#"{"p":"c-1"}"#, Yes),
+            ("eq", json!("${claims.customer}"), r#"{"p":"c-2"}"#, No),
+            ("neq", json!("${claims.customer}"), r#"{"p":"c-2"}"#, Yes),
+            ("eq", json!("${claims.absent}"), r#"{"p":""}"#, Unclear),
         ];
         for (operator, value, arguments, expected) in cases {
             assert_eq!(
@@ -427,6 +455,21 @@ mod tests {
                 "{operator} {value} {arguments}"
             );
         }
+    }
+
+    #[test]
+    fn the_claims_that_policies_name_are_known() {
+        let rule = |value| config::Rule {
+            conditions: vec![config::Condition { param: "p".into(), operator: "in".into(), value }],
+            ..config::Rule::default()
+        };
+        let rules = vec![
+            rule(json!(["${claims.b}", "x", 1, "${claims.a}-${claims.b}"])),
+            rule(json!("${user.id}")),
+            rule(json!("${claims.")),
+        ];
+        let policy = config::RolePolicy { rules, ..config::RolePolicy::default() };
+        assert_eq!(super::super::claims_named(&[policy]), ["a", "b"]);
     }
 
     #[test]
@@ -473,6 +516,7 @@ mod tests {
             ("regex", json!("("), "c.value: `(` has a `(` that is not closed"),
             ("eq", json!(null), "c: `eq` needs a value"),
             ("eq", json!("${user.mail}"), "did you mean `user.email`?"),
+            ("eq", json!("${claims.}"), "names nothing of a caller"),
             ("exists", json!("maybe"), "c.value: `exists` needs true or false"),
         ];
         for (operator, value, expected) in cases {

@@ -58,6 +58,7 @@ impl World {
                     roles: vec!["reader".into()],
                     servers: None,
                     scopes: vec!["tools:call".into()],
+                    claims: Default::default(),
                     expires_at: None,
                     rate_limit: None,
                 },
