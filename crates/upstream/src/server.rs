@@ -2,6 +2,7 @@
 
 mod catalogs;
 mod connecting;
+mod extended;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use doorward_wire::Era;
 use crate::backoff::Crashes;
 use crate::breaker::Breaker;
 use crate::call::{Answer, Call};
+use crate::envelope::wants_progress;
 use crate::error::UpstreamError;
 use crate::flight::Flight;
 use crate::hub::Hub;
@@ -26,6 +28,7 @@ use crate::twins::Twins;
 use crate::watch::Subscription;
 pub(crate) use catalogs::Hurry;
 use connecting::Reopening;
+use extended::Patience;
 
 /// How long a caller waits for a crashed child to be started again; beyond that
 /// it is told when to come back.
@@ -166,7 +169,12 @@ impl Server {
         }
         let started = self.hub.clock.elapsed();
         let limit = call.deadline.unwrap_or(self.spec.timeout);
-        let outcome = self.within(limit, &link, &call).await;
+        let outcome = match self.spec.max_timeout.filter(|max| *max > limit) {
+            Some(most) if wants_progress(&call) => {
+                extended::within(Patience { limit, most }, &link, call.clone()).await
+            }
+            _ => self.within(limit, &link, &call).await,
+        };
         match outcome {
             Ok((message, status)) => {
                 let now = self.hub.clock.elapsed();

@@ -22,6 +22,9 @@ pub struct ServerSpec {
     pub credential: Credential,
     /// How long one request may take.
     pub timeout: Duration,
+    /// How long one may take at most whose progress is reported: each report lets it go on for
+    /// another `timeout`. Without it, progress changes nothing.
+    pub max_timeout: Option<Duration>,
     /// How long it may take to start, probe and open a link.
     pub start_timeout: Duration,
     /// A managed child is stopped after so long without a call; `None` keeps it.
@@ -121,6 +124,7 @@ impl ServerSpec {
             protocol: Protocol::Auto,
             credential: Credential::None,
             timeout: Duration::from_secs(30),
+            max_timeout: None,
             start_timeout: Duration::from_secs(60),
             idle_timeout: None,
             allow_insecure_http: false,
@@ -159,6 +163,7 @@ impl PartialEq for ServerSpec {
             && self.protocol == other.protocol
             && self.credential == other.credential
             && self.timeout == other.timeout
+            && self.max_timeout == other.max_timeout
             && self.start_timeout == other.start_timeout
             && self.idle_timeout == other.idle_timeout
             && self.allow_insecure_http == other.allow_insecure_http
