@@ -1,7 +1,8 @@
-//! `cargo xtask demo`: a governed call, end to end, with servers nobody here wrote.
+//! `cargo xtask demo`: governed calls, end to end, with third-party servers and a payment service.
 
 mod client;
 mod files;
+mod told;
 mod tour;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,10 +13,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use self::told::Told;
 use crate::ecosystem;
 use crate::shell::{cargo, root, run};
 
-/// Build Doorward, start it with three real servers, show a governed call, and keep serving.
+/// Build Doorward, start it with real servers, show governed calls and a proof, and keep serving
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --once        # stop after the tour"
@@ -27,30 +29,45 @@ pub struct Demo {
     /// Stop after the tour instead of serving until Ctrl-C
     #[arg(long)]
     once: bool,
+    /// A program that is built already
+    #[arg(long, hide = true)]
+    program: Option<PathBuf>,
+    /// A folder that has the servers from npm already
+    #[arg(long, hide = true)]
+    node: Option<PathBuf>,
+    /// Where the files of the demo go
+    #[arg(long, hide = true)]
+    folder: Option<PathBuf>,
 }
 
 impl Demo {
     pub fn run(self) -> anyhow::Result<()> {
         must_be_free(self.port)?;
         println!("1. Building Doorward (some minutes the first time)");
-        run(cargo().args(["build", "--release", "--package", "doorward"]))?;
-        let program = target_folder()?.join("release/doorward");
-        println!("2. Three servers from npm and PyPI");
-        let node = ecosystem::node("demo", ecosystem::NODE_SERVERS)?;
+        let program = self.program.map_or_else(build, Ok)?;
+        println!("2. Three servers from npm and PyPI, and a payment service");
+        let node = self.node.map_or_else(|| ecosystem::node("demo", ecosystem::NODE_SERVERS), Ok)?;
         let time = ecosystem::python("time-server", ecosystem::PYTHON_SERVER)?;
-        println!("3. A configuration with three identities and one Rego policy");
-        let files = files::write(&root().join(".demo"), self.port, &node, &time)?;
+        println!("3. A configuration with three identities, one Rego policy and a quota");
+        let folder = self.folder.unwrap_or_else(|| root().join(".demo"));
+        let files = files::write(&folder, self.port, &node, &time)?;
         println!("   {}", files.config.display());
         println!("4. Starting on http://127.0.0.1:{}", self.port);
         must_be_free(self.port)?;
+        let told = Told::listen()?;
         let mut gateway = start(&program, &files)?;
-        let toured = wait_until_ready(self.port, &mut gateway.0)
+        told.watch(gateway.0.id());
+        let toured = wait_until_ready(self.port, &mut gateway.0, &files)
             .and_then(|()| tour::walk(&program, &files, self.port));
+        if told.is_told() {
+            println!("\nStopped.");
+            return Ok(());
+        }
         toured?;
-        files.print_how_to_connect(self.port);
         if self.once {
             return Ok(());
         }
+        files.print_how_to_connect(self.port);
         println!("\nServing until Ctrl-C. The log of the gateway: {}", files.log.display());
         let status = gateway.0.wait()?;
         if !status.success() && status.code().is_some() {
@@ -58,6 +75,11 @@ impl Demo {
         }
         Ok(())
     }
+}
+
+fn build() -> anyhow::Result<PathBuf> {
+    run(cargo().args(["build", "--locked", "--release", "--package", "doorward"]))?;
+    Ok(target_folder()?.join("release/doorward"))
 }
 
 /// Another gateway on the port would be as ready as ours, and be taken for it.
@@ -98,11 +120,11 @@ fn start(program: &std::path::Path, files: &files::Files) -> anyhow::Result<Gate
     Ok(Gateway(child))
 }
 
-fn wait_until_ready(port: u16, gateway: &mut Child) -> anyhow::Result<()> {
+fn wait_until_ready(port: u16, gateway: &mut Child, files: &files::Files) -> anyhow::Result<()> {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(20) {
         if let Some(status) = gateway.try_wait()? {
-            let log = std::fs::read_to_string(root().join(".demo/gateway.log")).unwrap_or_default();
+            let log = std::fs::read_to_string(&files.log).unwrap_or_default();
             bail!("the gateway ended at once ({status}):\n{log}");
         }
         if ureq::get(format!("http://127.0.0.1:{port}/readyz")).call().is_ok() {
@@ -110,7 +132,7 @@ fn wait_until_ready(port: u16, gateway: &mut Child) -> anyhow::Result<()> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    bail!("the gateway was not ready within 20 seconds; its log: .demo/gateway.log")
+    bail!("the gateway was not ready within 20 seconds; its log: {}", files.log.display())
 }
 
 fn target_folder() -> anyhow::Result<PathBuf> {

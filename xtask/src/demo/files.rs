@@ -1,4 +1,4 @@
-//! The files of the demo: a configuration, a Rego policy, a folder to read.
+//! The files of the demo: a configuration, a Rego policy, a payment service, a folder to read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,13 @@ pub struct Files {
     pub config: PathBuf,
     pub log: PathBuf,
     pub notes: PathBuf,
+    /// Where the payment service notes what it has paid back.
+    pub refunds: PathBuf,
+    /// The public key of the log.
+    pub key: PathBuf,
+    /// Where the proof of a decision goes, and a forged one.
+    pub proof: PathBuf,
+    pub forged: PathBuf,
 }
 
 /// Writes the files anew.
@@ -22,7 +29,8 @@ pub fn write(folder: &Path, port: u16, node: &Path, time: &Path) -> anyhow::Resu
     }
     fs::create_dir_all(folder.join("notes"))?;
     fs::write(folder.join("notes/welcome.txt"), "Doorward read this file because a rule allowed it.\n")?;
-    fs::write(folder.join("limits.rego"), REGO)?;
+    fs::write(folder.join("refunds.rego"), REGO)?;
+    fs::write(folder.join("payments.py"), PAYMENTS)?;
     let modules = node.join("node_modules/@modelcontextprotocol");
     let config = CONFIG
         .replace("{port}", &port.to_string())
@@ -35,16 +43,35 @@ pub fn write(folder: &Path, port: u16, node: &Path, time: &Path) -> anyhow::Resu
         .replace("{ci}", CI);
     let path = folder.join("gateway.yaml");
     fs::write(&path, config)?;
-    Ok(Files { config: path, log: folder.join("gateway.log"), notes: folder.join("notes") })
+    Ok(Files {
+        config: path,
+        log: folder.join("gateway.log"),
+        notes: folder.join("notes"),
+        refunds: folder.join("refunds.txt"),
+        key: folder.join("data/audit/ledger.pub"),
+        proof: folder.join("proof.json"),
+        forged: folder.join("forged.json"),
+    })
 }
 
-const REGO: &str = r#"package demo.limits
+const PAYMENTS: &str = include_str!("payments.py");
 
-# Sums above a thousand are for accountants.
-deny contains "sums are limited to 1000" if {
-    input.backend == "everything"
-    input.tool == "get-sum"
-    input.arguments.a > 1000
+const REGO: &str = r#"package demo.refunds
+
+# Larger refunds are for accounting.
+deny contains "a refund is limited to 100" if {
+    is_refund
+    input.arguments.amount > 100
+}
+
+deny contains "a refund needs an amount" if {
+    is_refund
+    not is_number(input.arguments.amount)
+}
+
+is_refund if {
+    input.backend == "payments"
+    input.tool == "create_refund"
 }
 "#;
 
@@ -64,6 +91,7 @@ servers:
   - {id: everything, command: node, args: ["{everything}"], enabled: true}
   - {id: files, command: node, args: ["{filesystem}", "{folder}/notes"], enabled: true}
   - {id: time, command: "{time}", enabled: true}
+  - {id: payments, command: python3, args: ["{folder}/payments.py", "{folder}/refunds.txt"], enabled: true}
 
 policies:
   - id: nobody
@@ -91,10 +119,15 @@ policies:
       - {server: time, tool: get_current_time, action: allow}
 
 regoPolicies:
-  - {name: limits, file: limits.rego, mode: enforce}
+  - {name: refunds, file: refunds.rego, mode: enforce}
+
+limits:
+  - {name: refunds-a-day, kind: quota, key: person, server: payments, tool: create_refund, max: 2, per: day}
 
 audit:
   durability: durable
+  # So that a proof shows not only what was decided, but that it follows from the policies.
+  capture: full
 "#;
 
 impl Files {
@@ -102,7 +135,7 @@ impl Files {
     pub fn print_how_to_connect(&self, port: u16) {
         let url = format!("http://127.0.0.1:{port}/mcp");
         println!("\nConnect a client to {url} with one of these tokens:");
-        println!("  {ANA}   everything but the environment, sums up to 1000");
+        println!("  {ANA}   everything but the environment, two refunds a day of up to 100");
         println!("  {BEN}      reads files and the clock");
         println!("  {CI}        the clock, and sees nothing else");
         println!("\nClaude Code:");

@@ -1,7 +1,9 @@
 //! The scripted tour: what is allowed, what is not, and the proof of both.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use serde_json::{Value, json};
@@ -18,43 +20,95 @@ pub fn walk(program: &Path, files: &Files, port: u16) -> anyhow::Result<()> {
         ensure!(!tools.is_empty(), "{name} should see some tools");
         ensure!(!tools.contains(&"everything__get-env".to_owned()), "get-env is hidden from {name}");
     }
-    let steps: [(&str, &str, &str, Value, Expect); 6] = [
-        ("ana calls a tool", ANA, "everything__echo", json!({"message": "hello"}), Expect::Answer),
-        ("ana sums within the limit", ANA, "everything__get-sum", json!({"a": 1000, "b": 1}), Expect::Answer),
-        ("ana sums above it", ANA, "everything__get-sum", json!({"a": 1001, "b": 1}), Expect::Denied),
+    println!("\nCalls:");
+    let mut denied = String::new();
+    for (what, token, tool, arguments, expected) in steps(files) {
+        let answer = request(port, token, "tools/call", json!({"name": tool, "arguments": arguments}))?;
+        println!("  {what:<26} {tool} {arguments}\n  {:<26} → {}", "", text(&answer).trim_end());
+        expected.check(&answer)?;
+        if let Some(record) = answer["result"]["_meta"]["dev.doorward/decision"]["record"].as_str()
+            && arguments["amount"] == TOO_MUCH
+        {
+            record.clone_into(&mut denied);
+        }
+    }
+    ensure!(!files.notes.join("x.txt").exists(), "a denied call must not reach its server");
+    let paid = std::fs::read_to_string(&files.refunds)?;
+    ensure!(paid == "A-1 40\nA-3 60\n", "the service was to pay two refunds, and paid:\n{paid}");
+    println!("\nWhat the payment service was told, all of it:");
+    paid.lines().for_each(|line| println!("  {line}"));
+    println!("\nThe records (doorward audit log):");
+    show(program, files, &["audit", "log", "--limit", "8"])?;
+    prove(program, files, &denied)?;
+    println!("\nThe whole log (doorward audit verify):");
+    show(program, files, &["audit", "verify"])
+}
+
+/// More than the policy allows.
+const TOO_MUCH: i32 = 4000;
+
+type Step = (&'static str, &'static str, &'static str, Value, Expect);
+
+fn steps(files: &Files) -> [Step; 8] {
+    let refund = |order: &str, amount: i32| json!({"order": order, "amount": amount});
+    let note = |name: &str| files.notes.join(name);
+    [
+        ("ana refunds an order", ANA, "payments__create_refund", refund("A-1", 40), Expect::Answer),
+        ("ana refunds too much", ANA, "payments__create_refund", refund("A-2", TOO_MUCH), Expect::Denied),
+        ("ana refunds another", ANA, "payments__create_refund", refund("A-3", 60), Expect::Answer),
+        ("ana's third today", ANA, "payments__create_refund", refund("A-4", 10), Expect::OverQuota),
+        ("ben would like to", BEN, "payments__create_refund", refund("A-5", 10), Expect::Denied),
         (
             "ben reads a file",
             BEN,
             "files__read_text_file",
-            json!({"path": files.notes.join("welcome.txt")}),
+            json!({"path": note("welcome.txt")}),
             Expect::Answer,
         ),
         (
             "ben writes one",
             BEN,
             "files__write_file",
-            json!({"path": files.notes.join("x.txt"), "content": "x"}),
+            json!({"path": note("x.txt"), "content": "x"}),
             Expect::Denied,
         ),
         ("ana calls the hidden tool", ANA, "everything__get-env", json!({}), Expect::Unknown),
-    ];
-    println!("\nCalls:");
-    for (what, token, tool, arguments, expected) in steps {
-        let answer = request(port, token, "tools/call", json!({"name": tool, "arguments": arguments}))?;
-        println!("  {what:<26} {tool} {arguments}\n  {:<26} → {}", "", text(&answer).trim_end());
-        expected.check(&answer)?;
+    ]
+}
+
+/// Proves the refusal to somebody without the log, and shows that the proof cannot be bent.
+fn prove(program: &Path, files: &Files, record: &str) -> anyhow::Result<()> {
+    let (proof, forged) = (path(&files.proof), path(&files.forged));
+    println!("\nThe proof that the refund of {TOO_MUCH} was denied, for somebody without this log:");
+    println!("  $ doorward audit prove {record} --output proof.json");
+    let arguments = ["audit", "prove", record, "--output", &proof];
+    // Until the next checkpoint is signed, which takes a second at most.
+    let began = Instant::now();
+    while !doorward(program, files, &arguments)?.status.success() {
+        ensure!(began.elapsed() < Duration::from_secs(10), "no checkpoint was signed in ten seconds");
+        sleep(Duration::from_millis(200));
     }
-    ensure!(!files.notes.join("x.txt").exists(), "a denied call must not reach its server");
-    println!("\nThe records (doorward audit log):");
-    doorward(program, files, &["audit", "log", "--limit", "7"])?;
-    println!("\nThe proof (doorward audit verify), once the first checkpoint is signed:");
-    std::thread::sleep(std::time::Duration::from_millis(1_300));
-    doorward(program, files, &["audit", "verify"])
+    println!("  $ doorward verify proof.json --key ledger.pub");
+    show(program, files, &["verify", &proof, "--key", &path(&files.key)])?;
+    let text = std::fs::read_to_string(&files.proof)?;
+    ensure!(text.contains("4000"), "the proof holds what was asked for");
+    std::fs::write(&files.forged, text.replace("4000", "40"))?;
+    println!("\nThe same proof, after somebody has made the refund smaller in it:");
+    println!("  $ sed s/4000/40/g proof.json > forged.json; doorward verify forged.json --key ledger.pub");
+    let verified = doorward(program, files, &["verify", &forged, "--key", &path(&files.key)])?;
+    print(&verified);
+    ensure!(verified.status.code() == Some(1), "a forged proof must not hold");
+    Ok(())
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
 }
 
 enum Expect {
     Answer,
     Denied,
+    OverQuota,
     Unknown,
 }
 
@@ -65,6 +119,7 @@ impl Expect {
             Self::Denied => {
                 answer["result"]["isError"] == true && text(answer).starts_with("[POLICY DENIED]")
             }
+            Self::OverQuota => answer["result"]["isError"] == true || answer["error"]["code"] == -31429,
             Self::Unknown => answer["error"]["code"] == -32602,
         };
         if !holds {
@@ -86,13 +141,20 @@ fn shortened(names: &[String]) -> String {
     shown.join(", ") + more
 }
 
-fn doorward(program: &Path, files: &Files, arguments: &[&str]) -> anyhow::Result<()> {
-    let output = Command::new(program).arg("--config").arg(&files.config).args(arguments).output()?;
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        println!("  {line}");
-    }
+/// Runs a command that has to succeed, and shows what it says.
+fn show(program: &Path, files: &Files, arguments: &[&str]) -> anyhow::Result<()> {
+    let output = doorward(program, files, arguments)?;
+    print(&output);
     if !output.status.success() {
         bail!("`doorward {}` failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
+}
+
+fn doorward(program: &Path, files: &Files, arguments: &[&str]) -> anyhow::Result<Output> {
+    Ok(Command::new(program).arg("--config").arg(&files.config).args(arguments).output()?)
+}
+
+fn print(output: &Output) {
+    String::from_utf8_lossy(&output.stdout).lines().for_each(|line| println!("  {line}"));
 }
