@@ -7,6 +7,8 @@ mkdir -p "$root/usr/bin" "$root/etc/doorward" "$root/etc/ssl/certs" "$root/var/l
 chmod 700 "$root/var/lib/doorward"
 chmod 1777 "$root/tmp"
 cp "$program" "$root/usr/bin/doorward"
+# The other name, which becomes the program when it is run.
+cp "$(dirname "$program")/mcp-gateway" "$root/usr/bin/mcp-gateway"
 # Its libraries, and their loader, under the names that it looks for.
 ldd "$program" | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /^\//) print $i }' | sort -u | while read -r library; do
   mkdir -p "$root$(dirname "$library")"

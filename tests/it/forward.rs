@@ -387,7 +387,7 @@ async fn who_may_not_come_in_is_told_the_same_as_without_a_holder() {
         (output.status.code(), said.lines().last().unwrap_or_default().to_owned())
     };
     let cases =
-        [("aggregate", Some("gw_wrong_0123456789abcdef")), ("meta", None), ("No_Server", Some(ALICE))];
+        [("aggregate", Some("gw_wrong_0123456789abcdef")), ("aggregate", None), ("No Server", Some(ALICE))];
     let mut alone = Vec::new();
     for (surface, key) in cases {
         alone.push(refused(&place.config(), surface, key).await);

@@ -74,7 +74,9 @@ fn the_root_of_an_image_holds_the_program_and_what_it_loads() {
         count += 1;
     }
     assert!(count > 1, "{needs}");
-    for file in ["usr/bin/doorward", "etc/ssl/certs/ca-certificates.crt", "etc/nsswitch.conf"] {
+    for file in
+        ["usr/bin/doorward", "usr/bin/mcp-gateway", "etc/ssl/certs/ca-certificates.crt", "etc/nsswitch.conf"]
+    {
         assert!(root.join(file).is_file(), "{file} is missing");
     }
     assert!(!root.join("bin/sh").exists(), "no shell");

@@ -246,7 +246,7 @@ async fn stdio_serves_one_server_under_its_own_names_or_says_what_it_wants() {
     assert_eq!(bob.tools().await, Vec::<String>::new(), "out of reach");
     bob.end().await;
     for (surface, key, said) in [
-        ("No_Server", ALICE, "aggregate, meta or a server's id"),
+        ("No Server", ALICE, "aggregate, meta or a server's id"),
         ("meta", "gw_wrong_0123456789abcdef", "MCP_GATEWAY_API_KEY"),
     ] {
         let child = Command::new(program())

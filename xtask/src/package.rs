@@ -1,4 +1,4 @@
-//! What a package is made of: program, manual pages, completions, unit, and a list of what is
+//! What a package is made of: the program under both of its names, manual pages, completions, unit, and a list of what is
 //! in the program.
 
 use std::fs::{self, File};
@@ -30,11 +30,15 @@ impl Package {
         run(cargo().args(["build", "--locked", "-p", "doorward", "--profile", &self.profile]))?;
         let metadata = metadata()?;
         let target = metadata["target_directory"].as_str().context("cargo names its target folder")?;
-        let program = PathBuf::from(target).join(&self.profile).join("doorward");
+        let built = PathBuf::from(target).join(&self.profile);
+        let program = built.join("doorward");
         for folder in ["bin", "share/man/man1", "share/completions", "lib/systemd/system"] {
             fs::create_dir_all(out.join(folder))?;
         }
-        fs::copy(&program, out.join("bin/doorward")).with_context(|| program.display().to_string())?;
+        for name in ["doorward", "mcp-gateway"] {
+            let program = built.join(name);
+            fs::copy(&program, out.join("bin").join(name)).with_context(|| program.display().to_string())?;
+        }
         run(Command::new(&program).arg("manual").arg(out.join("share/man/man1")))?;
         for (shell, name) in [("bash", "doorward"), ("zsh", "_doorward"), ("fish", "doorward.fish")] {
             let file = File::create(out.join("share/completions").join(name))?;

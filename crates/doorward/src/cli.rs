@@ -29,6 +29,14 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// Read rules as PetrefiedThunder/mcp-gateway does: what it does not know is ignored [env: DOORWARD_COMPAT=1]
+    #[arg(long, global = true)]
+    pub compat: bool,
+
+    /// The folder that servers are started in [default: this one] [env: DOORWARD_BASE_DIR]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub base_dir: Option<PathBuf>,
+
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -19,6 +19,7 @@ pub mod policy;
 pub mod selftest;
 pub mod serve;
 pub mod servers;
+mod socket;
 pub mod usage;
 pub mod verify;
 pub mod which;
@@ -31,8 +32,9 @@ use clap::CommandFactory;
 use doorward_model::{Clock, Random};
 
 use crate::cli::{Cli, Command};
-use crate::config::{Config, Lint, Loaded, Variables, find};
+use crate::config::{BASE_DIR, COMPAT, Config, Lint, Loaded, Variables, find};
 use crate::printable::without_odd;
+use crate::runtime;
 
 /// The world as a command sees it.
 pub struct Surroundings<'a> {
@@ -78,7 +80,22 @@ impl From<Exit> for ExitCode {
 ///
 /// # Errors
 /// Whatever kept it from answering, to be shown to people.
-pub fn run(cli: Cli, mut world: Surroundings<'_>) -> anyhow::Result<Exit> {
+pub fn run(cli: Cli, world: Surroundings<'_>) -> anyhow::Result<Exit> {
+    // An option stands before the variable of the same meaning.
+    let base_dir = cli.base_dir.as_ref().map(|folder| runtime::absolute(folder).display().to_string());
+    let variables = |name: &str| match name {
+        COMPAT if cli.compat => Some("1".to_owned()),
+        BASE_DIR if base_dir.is_some() => base_dir.clone(),
+        name => (world.variables)(name),
+    };
+    let mut world = Surroundings {
+        variables: &variables,
+        clock: world.clock,
+        random: world.random,
+        confirm: world.confirm,
+        out: &mut *world.out,
+        err: &mut *world.err,
+    };
     let named = cli.config.as_deref();
     match cli.command {
         None => {

@@ -87,7 +87,14 @@ pub struct Config {
     pub audit: Audit,
     /// What is counted.
     pub metering: Metering,
+    /// Whether rules are read as PetrefiedThunder/mcp-gateway reads them (`--compat`).
+    pub compat: bool,
 }
+
+/// Set to `1`, it is `--compat` for every command.
+pub const COMPAT: &str = "DOORWARD_COMPAT";
+/// What `--base-dir` is for every command: where children are started.
+pub const BASE_DIR: &str = "DOORWARD_BASE_DIR";
 
 /// A configuration that may be put in force.
 #[derive(Clone, Debug)]
@@ -105,6 +112,11 @@ pub struct Loaded {
 }
 
 impl Config {
+    /// How policies are read.
+    pub fn policy_options(&self) -> doorward_policy::Options {
+        doorward_policy::Options { compat: self.compat, ..doorward_policy::Options::default() }
+    }
+
     /// Reads the file at `path` and the files it names.
     ///
     /// # Errors
@@ -135,8 +147,12 @@ impl Config {
         };
         let base = path.parent().unwrap_or(Path::new(""));
         let digest = digest::Context::new(&digest::SHA256);
+        let given = |name: &str| variables(name).filter(|text| !text.is_empty());
+        let (children, compat) =
+            (given(BASE_DIR).map(PathBuf::from), given(COMPAT).is_some_and(|it| it != "0"));
+        let files = Vec::new();
         let mut context =
-            Context { base, variables, written, missing, parts, findings, digest, files: Vec::new() };
+            Context { base, children, compat, variables, written, missing, parts, findings, digest, files };
         context.digest.update(text.as_bytes());
         let config = build(file, dialect, &mut context);
         let digest = hex(context.digest.finish().as_ref());
@@ -163,6 +179,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Node, Malformed> {
 /// What the sections share while they are built.
 pub(crate) struct Context<'a> {
     base: &'a Path,
+    /// Where children are started; `None` for the gateway's own folder.
+    children: Option<PathBuf>,
+    /// Whether what PetrefiedThunder/mcp-gateway passes over is passed over.
+    compat: bool,
     variables: &'a Variables<'a>,
     /// Where servers are, before variables were filled; by their position.
     written: Vec<Written>,
@@ -238,6 +258,7 @@ fn build(file: GatewayFile, dialect: Dialect, context: &mut Context<'_>) -> Conf
     let audit = audit::build(file.audit, &data_dir, dialect, context);
     let metering = metering::build(file.metering, context);
     reach::check(&servers, &auth, &policies, &rego_policies, &mut context.findings);
+    let compat = context.compat;
     Config {
         listen,
         data_dir,
@@ -250,6 +271,7 @@ fn build(file: GatewayFile, dialect: Dialect, context: &mut Context<'_>) -> Conf
         request_limit,
         audit,
         metering,
+        compat,
     }
 }
 

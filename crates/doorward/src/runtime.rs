@@ -3,6 +3,7 @@
 pub(crate) mod examine;
 pub(crate) mod fetch;
 mod fixed;
+mod passing;
 mod rulebook;
 mod socket;
 pub(crate) mod tls;
@@ -17,7 +18,7 @@ use anyhow::Context as _;
 use doorward_gateway::door::{self, Listener};
 use doorward_gateway::{Gateway, Parts, Rulebook, Settings};
 use doorward_ledger::{EventRecord, Ledger};
-use doorward_model::{Clock, Counts, Random, Seal, Shared};
+use doorward_model::{Clock, Counts, Random, Seal, ServerId, Shared};
 use doorward_store::{Memory, Redis, Tally};
 use doorward_upstream::Upstreams;
 use tokio::sync::watch as signal;
@@ -51,6 +52,8 @@ pub struct Surroundings {
     pub environment: Vec<(std::ffi::OsString, std::ffi::OsString)>,
     /// This very program, for trial compilations.
     pub program: PathBuf,
+    /// A host to use in place of the configured one.
+    pub host: Option<String>,
     /// A port to use in place of the configured one.
     pub port: Option<u16>,
     /// Why a new log is to be begun in place of one that does not hold.
@@ -73,6 +76,7 @@ impl Surroundings {
             variables: Arc::new(|name| std::env::var(name).ok()),
             environment: std::env::vars_os().collect(),
             program: std::env::current_exe().unwrap_or_else(|_| "doorward".into()),
+            host: None,
             port: None,
             new_log: None,
             command: "doorward serve",
@@ -100,8 +104,9 @@ pub fn open_ledger(
     surroundings: &Surroundings,
 ) -> anyhow::Result<Ledger> {
     let audit = &config.audit;
+    passing::begin(audit)?;
     let mut options = doorward_ledger::Options::new(&audit.dir);
-    options.keys.clone_from(&audit.key_dir);
+    options.keys.clone_from(&audit.log_keys);
     options.durability = match audit.durability {
         Durability::Strict => doorward_ledger::Durability::Strict,
         Durability::Durable => doorward_ledger::Durability::Durable,
@@ -219,6 +224,7 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
         spans: telemetry.as_ref().map(Telemetry::spans),
     });
     let follower = tokio::spawn(Arc::clone(&gateway).follow(events));
+    gateway.start(&eager(&loaded.config));
     builder.put_in_force(&loaded.digest);
     let builder = Arc::new(Mutex::new(builder));
     Ok(Assembled { gateway, loaded, builder, follower, telemetry, tally, surroundings })
@@ -247,6 +253,14 @@ fn stores(config: &Config, seal: Arc<dyn Seal>, surroundings: &Surroundings) -> 
 }
 
 impl Assembled {
+    /// Serves HTTP as well, and looks for changes of the configuration.
+    ///
+    /// # Errors
+    /// When the address is taken, or the certificate cannot be used.
+    pub async fn listen(self) -> anyhow::Result<Running> {
+        listen(self).await
+    }
+
     /// Looks for changes of the configuration until the task is aborted.
     pub fn watch(&self) -> JoinHandle<()> {
         let files = watched(&self.loaded);
@@ -265,6 +279,7 @@ impl Assembled {
         self.gateway.sum_up_refusals(true);
         event(self.gateway.ledger(), &self.surroundings, "stopped", "shut down in order", None);
         let (ledger, tally) = (self.gateway.ledger().clone(), self.tally);
+        let audit = self.loaded.config.audit;
         // Closing joins threads and syncs; not a thing to do on a worker.
         let closed = tokio::task::spawn_blocking(move || {
             // While the lock of the log still keeps others from the same folder.
@@ -272,6 +287,7 @@ impl Assembled {
                 tally.close();
             }
             ledger.close();
+            passing::end(&audit);
         })
         .await;
         if closed.is_err() {
@@ -291,6 +307,12 @@ impl Assembled {
         let read = reload(&self.gateway, &self.loaded.path, &self.builder, &self.surroundings, &|| true)?;
         Ok(read.is_some_and(|read| read.is_new))
     }
+}
+
+/// The servers that do not wait until they are needed.
+fn eager(config: &Config) -> Vec<ServerId> {
+    let usable = config.servers.iter().filter(|server| server.enabled && server.missing.is_empty());
+    usable.filter(|server| server.is_eager).map(|server| server.id.clone()).collect()
 }
 
 /// What was read, and what came of it.
@@ -330,6 +352,7 @@ fn reload(
     keep_bundle(gateway.ledger(), &rulebook)?;
     let others = gateway.upstreams().configure(rulebook::specs(&loaded.config));
     gateway.install(rulebook, &others);
+    gateway.start(&eager(&loaded.config));
     builder.put_in_force(&loaded.digest);
     for lint in &loaded.lints {
         tracing::warn!(target: "doorward::config", "{lint}");
@@ -357,12 +380,16 @@ pub struct Running {
 /// # Errors
 /// When the configuration does not hold, the log cannot be opened or the address is taken.
 pub async fn start(config: &Path, surroundings: Surroundings) -> anyhow::Result<Running> {
-    let port = surroundings.port;
-    let assembled = assemble(config, surroundings)?;
+    assemble(config, surroundings)?.listen().await
+}
+
+/// Lets a gateway listen.
+async fn listen(assembled: Assembled) -> anyhow::Result<Running> {
     let listen = assembled.loaded.config.listen.clone();
-    let host = (listen.host.as_str(), port.unwrap_or(listen.port));
-    let address =
-        host.to_socket_addrs()?.next().with_context(|| format!("`{}` is no address", listen.host))?;
+    let (host, port) = (assembled.surroundings.host.as_deref(), assembled.surroundings.port);
+    let (host, port) = (host.unwrap_or(&listen.host), port.unwrap_or(listen.port));
+    let mut addresses = (host, port).to_socket_addrs()?;
+    let address = addresses.next().with_context(|| format!("`{host}` is no address"))?;
     let mut listener = Listener::bind(address).await?;
     let shown = listen.tls.as_ref().map(tls::Shown::load).transpose()?;
     listener.tls = shown.as_ref().map(|shown| Arc::clone(&shown.config));

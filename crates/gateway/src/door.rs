@@ -21,7 +21,7 @@ mod until;
 
 pub(crate) use body::{Body, CallStream, EventStream, ListenStream, Pending};
 pub use guard::Guard;
-pub use order::{Level, Levels, NoServer, Order, read_order_answer};
+pub use order::{Doing, Doings, Level, Levels, NoServer, Order, read_doings, read_order_answer};
 pub use peer::Peers;
 pub use preface::{Foreign, InForce, Preface, Turned, read_answer, read_line};
 pub use serve::{Front, Listener, MAX_HEAD, ServeError, serve};

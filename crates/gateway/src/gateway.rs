@@ -245,6 +245,14 @@ impl Gateway {
         }
     }
 
+    /// Starts servers, or connects to them, without waiting for it: by asking what they offer.
+    pub fn start(self: &Arc<Self>, servers: &[ServerId]) {
+        for server in servers {
+            let (gateway, server) = (Arc::clone(self), server.clone());
+            tokio::spawn(async move { catalogs::ensure(&gateway, &server, "").await });
+        }
+    }
+
     /// Replaces the world by what `build` makes of the old one, if that is anything, and tells
     /// whom that concerns.
     pub(crate) fn rebuild(

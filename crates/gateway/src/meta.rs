@@ -4,10 +4,12 @@
 
 mod audit;
 mod invoke;
+mod presented;
 mod readings;
 mod servers;
 mod tools;
 
+use presented::Who;
 pub(crate) use readings::Readings;
 
 use std::borrow::Cow;
@@ -30,8 +32,7 @@ struct MetaTool {
     required: &'static str,
 }
 
-const API_KEY: &str =
-    r#""apiKey":{"type":"string","description":"Key of the caller, where the transport carries none"}"#;
+const API_KEY: &str = r#""apiKey":{"type":"string","description":"Key of the caller, in place of what the connection presents"}"#;
 
 const TOOLS: [MetaTool; 8] = [
     MetaTool {
@@ -61,7 +62,7 @@ const TOOLS: [MetaTool; 8] = [
     MetaTool {
         name: "audit_log",
         description: "Records of decided calls, newest first; without the scope audit.read only the caller's own",
-        properties: r#""consumerId":{"type":"string"},"serverId":{"type":"string"},"tool":{"type":"string"},"status":{"type":"string","enum":["success","error","denied","rate-limited"]},"from":{"type":"string","description":"RFC 3339 time, inclusive"},"to":{"type":"string","description":"RFC 3339 time, inclusive"},"limit":{"type":"integer","minimum":1,"maximum":1000,"default":50}"#,
+        properties: r#""consumerId":{"type":"string"},"serverId":{"type":"string"},"tool":{"type":"string"},"status":{"type":"string","enum":["success","error","denied","rate-limited"]},"from":{"type":"string","description":"RFC 3339 time, inclusive"},"to":{"type":"string","description":"RFC 3339 time, exclusive"},"limit":{"type":"integer","minimum":1,"maximum":1000,"default":50}"#,
         required: "[]",
     },
     MetaTool {
@@ -112,15 +113,28 @@ pub(crate) enum Failure {
 }
 
 /// Answers `tools/call` on the meta endpoint.
-pub(crate) async fn call(mut asked: Box<Asked<'_>>) -> Reply {
+pub(crate) async fn call(asked: Box<Asked<'_>>) -> Reply {
+    let params = asked.request.params;
+    let arguments = params.and_then(|params| params.get("arguments")).filter(|value| value.is_object());
+    let presented;
+    let mut asked: Box<Asked<'_>> = asked;
+    match presented::who(&asked, arguments).await {
+        Who::Connected => {}
+        Who::Presented(caller) => {
+            presented = caller;
+            asked.caller = &presented;
+        }
+        Who::Nobody => {
+            let text = text_result(r#"{"error":"Authentication failed"}"#, false, asked.era());
+            return Reply::result(asked.request.id.raw(), &text);
+        }
+    }
     // What is called through a tool of the gateway cannot ask whoever called that.
     asked.abilities = Cow::Owned(Abilities::default());
     asked.declared = Arc::default();
     let era = asked.era();
     let id = asked.request.id.raw().to_owned();
-    let params = asked.request.params;
     let name = params.and_then(|params| params.get("name")).and_then(Value::as_str).unwrap_or_default();
-    let arguments = params.and_then(|params| params.get("arguments")).filter(|value| value.is_object());
     // A call has limits of its own.
     if name != "call"
         && let Err(reply) = allowance::take(&asked)

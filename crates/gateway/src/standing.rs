@@ -7,12 +7,13 @@
 
 use std::sync::Arc;
 
-use doorward_identity::{Authenticator, Presented};
+use doorward_identity::{Authenticator, Presented, Refused, keyless};
 use doorward_model::{Caller, GrantKind, Secret};
 
 use crate::gateway::Gateway;
 use crate::session::principal;
 use crate::standpoint::{Credential, Standpoint};
+use crate::surface::Surface;
 
 /// What a credential is worth today.
 enum Standing {
@@ -25,11 +26,24 @@ enum Standing {
 }
 
 impl Gateway {
-    /// Whether whoever presents this is let in.
-    pub async fn admits(&self, key: Option<&Secret>) -> bool {
+    /// Whether whoever presents this is let in over stdio.
+    pub async fn admits(&self, key: Option<&Secret>, surface: &Surface) -> bool {
+        self.at_stdio(key, surface).await.is_ok()
+    }
+
+    /// Who presents this over stdio. Whoever presents nothing may still speak to the meta tools,
+    /// which want a key with each call then.
+    pub(crate) async fn at_stdio(
+        &self,
+        key: Option<&Secret>,
+        surface: &Surface,
+    ) -> Result<Arc<Caller>, Refused> {
         let snapshot = self.snapshot();
         let bearer = key.map(Secret::expose);
-        snapshot.rulebook.authenticator.identify(Presented { bearer }).await.is_ok()
+        match snapshot.rulebook.authenticator.identify(Presented { bearer }).await {
+            Err(Refused::Missing) if *surface == Surface::Gateway => Ok(Arc::new(keyless())),
+            answer => answer,
+        }
     }
 
     /// Ends the streams of those who would not be let in any more, or would come in as somebody
@@ -60,6 +74,10 @@ impl Gateway {
 
 async fn standing(authenticator: &Authenticator, standpoint: &Standpoint) -> Standing {
     let Credential::Presented(credential) = &standpoint.credential else { return Standing::Same };
+    // It is worth nothing, and stays that.
+    if standpoint.caller.grant.kind == GrantKind::Keyless {
+        return Standing::Same;
+    }
     // There may be thousands of them, and others have work for this thread.
     tokio::task::consume_budget().await;
     let bearer = credential.as_ref().map(Secret::expose);

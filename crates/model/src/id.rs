@@ -1,5 +1,6 @@
 //! Ids that carry their invariant: checked once, on the way in.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,8 +11,10 @@ use crate::time::Timestamp;
 
 /// A registered server, spelled as in configuration and in policy.
 ///
-/// Invariant: `[a-z0-9][a-z0-9-]{0,62}`. It never holds `_`, so
-/// `server__tool` splits in exactly one place and `_gateway` can never be one.
+/// Invariant: `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`, so `_gateway` can never be one. A
+/// [plain](Self::is_plain) id is what should be written. The others are what
+/// PetrefiedThunder/mcp-gateway takes as well; in names that the gateway makes, such as
+/// `server__tool`, [another spelling](Self::in_names) stands for them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServerId(Arc<str>);
@@ -29,18 +32,34 @@ impl ServerId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it consists of a-z, 0-9 and `-` alone. Then it never holds `_`, and
+    /// `server__tool` splits in exactly one place.
+    pub fn is_plain(&self) -> bool {
+        self.0.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+    }
+
+    /// The plain id that stands for it in names of the gateway's making: itself if it is plain;
+    /// else lower case, with one dash for whatever lies between letters and digits.
+    pub fn in_names(&self) -> Cow<'_, str> {
+        if self.is_plain() {
+            return Cow::Borrowed(&self.0);
+        }
+        let lower = self.0.to_ascii_lowercase();
+        let parts: Vec<_> = lower.split(['_', '-']).filter(|part| !part.is_empty()).collect();
+        Cow::Owned(parts.join("-"))
+    }
 }
 
 impl TryFrom<&str> for ServerId {
     type Error = InvalidServerId;
 
     fn try_from(text: &str) -> Result<Self, InvalidServerId> {
-        let letters = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
         let fits = match text.as_bytes() {
             [first, rest @ ..] => {
-                letters(*first)
+                first.is_ascii_alphanumeric()
                     && rest.len() < Self::MAX_LEN
-                    && rest.iter().all(|c| letters(*c) || *c == b'-')
+                    && rest.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
             }
             [] => false,
         };
@@ -148,24 +167,33 @@ mod tests {
     use crate::clock::Fixed;
 
     #[test]
-    fn a_server_id_is_lower_case_and_splits_nowhere() {
+    fn a_server_id_has_a_plain_spelling_for_names() {
         let longest = "a".repeat(63);
         let too_long = "a".repeat(64);
         let cases = [
-            // text              accepted  because
-            ("git-hub-2", true, "digits and a dash"),
-            ("0", true, "one digit"),
-            (longest.as_str(), true, "63 bytes"),
-            (too_long.as_str(), false, "64 bytes"),
-            ("", false, "empty"),
-            ("-a", false, "starts with a dash"),
-            ("git__hub", false, "holds the separator"),
-            ("_gateway", false, "reserved for the gateway itself"),
-            ("GitHub", false, "upper case"),
-            ("gît", false, "not ASCII"),
+            // text              in names                because
+            ("git-hub-2", Some("git-hub-2"), "digits and a dash"),
+            ("0", Some("0"), "one digit"),
+            (longest.as_str(), Some(longest.as_str()), "63 bytes"),
+            (too_long.as_str(), None, "64 bytes"),
+            ("", None, "empty"),
+            ("-a", None, "starts with a dash"),
+            ("a--b-", Some("a--b-"), "dashes are plain"),
+            ("_gateway", None, "reserved for the gateway itself"),
+            ("git__hub", Some("git-hub"), "holds the separator"),
+            ("mcp_fred", Some("mcp-fred"), "an underscore"),
+            ("My_-Server_", Some("my-server"), "one dash in between, none at the end"),
+            ("GitHub", Some("github"), "upper case"),
+            ("a b", None, "a blank"),
+            ("a.b", None, "a dot"),
+            ("gît", None, "not ASCII"),
         ];
-        for (text, accepted, because) in cases {
-            assert_eq!(ServerId::try_from(text).is_ok(), accepted, "{because}: {text:?}");
+        for (text, expected, because) in cases {
+            let id = ServerId::try_from(text).ok();
+            let name = id.as_ref().map(ServerId::in_names);
+            assert_eq!(name.as_deref(), expected, "{because}: {text:?}");
+            let is_its_own = id.is_some_and(|id| id.is_plain());
+            assert_eq!(is_its_own, expected == Some(text), "{because}: {text:?}");
         }
     }
 

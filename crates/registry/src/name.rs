@@ -1,6 +1,7 @@
 //! Names and URIs as the aggregate endpoint offers them.
 //!
-//! Tools and prompts become `<server>__<name>`: at most 64 characters of
+//! Tools and prompts become `<server>__<name>`, where a server whose id is not plain goes by
+//! [another spelling](ServerId::in_names) of it: at most 64 characters of
 //! `A-Z a-z 0-9 _ -`, the intersection of what clients and model providers accept.
 //! A name that does not fit is shortened and given a hash of the original, so it
 //! stays the same from one day to the next. URIs keep their text behind a scheme
@@ -29,7 +30,7 @@ pub fn exposed(server: &ServerId, kind: CapabilityKind, name: &str) -> String {
 }
 
 fn exposed_name(server: &ServerId, name: &str) -> String {
-    let plain = format!("{server}{SEPARATOR}{name}");
+    let plain = format!("{}{SEPARATOR}{name}", server.in_names());
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if plain.len() <= MAX_NAME && !name.is_empty() && plain.chars().all(fits) {
         return plain;
@@ -46,6 +47,7 @@ fn exposed_name(server: &ServerId, name: &str) -> String {
 /// `ui://` keeps its scheme, because hosts dispatch on it.
 fn exposed_uri(server: &ServerId, uri: &str) -> String {
     let mut out = String::with_capacity(uri.len() + server.as_str().len() + 6);
+    let server = server.in_names();
     let written = match uri.strip_prefix(UI_PREFIX) {
         Some(rest) => write!(out, "{UI_PREFIX}{server}+{rest}"),
         None => write!(out, "{URI_PREFIX}{server}+{uri}"),
@@ -54,7 +56,7 @@ fn exposed_uri(server: &ServerId, uri: &str) -> String {
     out
 }
 
-/// The server and its own URI behind an offered URI. An empty URI is none (RFC 3986, section 3),
+/// The server, as it is called in names, and its own URI behind an offered URI. An empty URI is none (RFC 3986, section 3),
 /// and records tell resource templates from prompts by it.
 pub fn original_uri(offered: &str) -> Option<(ServerId, String)> {
     let (prefix, rest) = match offered.strip_prefix(UI_PREFIX) {
@@ -65,20 +67,25 @@ pub fn original_uri(offered: &str) -> Option<(ServerId, String)> {
     if prefix.is_empty() && uri.is_empty() {
         return None;
     }
-    Some((ServerId::try_from(server).ok()?, format!("{prefix}{uri}")))
+    Some((plain(server)?, format!("{prefix}{uri}")))
 }
 
 /// Whether an offered tool or prompt name may be one of this server's, of whose id it holds
 /// no more than the beginning. Which server's it is shows when the server has been asked.
 pub fn may_be_shortened_of(server: &ServerId, offered: &str) -> bool {
-    let beginning = server.as_str().get(..MAX_NAME - HASH_CHARS - 1);
+    let name = server.in_names();
+    let beginning = name.get(..MAX_NAME - HASH_CHARS - 1);
     offered.len() == MAX_NAME && beginning.is_some_and(|beginning| offered.starts_with(beginning))
 }
 
-/// The server part of an offered tool or prompt name.
+/// The server part of an offered tool or prompt name: the server as it is called in names.
 pub fn server_of(offered: &str) -> Option<ServerId> {
     let (server, _) = offered.split_once(SEPARATOR)?;
-    ServerId::try_from(server).ok()
+    plain(server)
+}
+
+fn plain(server: &str) -> Option<ServerId> {
+    ServerId::try_from(server).ok().filter(ServerId::is_plain)
 }
 
 #[cfg(test)]
@@ -108,6 +115,9 @@ mod tests {
         assert_eq!(server_of("github__a__b"), Some(github));
         assert_eq!(server_of("nothing"), None);
         assert_eq!(server_of("__x"), None);
+        assert_eq!(exposed_name(&id("My_Server"), "echo"), "my-server__echo");
+        assert_eq!(exposed_name(&id("a__b"), "echo"), "a-b__echo");
+        assert_eq!(server_of("My_Server__echo"), None, "one spelling only");
         for length in [54, 55, 56, 57, 63] {
             let server = id(&"s".repeat(length));
             let offered = exposed_name(&server, "echoes");
@@ -124,6 +134,7 @@ mod tests {
             let offered = exposed_uri(&id("my-wiki"), uri);
             assert_eq!(original_uri(&offered), Some((id("my-wiki"), uri.to_owned())), "{offered}");
         }
+        assert_eq!(exposed_uri(&id("My_Wiki"), "a:b"), "gw+my-wiki+a:b");
         assert_eq!(original_uri("wiki://handbook"), None);
         assert_eq!(original_uri("gw+Bad+x"), None);
         assert_eq!(original_uri("gw+my-wiki+"), None, "nothing has an empty URI");

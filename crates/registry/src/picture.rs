@@ -99,6 +99,11 @@ impl Registry {
         self.servers.iter().find(|server| server.id.as_str() == id)
     }
 
+    /// The server that is called this in names of the gateway's making.
+    pub fn in_names(&self, name: &ServerId) -> Option<&Arc<Server>> {
+        self.servers.iter().find(|server| *server.id.in_names() == *name.as_str())
+    }
+
     /// What this server offers to clients that declare these capabilities; `None` while it
     /// has not said so.
     pub fn listing(&self, id: &ServerId, declared: &str) -> Option<&Listing> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::pin::Pin;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,22 +15,26 @@ use doorward_model::Secret;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Surroundings, load};
-use crate::config::Loaded;
+use crate::config::listen::is_loopback;
+use crate::config::{BASE_DIR, COMPAT, Listen, Loaded};
 use crate::forward::{self, Link};
 use crate::logging::{self, Format};
-use crate::runtime::{self, Assembled, SocketDoor, Surroundings as World};
+use crate::runtime::{self, Assembled, Running, SocketDoor, Surroundings as World};
 
 const EXAMPLES: &str = "\
 Examples:
   doorward serve
   doorward serve --port 3200 --log-format json
+  doorward serve --http 127.0.0.1:3200
   MCP_GATEWAY_API_KEY=gw_… doorward serve --stdio
   MCP_GATEWAY_API_KEY=gw_… doorward serve --stdio --surface github
   doorward serve --new-log 'disk of 2 December lost, restored without records'
+  doorward serve --stdio --surface meta --http
 
 The log goes to standard error; DOORWARD_LOG sets its level (`debug`, `doorward::upstream=trace`).
 A changed configuration is put in force within two seconds. SIGTERM and Ctrl-C let calls finish.
-Further `serve --stdio` of the same configuration are served by the first gateway.";
+Further `serve --stdio` of the same configuration are served by the first gateway. On the surface `meta` a client without
+MCP_GATEWAY_API_KEY presents a key with each call, as `apiKey`. With `--http`, a gateway goes on when its stdio client leaves.";
 
 /// How long a gateway that holds the log, and cannot be reached, is waited for.
 const HOLDER_TIME: Duration = Duration::from_secs(10);
@@ -51,8 +56,11 @@ pub struct Arguments {
     /// What the stdio client sees: aggregate, meta, or a server's id
     #[arg(long, default_value = "aggregate", requires = "stdio")]
     surface: String,
+    /// Listen for HTTP, beside the stdio client with --stdio [default: as configured]
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<Option<Address>>,
     /// Port, in place of the configured one
-    #[arg(long, conflicts_with = "stdio")]
+    #[arg(long, conflicts_with_all = ["stdio", "http"])]
     port: Option<u16>,
     /// Begin a new log although the old one does not hold: the old one is set aside, and the new
     /// one begins with this reason
@@ -61,6 +69,42 @@ pub struct Arguments {
     /// How log lines are written
     #[arg(long, value_enum, default_value_t)]
     log_format: Format,
+}
+
+/// Where to listen: a port, a host, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Address {
+    host: Option<String>,
+    port: Option<u16>,
+}
+
+impl FromStr for Address {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "write it as PORT, HOST:PORT or [ADDRESS]:PORT";
+        if let Ok(port) = text.parse() {
+            return Ok(Self { host: None, port: Some(port) });
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if host.ends_with(']') || !host.contains(':') => {
+                (host, Some(port.parse().map_err(|_| WRONG)?))
+            }
+            _ => (text, None),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() {
+            return Err(WRONG);
+        }
+        Ok(Self { host: Some(host.to_owned()), port })
+    }
+}
+
+impl Address {
+    /// Whether it is open to no more than the configuration says, which was checked for that.
+    fn is_within(&self, listen: &Listen) -> bool {
+        self.host.as_ref().is_none_or(|host| *host == listen.host || is_loopback(host))
+    }
 }
 
 pub(super) fn run(
@@ -72,13 +116,33 @@ pub(super) fn run(
     // Loaded here once, so that people see what is wrong on their terminal.
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let address = arguments.http.iter().flatten().next();
+    if let Some(address) = address.filter(|address| !address.is_within(&loaded.config.listen)) {
+        let host = address.host.as_deref().unwrap_or_default();
+        writeln!(
+            world.err,
+            "`{host}` can be reached by others: set `host: {host}` in the configuration, with `tls` or `trustedProxies`"
+        )?;
+        return Ok(Exit::Usage);
+    }
+    let host = address.and_then(|address| address.host.clone());
+    let port = arguments.port.or(address.and_then(|address| address.port));
     let new_log = arguments.new_log.clone();
-    let surroundings = World { port: arguments.port, new_log, levels, ..World::system() };
+    let surroundings = World { host, port, new_log, levels, ..World::system() };
+    // What the command line says goes for every reload as well.
+    let given = [COMPAT, BASE_DIR].map(|name| (name, (world.variables)(name)));
+    let system = Arc::clone(&surroundings.variables);
+    let variables = Arc::new(move |name: &str| match given.iter().find(|(known, _)| *known == name) {
+        Some((_, value)) => value.clone(),
+        None => system(name),
+    });
+    let surroundings = World { variables, ..surroundings };
     let ended = if arguments.stdio {
         let key = (world.variables)("MCP_GATEWAY_API_KEY").map(Secret::new);
         let surface = Surface::named(&arguments.surface).context(forward::NO_SURFACE)?;
         let surroundings = World { command: "doorward serve --stdio", ..surroundings };
-        runtime.block_on(stdio(&loaded, surroundings, surface, key))
+        let client = Client { surface, key, listens: arguments.http.is_some() };
+        runtime.block_on(stdio(&loaded, surroundings, client))
     } else {
         runtime.block_on(http(&loaded.path, surroundings))
     };
@@ -92,9 +156,7 @@ async fn http(path: &Path, surroundings: World) -> anyhow::Result<()> {
     // First of all: whoever finds it listening may tell it to stop.
     let stopped = told_to_stop()?;
     let running = runtime::start(path, surroundings).await?;
-    let scheme = if running.loaded().config.listen.tls.is_some() { "https" } else { "http" };
-    let servers = running.loaded().config.servers.iter().filter(|server| server.enabled).count();
-    tracing::info!(target: "doorward::serve", servers, "listening on {}://{}/mcp", scheme, running.address());
+    tell_where(&running);
     stopped.await;
     tracing::info!(target: "doorward::serve", "stopping; calls under way may finish");
     running.stop().await;
@@ -103,19 +165,18 @@ async fn http(path: &Path, surroundings: World) -> anyhow::Result<()> {
 
 /// Serves the client at standard input and output: as the gateway, or through the one
 /// that holds the log already.
-async fn stdio(
-    loaded: &Loaded,
-    surroundings: World,
-    surface: Surface,
-    key: Option<Secret>,
-) -> anyhow::Result<()> {
+async fn stdio(loaded: &Loaded, surroundings: World, client: Client) -> anyhow::Result<()> {
     let mut stopped = std::pin::pin!(told_to_stop()?);
     let held = tokio::select! {
-        held = hold_or_find(loaded, surroundings, &surface, key.as_ref()) => held?,
+        held = hold_or_find(loaded, surroundings, &client.surface, client.key.as_ref()) => held?,
         () = &mut stopped => return Ok(()),
     };
     let link = match held {
-        Held::Here(assembled) => return hold(*assembled, surface, key, stopped).await,
+        Held::Here(assembled) if client.listens => return hold_and_listen(*assembled, client, stopped).await,
+        Held::Here(assembled) => return hold(*assembled, client, stopped).await,
+        Held::There(link) if client.listens => {
+            bail!("the log is in use: {} serves HTTP or may do so; leave out `--http`", link.holder)
+        }
         Held::There(link) => link,
     };
     if link.in_force.digest != loaded.digest {
@@ -134,6 +195,14 @@ async fn stdio(
         carried = link.carry(input, tokio::io::stdout()) => carried,
         () = cut_off => Ok(()),
     }
+}
+
+/// The client at standard input and output.
+struct Client {
+    surface: Surface,
+    key: Option<Secret>,
+    /// Whether HTTP is served beside it.
+    listens: bool,
 }
 
 /// Who holds the log.
@@ -178,11 +247,11 @@ async fn hold_or_find(
 /// Serves as the gateway, and goes when neither its own client nor others need it.
 async fn hold(
     assembled: Assembled,
-    surface: Surface,
-    key: Option<Secret>,
+    client: Client,
     mut stopped: Pin<&mut impl Future<Output = ()>>,
 ) -> anyhow::Result<()> {
-    if !assembled.gateway.admits(key.as_ref()).await {
+    let Client { surface, key, .. } = client;
+    if !assembled.gateway.admits(key.as_ref(), &surface).await {
         assembled.stop().await;
         bail!(forward::NO_KEY);
     }
@@ -223,6 +292,50 @@ async fn hold(
     Ok(result?)
 }
 
+/// Serves as the gateway, over HTTP as well, until it is told to stop: who started it so may have
+/// given it no input at all.
+async fn hold_and_listen(
+    assembled: Assembled,
+    client: Client,
+    mut stopped: Pin<&mut impl Future<Output = ()>>,
+) -> anyhow::Result<()> {
+    let Client { surface, key, .. } = client;
+    let running = assembled.listen().await?;
+    tell_where(&running);
+    let gateway = Arc::clone(running.gateway());
+    if !gateway.admits(key.as_ref(), &surface).await {
+        running.stop().await;
+        bail!(forward::NO_KEY);
+    }
+    let drain = gateway.drain();
+    let input = Until::new(tokio::io::stdin(), told_to_stop()?);
+    let mut served = std::pin::pin!(serve_stdio(gateway, key, surface, input, tokio::io::stdout()));
+    tokio::select! {
+        result = &mut served => {
+            if let Err(error) = result {
+                tracing::warn!(target: "doorward::serve", %error, "the stdio client is gone");
+            }
+            stopped.await;
+        }
+        () = &mut stopped => {
+            // Its input is at its end by now, so that it has only to answer.
+            if tokio::time::timeout(drain, served).await.is_err() {
+                tracing::warn!(target: "doorward::serve", "some calls did not finish in time and were cut off");
+            }
+        }
+    }
+    tracing::info!(target: "doorward::serve", "stopping; calls under way may finish");
+    running.stop().await;
+    Ok(())
+}
+
+fn tell_where(running: &Running) {
+    let config = &running.loaded().config;
+    let scheme = if config.listen.tls.is_some() { "https" } else { "http" };
+    let servers = config.servers.iter().filter(|server| server.enabled).count();
+    tracing::info!(target: "doorward::serve", servers, "listening on {}://{}/mcp", scheme, running.address());
+}
+
 async fn close(socket: Option<SocketDoor>) {
     if let Some(socket) = socket {
         socket.close().await;
@@ -239,4 +352,28 @@ fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_port_a_host_or_both() {
+        let address = |host: Option<&str>, port| Address { host: host.map(str::to_owned), port };
+        let cases = [
+            ("3200", Some(address(None, Some(3200)))),
+            ("127.0.0.1:3200", Some(address(Some("127.0.0.1"), Some(3200)))),
+            ("localhost", Some(address(Some("localhost"), None))),
+            ("[::1]:3200", Some(address(Some("::1"), Some(3200)))),
+            ("::1", Some(address(Some("::1"), None))),
+            ("[::1]", Some(address(Some("::1"), None))),
+            ("127.0.0.1:99999", None),
+            (":3200", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<Address>().ok(), expected, "{text}");
+        }
+    }
 }

@@ -1,19 +1,22 @@
-//! `doorward servers`: what is registered. Places are shown as the file has them, because what
-//! `${VAR}` was filled with may be a secret.
+//! `doorward servers`: what is registered, and how it is doing where a gateway runs. Places are
+//! shown as the file has them, because what `${VAR}` was filled with may be a secret.
 
 use std::path::Path;
 
+use doorward_gateway::door::{Doing, Doings, Order, read_doings};
 use serde::Serialize;
 
 use super::layout::pad;
-use super::{Exit, Surroundings, load};
+use super::{Exit, Surroundings, load, socket};
+use crate::config::Config;
 use crate::config::servers::{Credential, Server, Transport};
 use crate::printable::printable;
+use crate::runtime;
 
 /// What to do with servers.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List registered servers
+    /// List registered servers, with state and number of tools where a gateway runs
     #[command(after_help = "Examples:\n  doorward servers list\n  doorward servers list --json")]
     List {
         /// Print them as JSON
@@ -39,6 +42,9 @@ struct Listed<'a> {
     has_credential: bool,
     tags: &'a [String],
     missing_variables: &'a [String],
+    /// `None` where no gateway runs.
+    state: Option<&'a str>,
+    tools: Option<u64>,
 }
 
 pub(super) fn run(
@@ -49,8 +55,10 @@ pub(super) fn run(
     let Command::List { json } = command;
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let servers = &loaded.config.servers;
+    let doings = doings(&loaded.config, world)?;
+    let doing = |server: &Server| doings.get(server.id.as_str());
     if *json {
-        let listed: Vec<_> = servers.iter().map(listed).collect();
+        let listed: Vec<_> = servers.iter().map(|server| listed(server, doing(server))).collect();
         writeln!(world.out, "{}", serde_json::to_string_pretty(&listed)?)?;
         return Ok(Exit::Done);
     }
@@ -59,12 +67,41 @@ pub(super) fn run(
     for server in servers {
         let (id, name) = (pad(server.id.as_str(), 20), pad(&server.name, 30));
         let enabled = pad(if server.enabled { "true" } else { "false" }, 10);
-        writeln!(world.out, "{id} {name} {enabled} {}", printable(&place(server)))?;
+        let doing = doing(server).map(|doing| format!(" | {}", shown(server, doing))).unwrap_or_default();
+        writeln!(world.out, "{id} {name} {enabled} {}{doing}", printable(&place(server)))?;
     }
     Ok(Exit::Done)
 }
 
-fn listed(server: &Server) -> Listed<'_> {
+/// How the servers are doing, as the running gateway says; nothing where none runs.
+fn doings(config: &Config, world: &mut Surroundings<'_>) -> anyhow::Result<Doings> {
+    let asked = socket::tell(runtime::socket_folder(config), &Order::Servers);
+    match asked.ok().and_then(|line| read_doings(line).ok()) {
+        Some(doings) => Ok(doings),
+        None => {
+            writeln!(
+                world.err,
+                "no gateway runs: this is the configuration, without states and numbers of tools"
+            )?;
+            Ok(Doings::new())
+        }
+    }
+}
+
+/// `connected, 12 tools`.
+fn shown(server: &Server, doing: &Doing) -> String {
+    let state = match &*server.missing {
+        [] => printable(&doing.state).into_owned(),
+        missing => format!("{} is not set", missing.join(", ")),
+    };
+    match doing.tools {
+        Some(1) => format!("{state}, 1 tool"),
+        Some(count) => format!("{state}, {count} tools"),
+        None => state,
+    }
+}
+
+fn listed<'a>(server: &'a Server, doing: Option<&'a Doing>) -> Listed<'a> {
     let written = &server.written;
     let (command, args, url) = match &server.transport {
         Transport::Stdio { .. } => (written.command.as_deref(), Some(written.args.as_slice()), None),
@@ -84,6 +121,8 @@ fn listed(server: &Server) -> Listed<'_> {
         has_credential: !matches!(server.credential, Credential::None),
         tags: &server.tags,
         missing_variables: &server.missing,
+        state: doing.map(|doing| doing.state.as_str()),
+        tools: doing.and_then(|doing| doing.tools),
     }
 }
 

@@ -15,8 +15,10 @@ use super::dialect::Dialect;
 pub struct Audit {
     /// Directory of the log.
     pub dir: PathBuf,
-    /// Directory of the signing key; in the data directory unless configured.
+    /// Directory of the keys; in the data directory unless configured.
     pub key_dir: PathBuf,
+    /// Directory of the key that signs the log: `key_dir`, unless the log is thrown away.
+    pub log_keys: PathBuf,
     /// When a record counts as written.
     pub durability: Durability,
     /// What is kept of arguments and results.
@@ -31,14 +33,14 @@ pub struct Audit {
     pub checkpoint_entries: u64,
     /// A checkpoint after this time at the latest, if there is anything new.
     pub checkpoint_interval: Duration,
-    /// A database of another gateway that can be verified beside the log.
-    pub legacy_database: Option<PathBuf>,
+    /// Whether records are thrown away when the gateway ends (`audit.enabled: false`).
+    pub is_passing: bool,
 }
 
 impl Audit {
     /// Everything that the log is held against.
     pub fn against(&self) -> Against<'_> {
-        Against { anchors: &self.anchors, keys: Some((&self.key_dir, &self.origin)), key: None }
+        Against { anchors: &self.anchors, keys: Some((&self.log_keys, &self.origin)), key: None }
     }
 }
 
@@ -89,11 +91,15 @@ pub enum Refusals {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct AuditFile {
-    /// Must not be false: every call is recorded.
+    /// With `false`, nothing is recorded for good: records are deleted when the gateway ends.
+    /// Needs `allowUnaudited: true`.
     enabled: Option<bool>,
+    /// Says that `enabled: false` is meant.
+    allow_unaudited: bool,
     /// `sqlite`, or nothing. Records are kept in `dir` in any case.
     storage: Option<String>,
-    /// A database of PetrefiedThunder/mcp-gateway, to be verified beside the log.
+    /// Has no effect: nothing is written to this database of PetrefiedThunder/mcp-gateway.
+    /// `doorward audit verify --legacy FILE` checks an old one.
     path: Option<String>,
     /// Must not be false: every record is chained.
     hash_chain: Option<bool>,
@@ -125,6 +131,7 @@ pub(crate) fn build(
 ) -> Audit {
     let file = file.unwrap_or_default();
     complain(&file, context);
+    let is_passing = file.enabled == Some(false) && file.allow_unaudited;
     let capture = match dialect {
         Dialect::Theirs => Capture::Full,
         Dialect::Ours => Capture::default(),
@@ -134,27 +141,47 @@ pub(crate) fn build(
         Some(text) => context.place(text),
         None => data_dir.join(usual),
     };
+    let key_dir = placed(&file.key_dir, "keys", context);
+    // A log that is deleted lies where no other one can, and nothing of it is known elsewhere: it
+    // is signed by a key that goes with it.
+    let (dir, log_keys) = if is_passing {
+        (data_dir.join("unaudited"), data_dir.join("unaudited/keys"))
+    } else {
+        (placed(&file.dir, "audit", context), key_dir.clone())
+    };
+    let anchors = if is_passing { &[][..] } else { &file.anchors };
     Audit {
-        dir: placed(&file.dir, "audit", context),
-        key_dir: placed(&file.key_dir, "keys", context),
+        dir,
+        log_keys,
+        is_passing,
+        key_dir,
         durability: file.durability,
         capture,
         refusals: file.refusals,
-        anchors: file.anchors.iter().map(|anchor| context.place(anchor)).collect(),
+        anchors: anchors.iter().map(|anchor| context.place(anchor)).collect(),
         origin: file.origin.unwrap_or_else(|| ORIGIN.to_owned()),
         checkpoint_entries: file.checkpoint_entries.filter(|entries| *entries > 0).unwrap_or(10_000),
         checkpoint_interval: Duration::from_secs(file.checkpoint_seconds.filter(|it| *it > 0).unwrap_or(1)),
         // Relative to the working directory, as the gateway that wrote it has it.
-        legacy_database: file.path.map(PathBuf::from),
     }
 }
 
 fn complain(file: &AuditFile, context: &mut Context<'_>) {
-    if file.enabled == Some(false) {
+    if file.enabled == Some(false) && !file.allow_unaudited {
         context
             .findings
-            .error("unaudited", "audit.enabled", "calls are never made without a record")
-            .remedy("remove the line");
+            .error("unaudited", "audit.enabled", "no call would be recorded for good")
+            .remedy("remove the line, or add `allowUnaudited: true` if that is meant");
+    }
+    if file.enabled == Some(false) && file.allow_unaudited {
+        context
+            .findings
+            .warn("unaudited", "audit.enabled", "records are deleted when the gateway ends")
+            .remedy("remove the line to keep them");
+    }
+    if file.enabled != Some(false) && file.allow_unaudited {
+        let message = "`allowUnaudited` has no effect: `enabled` is not false";
+        context.findings.warn("no-effect", "audit.allowUnaudited", message);
     }
     match file.storage.as_deref() {
         None | Some("" | "sqlite") => {}

@@ -197,8 +197,13 @@ fn is_origin(text: &str) -> bool {
 impl Listen {
     /// Whether only this machine can reach the gateway.
     pub fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        is_loopback(&self.host)
     }
+}
+
+/// Whether only this machine can reach whoever binds this host.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn port(file: &GatewayFile, context: &mut Context<'_>) -> u16 {

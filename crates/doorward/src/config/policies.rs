@@ -2,7 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
+use super::typed::WrongKind;
 use super::{Context, recordable};
 
 /// Rules for those who carry one of its roles.
@@ -47,19 +49,19 @@ pub enum Action {
     Hide,
     /// A human must approve the call first.
     Approve,
+    /// Nothing: with `--compat`, a word that PetrefiedThunder/mcp-gateway does not know.
+    #[serde(skip)]
+    Ignored,
 }
 
 /// What must hold of one argument.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     /// Name of the argument.
     pub param: String,
     /// How it is compared.
     pub operator: Operator,
     /// What it is compared with.
-    #[serde(default)]
     pub value: serde_json::Value,
 }
 
@@ -89,6 +91,9 @@ pub enum Operator {
     Contains,
     /// Is present, or absent.
     Exists,
+    /// Never holds: with `--compat`, a word that PetrefiedThunder/mcp-gateway does not know.
+    #[serde(skip)]
+    Ignored,
 }
 
 /// Rules for those who carry one of its roles.
@@ -124,10 +129,26 @@ struct RuleFile {
     #[serde(default)]
     prompt: Option<String>,
     /// What happens to a call that it matches.
-    action: Action,
+    #[schemars(with = "Action")]
+    action: String,
     /// What must hold of the arguments, all of it.
     #[serde(default)]
-    conditions: Vec<Condition>,
+    conditions: Vec<ConditionFile>,
+}
+
+/// What must hold of one argument.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields, rename = "Condition")]
+struct ConditionFile {
+    /// Name of the argument.
+    param: String,
+    /// How it is compared.
+    #[schemars(with = "Operator")]
+    operator: String,
+    /// What it is compared with.
+    #[serde(default)]
+    value: serde_json::Value,
 }
 
 pub(crate) fn build(files: Vec<PolicyFile>, context: &mut Context<'_>) -> Vec<RolePolicy> {
@@ -180,8 +201,14 @@ fn read(file: RuleFile, path: &str, context: &mut Context<'_>) -> Rule {
         tool: given(file.tool),
         resource: given(file.resource),
         prompt: given(file.prompt),
-        action: file.action,
-        conditions: file.conditions,
+        action: word(
+            &file.action,
+            Action::Ignored,
+            format!("{path}.action"),
+            "the rule never decides",
+            context,
+        ),
+        conditions: conditions(file.conditions, path, context),
     };
     let globs = [
         ("server", &rule.server),
@@ -202,6 +229,34 @@ fn read(file: RuleFile, path: &str, context: &mut Context<'_>) -> Rule {
     rule
 }
 
+fn conditions(files: Vec<ConditionFile>, path: &str, context: &mut Context<'_>) -> Vec<Condition> {
+    let each = files.into_iter().enumerate().map(|(index, file)| {
+        let at = format!("{path}.conditions[{index}].operator");
+        let operator = word(&file.operator, Operator::Ignored, at, "the condition never holds", context);
+        Condition { param: file.param, operator, value: file.value }
+    });
+    each.collect()
+}
+
+/// One of the words that there are. Another one is an error; with `--compat`, it is `ignored`.
+fn word<T: DeserializeOwned>(
+    text: &str,
+    ignored: T,
+    path: String,
+    effect: &str,
+    context: &mut Context<'_>,
+) -> T {
+    let read: Result<T, WrongKind> = T::deserialize(text.into_deserializer());
+    read.unwrap_or_else(|wrong| {
+        if context.compat {
+            context.findings.warn("compat", path, format!("{}: {effect}", wrong.message));
+        } else {
+            context.findings.error("wrong-kind", path, wrong.message).remedy = wrong.remedy;
+        }
+        ignored
+    })
+}
+
 /// A `*` is understood at the end, at the start, or alone. Elsewhere, an allowing rule
 /// takes it for a character and a denying one for a wildcard: both on the safe side.
 fn warn_of_inner_star(key: &str, glob: &str, action: Action, path: &str, context: &mut Context<'_>) {
@@ -213,7 +268,7 @@ fn warn_of_inner_star(key: &str, glob: &str, action: Action, path: &str, context
         Action::Allow | Action::Approve => {
             "this rule takes the other `*` for a plain character and so allows next to nothing"
         }
-        Action::Deny | Action::Hide => "this rule takes every `*` for a wildcard",
+        Action::Deny | Action::Hide | Action::Ignored => "this rule takes every `*` for a wildcard",
     };
     context
         .findings

@@ -33,7 +33,8 @@ pub(crate) fn check(
     for (index, server) in servers.iter().enumerate().filter(|(_, server)| server.enabled && !rego_may_allow)
     {
         let allowing =
-            |rule: &Rule| matches!(rule.action, Action::Allow | Action::Approve) && names(rule, server);
+            // What a misspelt action was meant to be is not known; it is an error already.
+            |rule: &Rule| !matches!(rule.action, Action::Deny | Action::Hide) && names(rule, server);
         if !policies.is_empty() && !policies.iter().flat_map(|policy| &policy.rules).any(allowing) {
             findings
                 .warn(

@@ -51,6 +51,10 @@ pub struct Server {
     pub disable: Vec<String>,
     /// How long a call may take.
     pub timeout: Duration,
+    /// How long a call may take at most whose progress is reported.
+    pub max_timeout: Option<Duration>,
+    /// Whether it is started with the gateway.
+    pub is_eager: bool,
     /// How long starting it may take.
     pub start_timeout: Duration,
     /// After how long without a call it is stopped; `None` keeps it.

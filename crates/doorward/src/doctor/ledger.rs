@@ -45,7 +45,7 @@ pub(super) async fn holder(config: &Config) -> Option<Holder> {
 /// What is found, and when the last checkpoint was signed.
 pub(super) fn check(config: &Config, is_held: bool) -> (Vec<Finding>, Option<Timestamp>) {
     let audit = &config.audit;
-    match inspect(&audit.dir, &audit.key_dir, &audit.origin, &audit.anchors) {
+    match inspect(&audit.dir, &audit.log_keys, &audit.origin, &audit.anchors) {
         Ok(None) => (vec![Finding::ok("ledger", "there is no log yet; the first start begins one")], None),
         Ok(Some(found)) => {
             let signed = found.checkpoint.as_ref().and_then(|it| Timestamp::parse(&it.time).ok());

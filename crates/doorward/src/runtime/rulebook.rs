@@ -8,7 +8,7 @@ use doorward_gateway::Rulebook;
 use doorward_gateway::door::{Front, Guard, Peers};
 use doorward_identity::Authenticator;
 use doorward_limit::{Limiter, Per, Quota, Quotas, RateLimit, RequestRate, Requests, Window};
-use doorward_policy::{Compiled, Options, PolicyError, PolicySet, RegoSource};
+use doorward_policy::{Compiled, PolicyError, PolicySet, RegoSource, claims_named};
 use doorward_upstream::{Credential, Protocol, ServerSpec, Transport};
 
 use tokio::sync::watch;
@@ -75,6 +75,7 @@ impl Builder {
             limiter: self.limiter(&config.limits)?,
             requests: self.requests(config.request_limit),
             quotas: Arc::new(Quotas::new(quotas(&config.limits)?)),
+            metering: config.metering.enabled.then(|| config.metering.dimensions()),
         })
     }
 
@@ -83,7 +84,12 @@ impl Builder {
     fn authenticator(&mut self, config: &Config) -> anyhow::Result<Arc<Authenticator>> {
         let fetcher = Arc::new(Fetcher::new(Arc::clone(&self.surroundings.clock)));
         let clock = Arc::clone(&self.surroundings.clock);
-        let fresh = Authenticator::new(config.auth.settings(), clock, Some(fetcher))?;
+        let mut settings = config.auth.settings();
+        if let Some(jwt) = &mut settings.jwt {
+            let policies: Vec<_> = config.policies.iter().map(role_policy).collect();
+            jwt.claims = claims_named(&policies);
+        }
+        let fresh = Authenticator::new(settings, clock, Some(fetcher))?;
         let authenticator = Arc::new(match &self.authenticator {
             Some(earlier) => fresh.after(earlier),
             None => fresh,
@@ -108,7 +114,8 @@ impl Builder {
             Ok(())
         };
         let roles = config.policies.iter().map(role_policy).collect();
-        let compiled = PolicySet::compile_anew(roles, rego, &Options::default(), &trial, &mut self.compiled);
+        let compiled =
+            PolicySet::compile_anew(roles, rego, &config.policy_options(), &trial, &mut self.compiled);
         self.tried.extend(survived);
         match compiled {
             Ok((policy, warnings)) => {
@@ -300,6 +307,7 @@ fn spec(server: &servers::Server) -> ServerSpec {
         credential,
         secrets: server.secrets.clone(),
         timeout: server.timeout,
+        max_timeout: server.max_timeout,
         start_timeout: server.start_timeout,
         idle_timeout: server.idle_timeout,
         allow_insecure_http: server.allow_insecure_http,
@@ -340,6 +348,7 @@ fn action(action: &Action) -> &'static str {
         Action::Deny => "deny",
         Action::Hide => "hide",
         Action::Approve => "approve",
+        Action::Ignored => "ignored",
     }
 }
 
@@ -356,6 +365,7 @@ fn operator(operator: &Operator) -> &'static str {
         Operator::Gte => "gte",
         Operator::Contains => "contains",
         Operator::Exists => "exists",
+        Operator::Ignored => "ignored",
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) fn compile(config: &Config, program: &Path) -> anyhow::Result<PolicyS
     let roles = config.policies.iter().map(role_policy).collect();
     let rego = config.rego_policies.iter().map(rego_source).collect();
     let trial = |source: &RegoSource| trial::in_a_child(program, source);
-    let compiled = PolicySet::compile(roles, rego, &Options::default(), &trial);
+    let compiled = PolicySet::compile(roles, rego, &config.policy_options(), &trial);
     compiled.map(|(policy, _)| policy).map_err(|errors| {
         anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })

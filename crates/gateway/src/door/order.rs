@@ -1,5 +1,5 @@
-//! What its own user may tell a running gateway, over the socket and in place of a client's
-//! preface: how much it is to log about one server. One line each way.
+//! What its own user may tell or ask a running gateway, over the socket and in place of a client's
+//! preface: how much it is to log about one server, and how its servers are doing. One line each way.
 //!
 //! It reads and changes nothing else: an order cannot make a call, see a record or decide
 //! anything. That only this very user is heard, the socket sees to.
@@ -50,14 +50,28 @@ impl Level {
     }
 }
 
-/// An order about the log.
+/// An order about the log, or a question about the servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Say about which servers more or less is logged than usual.
     Show,
     /// Log so much about this server.
     Set(ServerId, Level),
+    /// Say how the servers are doing.
+    Servers,
 }
+
+/// How a server is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doing {
+    /// Its state, in a word.
+    pub state: String,
+    /// How many tools it offers; `None` while it has not been asked.
+    pub tools: Option<u64>,
+}
+
+/// How the servers are doing, by id.
+pub type Doings = BTreeMap<String, Doing>;
 
 /// The servers about which more or less is logged than usual, and how much.
 pub type Levels = BTreeMap<String, &'static str>;
@@ -71,6 +85,7 @@ impl Order {
     pub fn line(&self) -> String {
         match self {
             Self::Show => format!("{{\"doorward\":{VERSION},\"log\":\"show\"}}\n"),
+            Self::Servers => format!("{{\"doorward\":{VERSION},\"servers\":\"show\"}}\n"),
             Self::Set(server, level) => {
                 let (server, level) = (quoted(server.as_str()), level.as_str());
                 format!("{{\"doorward\":{VERSION},\"log\":\"{level}\",\"server\":{server}}}\n")
@@ -80,8 +95,12 @@ impl Order {
 
     /// Reads what [`line`](Self::line) wrote; `None` for anything else.
     pub(super) fn parse(line: Bytes) -> Option<Self> {
-        let document = document(line, &["log", "server"]).ok()?;
+        let document = document(line, &["log", "server", "servers"]).ok()?;
         let text = |name: &str| document.root().get(name)?.as_str().map(std::borrow::Cow::into_owned);
+        if document.root().get("servers").is_some() {
+            let is_alone = document.root().get("log").is_none() && document.root().get("server").is_none();
+            return (is_alone && text("servers")? == "show").then_some(Self::Servers);
+        }
         match (text("log")?, document.root().get("server")) {
             (word, None) if word == "show" => Some(Self::Show),
             (word, Some(_)) => {
@@ -111,6 +130,37 @@ pub(super) fn answer(levels: Result<&Levels, NoServer>) -> String {
     out
 }
 
+/// The line that the question about the servers is answered with.
+pub(super) fn doings(servers: &Doings) -> String {
+    let mut states = String::new();
+    let mut tools = String::new();
+    for (server, doing) in servers {
+        let server = quoted(server);
+        let comma = |out: &str| if out.is_empty() { "" } else { "," };
+        states = format!("{states}{}{server}:{}", comma(&states), quoted(&doing.state));
+        if let Some(count) = doing.tools {
+            tools = format!("{tools}{}{server}:{count}", comma(&tools));
+        }
+    }
+    format!("{{\"doorward\":{VERSION},\"states\":{{{states}}},\"tools\":{{{tools}}}}}\n")
+}
+
+/// Reads the line that the question about the servers is answered with.
+///
+/// # Errors
+/// [`Foreign`] when it is none: a gateway of an older version, for one.
+pub fn read_doings(line: Bytes) -> Result<Doings, Foreign> {
+    let document = document(line, &["states", "tools"])?;
+    let (states, tools) = (document.root().get("states").ok_or(Foreign)?, document.root().get("tools"));
+    let doing = |(server, state): (std::borrow::Cow<'_, str>, doorward_model::json::Value<'_>)| {
+        let state = state.as_str().ok_or(Foreign)?.into_owned();
+        let count = tools.and_then(|tools| tools.get(&server)).and_then(|count| count.as_i64());
+        let tools = count.and_then(|count| u64::try_from(count).ok());
+        Ok((server.into_owned(), Doing { state, tools }))
+    };
+    states.members().map(doing).collect()
+}
+
 /// Reads the line that an order is answered with.
 ///
 /// # Errors
@@ -137,7 +187,7 @@ mod tests {
     #[test]
     fn an_order_arrives_as_it_was_meant_and_nothing_else_is_one() {
         let server = || ServerId::try_from("github".to_owned()).expect("an id");
-        let mut orders = vec![Order::Show];
+        let mut orders = vec![Order::Show, Order::Servers];
         orders.extend(Level::ALL.map(|level| Order::Set(server(), level)));
         for order in orders {
             let line = order.line();
@@ -146,6 +196,8 @@ mod tests {
         for line in [
             r#"{"doorward":1,"log":"show","server":"github"}"#,
             r#"{"doorward":1,"log":"debug"}"#,
+            r#"{"doorward":1,"servers":"github"}"#,
+            r#"{"doorward":1,"servers":"show","log":"show"}"#,
             r#"{"doorward":1,"log":"loud","server":"github"}"#,
             r#"{"doorward":1,"log":"debug","server":"A B"}"#,
             r#"{"doorward":2,"log":"show"}"#,
@@ -161,8 +213,16 @@ mod tests {
     fn an_answer_arrives_as_it_was_meant() {
         let levels: Levels = [("github".to_owned(), "debug"), ("time".to_owned(), "off")].into();
         let read = |line: String| read_order_answer(Bytes::from(line));
-        assert_eq!(read(answer(Ok(&levels))), Ok(Ok(levels)));
+        assert_eq!(read(answer(Ok(&levels))), Ok(Ok(levels.clone())));
         assert_eq!(read(answer(Err(NoServer))), Ok(Err(NoServer)));
+        let doing = |state: &str, tools| Doing { state: state.to_owned(), tools };
+        let servers: Doings = [
+            ("github".to_owned(), doing("connected", Some(12))),
+            ("time".to_owned(), doing("registered", None)),
+        ]
+        .into();
+        assert_eq!(read_doings(Bytes::from(doings(&servers))), Ok(servers));
+        assert_eq!(read_doings(Bytes::from(answer(Ok(&levels)))), Err(Foreign));
         assert_eq!(read(r#"{"doorward":1,"refused":"preface"}"#.to_owned()), Err(Foreign));
     }
 }

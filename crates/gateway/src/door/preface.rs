@@ -164,7 +164,7 @@ mod tests {
             assert_eq!(parse(preface.line().expose()), Ok((surface, key.map(str::to_owned))));
         }
         let cases = [
-            (r#"{"doorward":1,"surface":"No_Server"}"#, Turned::Surface, "no id"),
+            (r#"{"doorward":1,"surface":"No Server"}"#, Turned::Surface, "no id"),
             (r#"{"doorward":2,"surface":"meta"}"#, Turned::Preface, "another version"),
             (r#"{"doorward":"1","surface":"meta"}"#, Turned::Preface, "a text"),
             (r#"{"surface":"meta"}"#, Turned::Preface, "no version"),

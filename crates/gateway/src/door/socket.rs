@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorward_model::ServerId;
+use doorward_model::{CapabilityKind, ServerId};
+use doorward_registry::Listing;
 use tokio::io::{AsyncBufRead, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::order::{self, Level, Levels, NoServer, Order};
+use super::order::{self, Doing, Doings, Level, Levels, NoServer, Order};
 use super::preface::{self, InForce, Preface, Turned};
 use super::{Until, serve_stdio};
 use crate::gateway::Gateway;
@@ -201,13 +202,19 @@ async fn serve_client(
         return;
     };
     if let Some(order) = line.clone().ok().and_then(Order::parse) {
-        let answer = obey(&gateway, &*holder, &order);
+        let answer = match order {
+            Order::Servers => order::doings(&doings(&gateway)),
+            order => {
+                let levels = obey(&gateway, &*holder, &order);
+                order::answer(levels.as_ref().map_err(|refused| *refused))
+            }
+        };
         // Whoever is gone by now has been obeyed all the same.
-        let _ = output.write_all(order::answer(answer.as_ref().map_err(|refused| *refused)).as_bytes()).await;
+        let _ = output.write_all(answer.as_bytes()).await;
         return;
     }
     let admitted = match line.and_then(Preface::parse) {
-        Ok(Preface { surface, key }) => match gateway.admits(key.as_ref()).await {
+        Ok(Preface { surface, key }) => match gateway.admits(key.as_ref(), &surface).await {
             true => Ok((key, surface)),
             false => Err(Turned::Key),
         },
@@ -231,6 +238,25 @@ async fn serve_client(
             tracing::info!(target: "doorward::serve", process, %why, "a client of the socket was refused");
         }
     }
+}
+
+/// How the servers are doing. They are not asked for it.
+fn doings(gateway: &Gateway) -> Doings {
+    let snapshot = gateway.snapshot();
+    let each = snapshot.registry.servers().iter().map(|server| {
+        let status = gateway.upstreams.status(&server.id);
+        let state = match status {
+            _ if !server.enabled => "disabled",
+            Some(status) => status.state.as_str(),
+            None => "registered",
+        };
+        let listings = snapshot.registry.listings(&server.id).iter();
+        let count = |listing: &Listing| {
+            listing.offered.iter().filter(|capability| capability.kind == CapabilityKind::Tool).count() as u64
+        };
+        (server.id.to_string(), Doing { state: state.to_owned(), tools: listings.map(count).max() })
+    });
+    each.collect()
 }
 
 /// Does what the gateway's own user wants.

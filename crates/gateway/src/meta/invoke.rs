@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorward_model::json::{Document, ParseError, Value, indented, push_string};
-use doorward_model::{CapabilityKind, Operation, ServerId};
+use doorward_model::{CapabilityKind, Decision, Operation, ServerId};
 use doorward_wire::message::Message;
 use serde_json::json;
 
@@ -12,6 +12,7 @@ use super::{Failure, pretty, text};
 use crate::gateway::Gateway;
 use crate::pipeline::{self, Asked};
 use crate::receive::{Arrival, Incoming};
+use crate::session::principal;
 use crate::stage::settle::Settled;
 use crate::surface::Surface;
 use crate::view;
@@ -54,7 +55,7 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
             return Ok(indented(&format!(r#"{{{ambiguous}"result":{result}}}"#)));
         }
         Settled::Denied { decision, record } => {
-            recorded(json!({ "denied": true, "error": decision.reasons.first() }), record)
+            recorded(json!({ "denied": true, "error": words(&decision) }), record)
         }
         Settled::Limited { decision, record, resets_at: Some(at), .. } => {
             let error = decision.reasons.first();
@@ -66,6 +67,7 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
         }
         Settled::Beyond(error) => return Err(beyond.as_ref().map_or(Failure::Protocol(error), unreadable)),
         Settled::Failed(error) => json!({ "error": error.message }),
+        Settled::Unavailable { text, code } => json!({ "error": text, "code": code }),
     };
     if ambiguous {
         answer["ambiguous"] = json!(true);
@@ -88,6 +90,13 @@ fn is_known(asked: &Asked<'_>, tool: &str) -> bool {
         || view::servers(asked)
             .iter()
             .any(|server| snapshot.offered(&server.id, &asked.declared, CapabilityKind::Tool, tool).is_some())
+}
+
+/// Why a call was denied, in the words of the gateway that these tools come from: where no rule
+/// decided, whether any spoke of the tool.
+fn words(decision: &Decision) -> Option<&String> {
+    let theirs = decision.reasons.iter().find(|reason| reason.starts_with("No matching "));
+    theirs.or(decision.reasons.first())
 }
 
 /// Finds the tool: by `server__tool`, by server and name, or by bare name, where the
@@ -140,7 +149,12 @@ async fn run(
         document,
         arrival: Arrival { surface, origin: "meta", ..asked.incoming.arrival.clone() },
         revision: asked.incoming.revision,
-        session: asked.incoming.session.clone(),
+        // Of another caller's session nothing is used, least of all its sessions with servers.
+        session: asked
+            .incoming
+            .session
+            .clone()
+            .filter(|session| *session.principal == principal(asked.caller)),
         received: asked.incoming.received,
         started: asked.incoming.started,
         streams: false,

@@ -246,7 +246,7 @@ fn registered<'s>(asked: &'s Asked<'_>, named: &Named<'_>) -> Option<&'s Arc<Ser
     match (&asked.incoming.arrival.surface, named.kind) {
         (Surface::Server(id), _) => registry.server(id.as_str()),
         (_, CapabilityKind::Tool | CapabilityKind::Prompt) => match name::server_of(&named.offered) {
-            Some(id) => registry.server(id.as_str()),
+            Some(id) => registry.in_names(&id),
             // Only ids that are nearly as long as a name may be leave no room for it all.
             None => match registry.exposed(named.kind, &named.offered) {
                 Some(capability) => Some(&capability.server),
@@ -257,7 +257,7 @@ fn registered<'s>(asked: &'s Asked<'_>, named: &Named<'_>) -> Option<&'s Arc<Ser
             },
         },
         (_, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) => {
-            registry.server(name::original_uri(&named.offered)?.0.as_str())
+            registry.in_names(&name::original_uri(&named.offered)?.0)
         }
     }
 }
@@ -274,7 +274,7 @@ fn own_name(asked: &Asked<'_>, server: &Server, named: &Named<'_>) -> String {
             match asked.snapshot.registry.exposed(named.kind, &named.offered) {
                 Some(capability) => capability.name.to_string(),
                 None => {
-                    let own = named.offered.strip_prefix(server.id.as_str());
+                    let own = named.offered.strip_prefix(&*server.id.in_names());
                     let own = own.and_then(|own| own.strip_prefix(name::SEPARATOR));
                     own.unwrap_or(&named.offered).to_owned()
                 }

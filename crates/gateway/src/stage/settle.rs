@@ -3,6 +3,7 @@
 mod ended;
 mod words;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use doorward_ledger::{Ledger, LedgerError, OutcomeRecord, Ticket};
@@ -28,6 +29,13 @@ pub(crate) enum Settled {
     Result(String),
     /// An error, from the server or about it.
     Failed(RpcError),
+    /// A tool call that has no answer of its server: what to say about it.
+    Unavailable {
+        /// In words.
+        text: String,
+        /// The stable word for it.
+        code: Cow<'static, str>,
+    },
     /// What the caller named does not exist for it.
     Unknown(RpcError),
     /// It is answered as if nothing but its integers had been looked at.
@@ -80,6 +88,8 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     outcome.upstream_us = micros(upstream);
     let error = ended.error.map(|error| masked(error, resolved.arguments()));
     outcome.error = error.as_deref();
+    let code = ended.word.or_else(|| ended.code.map(|code| Cow::Owned(code.to_string())));
+    outcome.code = code.as_deref();
     if let Some(answer) = &answer {
         outcome.upstream_status = answer.status;
         outcome.bytes_out = answer.bytes as u64;

@@ -40,12 +40,23 @@ enum NumbersKind {
     Exact,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum StartKind {
+    /// When it is first needed.
+    #[default]
+    Lazy,
+    /// With the gateway.
+    Eager,
+}
+
 /// One server.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct ServerFile {
-    /// Its id: a-z, 0-9 and `-`. Rules and records name it by this.
+    /// Its id: a-z, 0-9 and `-`. Rules and records name it by this. An id with capitals or `_`
+    /// is called otherwise in `/mcp`: `My_Server` is `my-server` there.
     id: String,
     /// Its name for people.
     name: Option<String>,
@@ -62,7 +73,7 @@ pub(crate) struct ServerFile {
     /// Environment of the program. `${VAR}` is filled from the gateway's own.
     #[schemars(with = "BTreeMap<String, String>")]
     env: BTreeMap<String, Secret>,
-    /// Working directory of the program, relative to the gateway's own.
+    /// Working directory of the program, relative to `--base-dir`, or to the gateway's own.
     cwd: Option<String>,
     /// Largest address space of the program, in bytes.
     max_memory: Option<u64>,
@@ -83,6 +94,11 @@ pub(crate) struct ServerFile {
     disable: Vec<String>,
     /// How long a call may take, in milliseconds; 30000 unless set.
     timeout: Option<u64>,
+    /// How long a call may take whose progress is reported, in milliseconds: each report lets it
+    /// go on for another `timeout`. Without it, progress changes nothing.
+    max_timeout: Option<u64>,
+    /// When it is started, or connected to; `lazy` unless set.
+    start: StartKind,
     /// How long starting it may take, in milliseconds; 30000 unless set.
     start_timeout: Option<u64>,
     /// After how many milliseconds without a call it is stopped; never unless set.
@@ -109,6 +125,17 @@ pub(crate) fn build(files: Vec<ServerFile>, context: &mut Context<'_>) -> Vec<Se
                     format!("servers[{index}].id"),
                     format!("two servers have the id `{}`", server.id),
                 )
+                .remedy("rename one of them");
+        } else if let Some(twin) = servers.iter().find(|other| other.id.in_names() == server.id.in_names()) {
+            let message = format!(
+                "`{}` and `{}` are both called `{}` in `/mcp`",
+                twin.id,
+                server.id,
+                server.id.in_names()
+            );
+            context
+                .findings
+                .error("duplicate-id", format!("servers[{index}].id"), message)
                 .remedy("rename one of them");
         }
         servers.push(server);
@@ -153,12 +180,20 @@ fn server(file: ServerFile, index: usize, context: &mut Context<'_>) -> Option<S
         let message = "`review: tofu` has no effect yet: changed definitions are not reviewed";
         context.findings.warn("no-effect", format!("{path}.review"), message);
     }
-    for (key, value) in
-        [("timeout", file.timeout), ("startTimeout", file.start_timeout), ("idleTimeout", file.idle_timeout)]
-    {
+    for (key, value) in [
+        ("timeout", file.timeout),
+        ("maxTimeout", file.max_timeout),
+        ("startTimeout", file.start_timeout),
+        ("idleTimeout", file.idle_timeout),
+    ] {
         warn_of_seconds(key, value, &path, context);
     }
     let milliseconds = |value: Option<u64>| value.filter(|ms| *ms > 0).map(Duration::from_millis);
+    let timeout = milliseconds(file.timeout).unwrap_or(DEFAULT_TIMEOUT);
+    if milliseconds(file.max_timeout).is_some_and(|max| max < timeout) {
+        let message = "`maxTimeout` is less than `timeout`, so that progress extends nothing";
+        context.findings.warn("no-effect", format!("{path}.maxTimeout"), message);
+    }
     let (credential, extra_env) = credential(&file, &path, missing.is_empty(), context);
     let secrets = secrets(&file, &extra_env, &path, context);
     Some(Server {
@@ -168,7 +203,9 @@ fn server(file: ServerFile, index: usize, context: &mut Context<'_>) -> Option<S
         review: file.review.unwrap_or_default(),
         credential,
         secrets,
-        timeout: milliseconds(file.timeout).unwrap_or(DEFAULT_TIMEOUT),
+        timeout,
+        max_timeout: milliseconds(file.max_timeout),
+        is_eager: file.start == StartKind::Eager,
         start_timeout: milliseconds(file.start_timeout).unwrap_or(DEFAULT_TIMEOUT),
         idle_timeout: milliseconds(file.idle_timeout),
         allow_insecure_http: file.allow_insecure_http,
@@ -229,13 +266,22 @@ fn warn_of_seconds(key: &str, value: Option<u64>, path: &str, context: &mut Cont
 }
 
 fn id(text: &str, path: &str, context: &mut Context<'_>) -> Option<ServerId> {
-    if text == OWN_NAME {
+    // However it is spelled: names of tools know one spelling.
+    if ServerId::try_from(text).is_ok_and(|id| id.in_names() == OWN_NAME) {
         let message = format!("`{OWN_NAME}` is the name of the gateway's own tools");
         context.findings.error("server-id", format!("{path}.id"), message).remedy("choose another id");
         return None;
     }
     match ServerId::try_from(text) {
-        Ok(id) => Some(id),
+        Ok(id) => {
+            if !id.is_plain() {
+                let message =
+                    format!("`{id}` is called `{0}` in `/mcp`: its tools are `{0}__…`", id.in_names());
+                let lint = context.findings.warn("server-id", format!("{path}.id"), message);
+                lint.remedy("rules, limits, records and `/mcp/ID` keep the id as it is written");
+            }
+            Some(id)
+        }
         Err(invalid) => {
             let lint = context.findings.error("server-id", format!("{path}.id"), invalid.to_string());
             if let Some(better) = spelled_better(text) {
@@ -300,7 +346,11 @@ fn transport(
             command: place,
             args: file.args.clone(),
             env,
-            cwd: file.cwd.as_ref().map(PathBuf::from),
+            cwd: match (&context.children, &file.cwd) {
+                (Some(base), Some(cwd)) => Some(base.join(cwd)),
+                (Some(base), None) => Some(base.clone()),
+                (None, cwd) => cwd.as_ref().map(PathBuf::from),
+            },
             max_memory: file.max_memory.filter(|bytes| *bytes > 0),
         });
     }

@@ -10,10 +10,9 @@ use doorward_wire::adapt::{self, Completeness};
 use doorward_wire::{Era, RpcError, error, level};
 
 use super::Settled;
-use super::words::{coded, error_result};
+use super::words::coded;
 use crate::ask::{Failure, Fault, Sent};
 use crate::codes;
-use crate::pipeline::Asked;
 use crate::rename;
 use crate::stage::resolve::Resolved;
 use crate::tasks::{self, Sought};
@@ -25,6 +24,8 @@ pub(super) struct Ended {
     pub(super) error: Option<String>,
     /// The code of the error that the server answered with.
     pub(super) code: Option<i32>,
+    /// The stable word for what went wrong (`docs/reference/error-codes.md`).
+    pub(super) word: Option<Cow<'static, str>>,
     /// What the record digests and, where so configured, keeps.
     pub(super) recorded: Option<Bytes>,
 }
@@ -51,9 +52,9 @@ pub(super) async fn outcome_of(
         Ok(Sent::Subscribed) => (None, subscribed()),
         Ok(Sent::Asks(result, answer)) => (answer, asks(result)),
         Ok(Sent::Suspended(result)) => (None, asks(result)),
-        Ok(Sent::Unanswered(error)) => (None, unanswered(error, asked, resolved.operation())),
-        Ok(Sent::Gone) => (None, gone(EXPIRED, codes::EXPIRED, asked, resolved.operation())),
-        Ok(Sent::Elsewhere) => (None, gone(ELSEWHERE, codes::ELSEWHERE, asked, resolved.operation())),
+        Ok(Sent::Unanswered(error)) => (None, unanswered(error, resolved.operation())),
+        Ok(Sent::Gone) => (None, gone(EXPIRED, codes::EXPIRED, resolved.operation())),
+        Ok(Sent::Elsewhere) => (None, gone(ELSEWHERE, codes::ELSEWHERE, resolved.operation())),
         Ok(Sent::Failed(failure)) => (None, failed(failure, asked.era(), resolved.operation())),
         Err(error) => (None, failed(Failure::from(&error), asked.era(), resolved.operation())),
     }
@@ -72,7 +73,7 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
                 true
             }
             Completeness::Task | Completeness::Other => {
-                return broken("the server answers in a way that was not asked for", asked, operation);
+                return broken("the server answers in a way that was not asked for", operation);
             }
         };
         let is_error = result.get("isError").and_then(Value::as_bool) == Some(true);
@@ -96,11 +97,12 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
             settled: Settled::Result(text),
             error: None,
             code: None,
+            word: None,
             recorded: Some(answer.message.slice(result)),
         };
     }
     let Some(error) = root.get("error") else {
-        return broken("the server's answer holds neither result nor error", asked, operation);
+        return broken("the server's answer holds neither result nor error", operation);
     };
     let code = error.get("code").and_then(Value::as_i64);
     let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
@@ -118,6 +120,7 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
         outcome: Outcome::UpstreamError,
         error: Some(format!("{code}: {message}")),
         code: Some(code),
+        word: None,
         settled: Settled::Failed(failure),
         recorded: Some(answer.message.slice(error)),
     }
@@ -141,7 +144,7 @@ fn translated(code: i32, era: Era, operation: Operation) -> i32 {
 /// There is no more to it.
 fn subscribed() -> Ended {
     let settled = Settled::Result("{}".to_owned());
-    Ended { outcome: Outcome::Success, settled, error: None, code: None, recorded: None }
+    Ended { outcome: Outcome::Success, settled, error: None, code: None, word: None, recorded: None }
 }
 
 /// The call ends here, and is made again.
@@ -152,15 +155,16 @@ fn asks(result: String) -> Ended {
         settled: Settled::Result(result),
         error: None,
         code: None,
+        word: None,
     }
 }
 
 /// What the server needed to know, the client did not say.
-fn unanswered(failure: RpcError, asked: &Asked<'_>, operation: Operation) -> Ended {
+fn unanswered(failure: RpcError, operation: Operation) -> Ended {
     let settled = match operation {
         // What the client could declare, it must hear as an error.
         Operation::ToolsCall if failure.code != error::MISSING_CAPABILITY => {
-            unavailable(&failure.message, codes::UNANSWERED, asked.era(), operation)
+            unavailable(&failure.message, codes::UNANSWERED.into(), operation)
         }
         _ => Settled::Failed(failure.clone()),
     };
@@ -169,6 +173,7 @@ fn unanswered(failure: RpcError, asked: &Asked<'_>, operation: Operation) -> End
         settled,
         error: Some(failure.message),
         code: None,
+        word: Some(codes::UNANSWERED.into()),
         recorded: None,
     }
 }
@@ -179,20 +184,22 @@ const EXPIRED: &str = "the interaction has expired: make the call again from the
 const ELSEWHERE: &str = "the interaction goes on at another replica of the gateway, which cannot be reached: \
     make the call again in a moment";
 
-fn gone(text: &'static str, code: &'static str, asked: &Asked<'_>, operation: Operation) -> Ended {
+fn gone(text: &'static str, code: &'static str, operation: Operation) -> Ended {
     let settled = match operation {
-        Operation::ToolsCall => unavailable(text, code, asked.era(), operation),
+        Operation::ToolsCall => unavailable(text, code.into(), operation),
         _ => Settled::Failed(RpcError::answer(error::INVALID_PARAMS, text)),
     };
-    Ended { outcome: Outcome::Timeout, settled, error: Some(text.to_owned()), code: None, recorded: None }
+    let (error, word) = (Some(text.to_owned()), Some(code.into()));
+    Ended { outcome: Outcome::Timeout, settled, error, code: None, word, recorded: None }
 }
 
-fn broken(text: &str, asked: &Asked<'_>, operation: Operation) -> Ended {
+fn broken(text: &str, operation: Operation) -> Ended {
     Ended {
         outcome: Outcome::UpstreamError,
-        settled: unavailable(text, codes::BROKEN, asked.era(), operation),
+        settled: unavailable(text, codes::BROKEN.into(), operation),
         error: Some(text.to_owned()),
         code: None,
+        word: Some(codes::BROKEN.into()),
         recorded: None,
     }
 }
@@ -207,18 +214,16 @@ fn failed(Failure { text, fault, code: word }: Failure, era: Era, operation: Ope
             let code = translated(code, era, operation);
             (Settled::Failed(RpcError::answer(code, text.as_str())), Some(code))
         }
-        Fault::Timeout | Fault::Server => (unavailable(&text, &word, era, operation), None),
+        Fault::Timeout | Fault::Server => (unavailable(&text, word.clone(), operation), None),
     };
-    Ended { outcome, settled, error: Some(text), code, recorded: None }
+    Ended { outcome, settled, error: Some(text), code, word: Some(word), recorded: None }
 }
 
 /// A tool call fails in words that a model can act on; everything else as an error.
-fn unavailable(text: &str, code: &str, era: Era, operation: Operation) -> Settled {
-    let data = coded(code);
+fn unavailable(text: &str, code: Cow<'static, str>, operation: Operation) -> Settled {
     if operation == Operation::ToolsCall {
-        let meta = format!(r#","_meta":{{"dev.doorward/error":{data}}}"#);
-        Settled::Result(error_result(text, era, &meta))
+        Settled::Unavailable { text: text.to_owned(), code }
     } else {
-        Settled::Failed(RpcError::answer(error::INTERNAL, text).with_data(data))
+        Settled::Failed(RpcError::answer(error::INTERNAL, text).with_data(coded(&code)))
     }
 }

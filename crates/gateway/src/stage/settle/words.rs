@@ -23,6 +23,10 @@ impl Settled {
         match self {
             Self::Result(result) => Reply::result(id, &result),
             Self::Failed(error) | Self::Unknown(error) => Reply::error(Some(id), &error),
+            Self::Unavailable { text, code } => {
+                let meta = format!(r#","_meta":{{"dev.doorward/error":{}}}"#, coded(&code));
+                Reply::result(id, &error_result(&text, era, &meta))
+            }
             Self::Beyond(error) if operation == Operation::ToolsCall => tool_failed(id, era, &error),
             Self::Beyond(error) => Reply::error(Some(id), &error),
             Self::Denied { decision, record } => {
@@ -83,7 +87,7 @@ pub(crate) fn tool_failed(id: &str, era: Era, error: &RpcError) -> Reply {
 }
 
 /// A tool result that says what went wrong; `more` is JSON text of further members.
-pub(super) fn error_result(text: &str, era: Era, more: &str) -> String {
+fn error_result(text: &str, era: Era, more: &str) -> String {
     let complete = if era == Era::Modern { r#""resultType":"complete","# } else { "" };
     let text = quoted(text);
     format!(r#"{{{complete}"content":[{{"type":"text","text":{text}}}],"isError":true{more}}}"#)
