@@ -62,4 +62,5 @@ mod tasks_elsewhere;
 mod telemetry;
 mod theirs;
 mod tidy;
+mod told;
 mod world;

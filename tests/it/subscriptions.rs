@@ -330,7 +330,7 @@ async fn the_aggregate_declares_what_the_callers_servers_have_between_them() {
     assert_eq!(discovered["result"]["capabilities"], expected);
     let instructions = discovered["result"]["instructions"].as_str().expect("some");
     assert!(
-        instructions.ends_with("\n\n## rich (tools rich__…)\n\nRead before you write."),
+        instructions.ends_with("\n\n## rich (tools rich__…)\n\n> Read before you write."),
         "{instructions}"
     );
     let one = world.modern("/mcp/rich", ALICE).request("server/discover", json!({})).await.json();

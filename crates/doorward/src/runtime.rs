@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use doorward_gateway::door::{self, Listener};
-use doorward_gateway::{Gateway, Parts, Rulebook, Settings};
+use doorward_gateway::{Gateway, Parts, Rulebook, SessionLimits, Settings};
 use doorward_ledger::{EventRecord, Ledger};
-use doorward_model::{Clock, Counts, Random, Seal, ServerId, Shared};
-use doorward_store::{Memory, Redis, Tally};
+use doorward_model::{Clock, Counts, Endings, Random, Seal, ServerId, Shared};
+use doorward_store::{EndedSessions, Memory, Redis, Tally};
 use doorward_upstream::Upstreams;
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
@@ -189,7 +189,7 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
         Arc::new(doorward_vault::open(&loaded.config.audit.key_dir, &*surroundings.random)?);
     let ledger = open_ledger(&loaded.config, Arc::clone(&seal), &surroundings)?;
     keep_bundle(&ledger, &rulebook)?;
-    let Stores { shared, counts, tally } = stores(&loaded.config, Arc::clone(&seal), &surroundings)?;
+    let Stores { shared, counts, tally, endings } = stores(&loaded.config, Arc::clone(&seal), &surroundings)?;
     if let Some(tally) = &tally
         && !loaded.config.limits.quotas.is_empty()
     {
@@ -221,6 +221,7 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
         seal,
         shared,
         counts,
+        endings,
         spans: telemetry.as_ref().map(Telemetry::spans),
     });
     let follower = tokio::spawn(Arc::clone(&gateway).follow(events));
@@ -236,6 +237,8 @@ struct Stores {
     counts: Arc<dyn Counts>,
     /// The latter, where it is a file that is to be closed.
     tally: Option<Arc<Tally>>,
+    /// Which sessions have ended, where it is a file.
+    endings: Option<Arc<dyn Endings>>,
 }
 
 /// What replicas share, or the memory and the disk of the only one.
@@ -245,11 +248,25 @@ fn stores(config: &Config, seal: Arc<dyn Seal>, surroundings: &Surroundings) -> 
         let redis = Redis::new(url.expose(), seal).map(Arc::new).map_err(|_| {
             anyhow::anyhow!("`shared` is no URL of Redis: redis://[user:password@]host:port[/db]")
         })?;
-        return Ok(Stores { shared: Arc::clone(&redis) as Arc<dyn Shared>, counts: redis, tally: None });
+        return Ok(Stores {
+            shared: Arc::clone(&redis) as Arc<dyn Shared>,
+            counts: redis,
+            tally: None,
+            endings: None,
+        });
     }
     let shared = Arc::new(Memory::new(Arc::clone(&surroundings.clock)));
     let tally = Arc::new(Tally::new(config.data_dir.join("quotas.db"))?);
-    Ok(Stores { shared, counts: Arc::clone(&tally) as Arc<dyn Counts>, tally: Some(tally) })
+    let path = config.data_dir.join("sessions-ended");
+    let longest = SessionLimits::default().longest;
+    let endings = EndedSessions::open(path.clone(), surroundings.clock.now(), longest);
+    let endings = endings.with_context(|| format!("{} cannot be used", path.display()))?;
+    Ok(Stores {
+        shared,
+        counts: Arc::clone(&tally) as Arc<dyn Counts>,
+        tally: Some(tally),
+        endings: Some(Arc::new(endings)),
+    })
 }
 
 impl Assembled {

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use doorward_ledger::{EventRecord, Ledger};
 use doorward_model::json::Limits;
 use doorward_model::json::push_hex;
-use doorward_model::{Caller, Clock, Counts, Random, Room, Seal, ServerId, Shared};
+use doorward_model::{Caller, Clock, Counts, Endings, Random, Room, Seal, ServerId, Shared};
 use doorward_upstream::Upstreams;
 use doorward_wire::message::Message;
 use tokio::sync::mpsc;
@@ -105,6 +105,8 @@ pub struct Parts {
     pub seal: Arc<dyn Seal>,
     /// What all replicas know.
     pub shared: Arc<dyn Shared>,
+    /// Where the next process finds which sessions have ended; `None` where replicas share it.
+    pub endings: Option<Arc<dyn Endings>>,
     /// What quotas have counted.
     pub counts: Arc<dyn Counts>,
     /// Who collects spans, if anybody does.
@@ -124,6 +126,7 @@ pub struct Gateway {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) seal: Arc<dyn Seal>,
     pub(crate) shared: Arc<dyn Shared>,
+    pub(crate) endings: Option<Arc<dyn Endings>>,
     pub(crate) counts: Arc<dyn Counts>,
     /// Whether there may be other replicas.
     pub(crate) has_others: bool,
@@ -156,11 +159,12 @@ impl Gateway {
         let mut replica = String::new();
         push_hex(&mut replica, &bytes);
         let (news, to_deliver) = mpsc::unbounded_channel();
+        let earlier = parts.endings.as_ref().map(|endings| endings.earlier()).unwrap_or_default();
         let gateway = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             building: Mutex::new(()),
             asking: Asking::default(),
-            sessions: Sessions::new(parts.settings.sessions),
+            sessions: Sessions::after(earlier, parts.settings.sessions),
             streams: Arc::default(),
             subscriptions: Arc::default(),
             unsaid: Unsaid::default(),
@@ -178,6 +182,7 @@ impl Gateway {
             replica: replica.into(),
             stale: Mutex::default(),
             shared: parts.shared,
+            endings: parts.endings,
             counts: parts.counts,
             news,
             suspended: Suspended::default(),

@@ -59,6 +59,7 @@ async fn list(asked: &Asked<'_>, server: &ServerId) -> Result<String, RpcError> 
         members: cursor(asked, server)?,
         meta: &known.meta,
         affinity: known.affinity,
+        caller: Some(asked.caller),
         client_info: &known.client_info,
         capabilities: &known.capabilities,
         logs: Logs::None,
@@ -74,19 +75,17 @@ async fn list(asked: &Asked<'_>, server: &ServerId) -> Result<String, RpcError> 
     let result = page.root();
     let mut add = format!(r#""skills":[{}]"#, visible(asked, result).join(","));
     if let Some(next) = result.get("nextCursor").and_then(Value::as_str)
-        && let Some(sealed) = handle::seal(asked, CURSOR, &[server.as_str(), &next])
+        && let Some(sealed) = handle::seal(asked, CURSOR, &[server.as_str(), address(asked, server), &next])
     {
         add.push_str(r#","nextCursor":"#);
         push_string(&mut add, &sealed);
     }
-    // What one caller is shown is not what the next one is.
-    add.push_str(r#","cacheScope":"private""#);
-    for (member, text) in [("resultType", r#","resultType":"complete""#), ("ttlMs", r#","ttlMs":0"#)] {
-        if result.get(member).is_none() {
-            add.push_str(text);
-        }
+    if result.get("resultType").is_none() {
+        add.push_str(r#","resultType":"complete""#);
     }
-    Ok(adapt::splice(result, &["skills", "nextCursor", "cacheScope"], &add).into_owned())
+    add.push(',');
+    add.push_str(&adapt::caching(result));
+    Ok(adapt::splice(result, &["skills", "nextCursor", "ttlMs", "cacheScope"], &add).into_owned())
 }
 
 /// The skills of a page that this caller may have, as the server wrote them.
@@ -101,6 +100,11 @@ fn visible<'a>(asked: &Asked<'_>, result: Value<'a>) -> Vec<&'a str> {
     skills.filter(is_shown).map(|skill| skill.raw()).collect()
 }
 
+/// Stands for where the server is: another that was given its id knows none of its cursors.
+fn address<'a>(asked: &'a Asked<'_>, server: &ServerId) -> &'a str {
+    asked.snapshot.registry.server(server.as_str()).map_or("", |server| &server.address)
+}
+
 /// `cursor`, as the server knows it: the members of the request's params.
 fn cursor(asked: &Asked<'_>, server: &ServerId) -> Result<Bytes, RpcError> {
     let Some(cursor) = asked.request.params.and_then(|params| params.get("cursor")) else {
@@ -108,7 +112,9 @@ fn cursor(asked: &Asked<'_>, server: &ServerId) -> Result<Bytes, RpcError> {
     };
     let sealed = cursor.as_str().unwrap_or_default();
     match handle::open(asked, CURSOR, &sealed).as_deref() {
-        Some([of, own]) if of == server.as_str() => Ok(format!(r#""cursor":{}"#, quoted(own)).into()),
+        Some([of, at, own]) if of == server.as_str() && at == address(asked, server) => {
+            Ok(format!(r#""cursor":{}"#, quoted(own)).into())
+        }
         _ => Err(RpcError::answer(INVALID_PARAMS, "Invalid cursor")),
     }
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_model::{Caller, CapabilityKind, Operation, ServerId, Timestamp};
-use doorward_policy::{Arguments, Context, DefinitionFacts, Inquiry, Target};
+use doorward_model::{Caller, CapabilityKind, Operation, ServerId, Timestamp, Verdict};
+use doorward_policy::{Arguments, Context, DefinitionFacts, Inquiry, Listing, Target};
 use doorward_registry::{Capability, Problem, Server};
 
 use crate::catalogs;
@@ -88,6 +88,21 @@ impl<'a> View<'a> {
         self.lists(&capability.server.id, operation(capability.kind), target, definition)
     }
 
+    /// Whether a rule hides it, or denies it whatever the arguments: then a call has its own answer,
+    /// unlike that of what nobody allows.
+    pub(crate) fn is_refused_by_rule(&self, capability: &Capability) -> bool {
+        let definition = self.snapshot.definition_facts(capability);
+        let target = Target::new(capability.kind, &capability.name);
+        let server = &capability.server.id;
+        let listing = self.listing(server, operation(capability.kind), target, definition);
+        let decision = listing.map(|listing| listing.decision);
+        decision.is_some_and(|decision| match decision.verdict {
+            Verdict::Hide => true,
+            Verdict::Deny => decision.rule.is_some(),
+            Verdict::Allow | Verdict::Approve => false,
+        })
+    }
+
     /// Whether a list may name a resource that is in no catalog.
     pub(crate) fn names(&self, server: &Server, operation: Operation, uri: &str) -> bool {
         let target = Target::new(CapabilityKind::Resource, uri);
@@ -113,8 +128,18 @@ impl<'a> View<'a> {
         target: Target<'_>,
         definition: Option<&DefinitionFacts>,
     ) -> bool {
+        self.listing(server, operation, target, definition).is_some_and(|listing| listing.shown)
+    }
+
+    fn listing(
+        &self,
+        server: &ServerId,
+        operation: Operation,
+        target: Target<'_>,
+        definition: Option<&DefinitionFacts>,
+    ) -> Option<Listing> {
         let snapshot = self.snapshot;
-        let Some(server) = snapshot.server_facts(server) else { return false };
+        let server = snapshot.server_facts(server)?;
         let inquiry = Inquiry {
             operation,
             server,
@@ -126,7 +151,7 @@ impl<'a> View<'a> {
             context: &self.context,
             limits: &[],
         };
-        snapshot.rulebook.policy.lists(&inquiry).shown
+        Some(snapshot.rulebook.policy.lists(&inquiry))
     }
 }
 

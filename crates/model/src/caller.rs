@@ -125,6 +125,24 @@ impl Caller {
         }
     }
 
+    /// Whether this is the same principal, beyond the credential of the moment: a token that was
+    /// renewed makes nobody else of its bearer; another key does, and so does another issuer.
+    pub fn is_same_principal(&self, other: &Self) -> bool {
+        self.grant.kind == other.grant.kind
+            && self.grant.issuer == other.grant.issuer
+            && (self.grant.kind != GrantKind::Key || self.grant.id == other.grant.id)
+            && self.person_id() == other.person_id()
+            && self.agent_id() == other.agent_id()
+    }
+
+    fn person_id(&self) -> Option<&str> {
+        self.person.as_ref().map(|person| person.id.as_str())
+    }
+
+    fn agent_id(&self) -> Option<&str> {
+        self.agent.as_ref().map(|agent| agent.id.as_str())
+    }
+
     /// Whether the grant carries this scope.
     pub fn has_scope(&self, scope: &str) -> bool {
         self.grant.scopes.iter().any(|held| held == scope)

@@ -170,6 +170,7 @@ mod tests {
             name: "a".to_owned(),
             tags: Vec::new(),
             transport: "http",
+            address: String::new(),
             enabled: true,
             lacking: Vec::new(),
             disable: Vec::new(),

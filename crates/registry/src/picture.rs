@@ -258,6 +258,7 @@ mod tests {
             name: id.to_owned(),
             tags: Vec::new(),
             transport: "http",
+            address: String::new(),
             enabled: true,
             lacking: Vec::new(),
             disable: vec!["delete_*".to_owned()],

@@ -13,6 +13,9 @@ pub struct Server {
     pub tags: Vec<String>,
     /// `http`, `sse` or `stdio`.
     pub transport: &'static str,
+    /// Stands for where it is: its URL, or its program. What a client carries from one request to
+    /// the next is bound to it, so that nothing goes on at another server that was given its id.
+    pub address: String,
     /// Whether it takes part at all.
     pub enabled: bool,
     /// Secrets that its registration names and nobody has set: it cannot be started without.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorward_model::Departure;
 use doorward_model::json::Document;
+use doorward_model::{Caller, Departure};
 use doorward_wire::log::Logs;
 use tokio::sync::mpsc;
 
@@ -29,6 +29,8 @@ pub struct Call<'a> {
     pub target: Option<&'a str>,
     /// Whom the call is made for: calls of one affinity share a session.
     pub affinity: &'a str,
+    /// Who makes it; `None` for the gateway itself, and for what goes on with an earlier call.
+    pub caller: Option<&'a Arc<Caller>>,
     /// What the client says of itself, a JSON object; empty for the gateway's own.
     pub client_info: &'a str,
     /// What a server may know of the client's capabilities, a JSON object; empty for none.

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use doorward_model::Departure;
 use doorward_model::json::Document;
+use doorward_model::{Caller, Departure};
 use doorward_wire::error::METHOD_NOT_FOUND;
 use doorward_wire::log::Logs;
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +25,7 @@ use crate::http::post::Post;
 use crate::hub::Hub;
 use crate::inbound::{self, Inbound};
 use crate::listening::Listens;
+use crate::makers::Makers;
 use crate::meter::Meter;
 use crate::question::Question;
 use crate::stdio::queue::{Queue, Request};
@@ -36,6 +37,7 @@ pub(crate) struct Duplex {
     ids: AtomicU64,
     waiting: Mutex<Option<HashMap<u64, Waiting>>>,
     askers: Arc<Askers>,
+    makers: Makers,
     /// How much of what cannot be read is logged.
     unreadable: Mutex<Meter>,
     /// The subscriptions on the stream, which wait for no answer.
@@ -68,6 +70,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) logs: Logs,
     /// Whom the request is made for; empty for the gateway itself.
     pub(crate) owner: &'a str,
+    /// Who makes it; `None` for the gateway itself.
+    pub(crate) caller: Option<&'a Arc<Caller>>,
     /// Told when the request begins to be written to a child.
     pub(crate) departure: Option<&'a Arc<Departure>>,
 }
@@ -81,6 +85,7 @@ impl Duplex {
             ids: AtomicU64::new(1),
             waiting: Mutex::new(Some(HashMap::new())),
             askers,
+            makers: Makers::default(),
             unreadable: Mutex::default(),
             listens: Listens::default(),
         }
@@ -94,7 +99,10 @@ impl Duplex {
         write: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<Document, UpstreamError> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let Listener { owner, questions, task, departure, .. } = listener;
+        let Listener { owner, caller, questions, task, departure, .. } = listener;
+        if let Some(caller) = caller {
+            self.makers.note(caller);
+        }
         let present = self.askers.enter(id, Entrant { owner, questions, task }).await;
         let (sender, answer) = oneshot::channel();
         let waiting = Waiting {
@@ -260,8 +268,11 @@ impl Duplex {
     }
 
     /// Log messages and the like name no request: they belong to a call only when
-    /// it is the only one.
+    /// it is the only one, and nobody else has made any.
     fn pass_on(&self, message: &Bytes, wanted: impl FnOnce(&Waiting) -> bool) {
+        if self.makers.are_several() {
+            return;
+        }
         let all = self.lock();
         let Some(only) = all.as_ref().filter(|all| all.len() == 1).and_then(|all| all.values().next()) else {
             return;

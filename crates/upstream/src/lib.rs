@@ -23,6 +23,7 @@ mod link;
 mod listening;
 mod listing;
 mod lists;
+mod makers;
 mod meant;
 mod meter;
 mod open;

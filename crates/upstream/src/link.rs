@@ -68,6 +68,7 @@ impl Link {
                     task: call.task,
                     logs: call.logs,
                     owner: call.affinity,
+                    caller: call.caller,
                     departure: call.departure,
                 };
                 if self.handshake.logs && self.era() == Era::Legacy && self.level.must_be_said(call.logs) {

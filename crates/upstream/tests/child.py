@@ -89,6 +89,9 @@ def call(request):
         send({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         send({"jsonrpc": "2.0", "id": "q", "method": "roots/list"})
         answer(request, {})
+    elif name == "logs":
+        send({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "whose?"}})
+        answer(request, {})
     elif name == "touch":
         for subscription, uris in listens.items():
             if arguments["uri"] in uris:

@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{World, echo, quick, within};
 use doorward_model::room::Room;
-use doorward_model::{CapabilityKind, Departure, Secret};
+use doorward_model::{Caller, CapabilityKind, Departure, Grant, GrantKind, Secret};
 use doorward_upstream::{
     Call, Event, Protocol, ServerSpec, Settings, State, Transport, UpstreamError, inherited,
 };
 use doorward_wire::Era;
+use doorward_wire::log::Logs;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -369,6 +370,37 @@ async fn progress_reaches_its_caller_and_questions_are_declined() {
     world.event(|event| *event == changed).await;
     let received = ask(&world, "received").await;
     assert!(received.contains("answer q -32601"), "{received}");
+}
+
+#[tokio::test]
+async fn a_log_message_of_a_child_that_several_callers_use_reaches_none_of_them() {
+    let caller = |id: &str| {
+        let grant = Grant {
+            id: id.to_owned(),
+            kind: GrantKind::Key,
+            issuer: None,
+            roles: Vec::new(),
+            servers: None,
+            scopes: Vec::new(),
+            expires_at: None,
+            rate_limit: None,
+        };
+        Arc::new(Caller { grant, person: None, agent: None })
+    };
+    let world = world(&[], |_| {});
+    let (ana, ben) = (caller("ana"), caller("ben"));
+    // Whether the caller's only call heard it, by then: it comes before the answer.
+    let heard = async |caller: &Arc<Caller>, affinity: &str| {
+        let (notify, mut notes) = mpsc::channel(8);
+        let logs = Logs::Any;
+        let call = Call { notify: Some(notify), caller: Some(caller), affinity, logs, ..tool("logs") };
+        world.call(call).await.expect("answered");
+        notes.try_recv().is_ok()
+    };
+    assert!(heard(&ana, "one session").await);
+    assert!(heard(&caller("ana"), "another session").await, "the same caller");
+    assert!(!heard(&ben, "third session").await, "it may be about what ana's calls left behind");
+    assert!(!heard(&ana, "one session").await, "or about what ben's did");
 }
 
 #[tokio::test]

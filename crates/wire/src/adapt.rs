@@ -5,12 +5,16 @@
 
 use std::borrow::Cow;
 
-use doorward_model::json::{Value, push_string};
+use doorward_model::json::{Kind, Value, push_string};
 
 use crate::era::Era;
 
 /// Members that only results of 2026-07-28 have.
 const MODERN_ONLY: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];
+
+/// How long a client may keep a result at most, in milliseconds. Until then it does not ask
+/// again, and so does not hear that its right to the result has ended.
+const LONGEST_KEPT: f64 = 3_600_000.0;
 
 /// What a result says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,18 +51,30 @@ pub fn result_for<'a>(era: Era, result: Value<'a>, cacheable: bool) -> Cow<'a, s
             if result.get("resultType").is_none() {
                 add.push_str(r#""resultType":"complete""#);
             }
-            // A server that promises nothing is taken at its word: stale at once.
-            if cacheable && result.get("ttlMs").is_none() {
-                if !add.is_empty() {
-                    add.push(',');
-                }
-                add.push_str(r#""ttlMs":0,"cacheScope":"private""#);
-                return splice(result, &["cacheScope"], &add);
+            // By itself, `ttlMs` may be what a task says of its own time.
+            if !cacheable && result.get("cacheScope").is_none() {
+                return splice(result, &[], &add);
             }
-            splice(result, &[], &add)
+            if !add.is_empty() {
+                add.push(',');
+            }
+            add.push_str(&caching(result));
+            splice(result, &["ttlMs", "cacheScope"], &add)
         }
         Era::Legacy => splice(result, &MODERN_ONLY, ""),
     }
+}
+
+/// How a client may keep `result`, as JSON members. It was decided on for one caller, so no
+/// cache may show it to another, whatever its server says. A server that promises nothing, or
+/// nothing that can be meant, is taken to promise nothing: the result is stale at once.
+pub fn caching(result: Value<'_>) -> String {
+    let number = result.get("ttlMs").filter(|told| told.kind() == Kind::Number);
+    let promised = number.and_then(|number| number.raw().parse::<f64>().ok());
+    let whole = promised.filter(|promised| promised.is_finite() && promised.fract() == 0.0);
+    // Within bounds that any integer has room for; without the sign that a zero may have.
+    let kept = whole.unwrap_or_default().clamp(0.0, LONGEST_KEPT) as u64;
+    format!(r#""ttlMs":{kept},"cacheScope":"private""#)
 }
 
 /// `object` without the members `drop` and with the members `add` (JSON text) in
@@ -86,7 +102,7 @@ pub fn splice<'a>(object: Value<'a>, drop: &[&str], add: &str) -> Cow<'a, str> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use doorward_model::json::{Document, Limits};
+    use doorward_model::json::{Document, Limits, Numbers};
 
     use super::*;
 
@@ -103,12 +119,53 @@ mod tests {
                 r#"{"contents":[]}"#,
                 r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","contents":[]}"#,
             ),
-            (Era::Modern, true, modern, modern),
+            (
+                Era::Modern,
+                true,
+                modern,
+                r#"{"ttlMs":5,"cacheScope":"private","resultType":"complete","content":[{"ttlMs":1}]}"#,
+            ),
+            (
+                Era::Modern,
+                false,
+                r#"{"resultType":"complete","cacheScope":"public"}"#,
+                r#"{"ttlMs":0,"cacheScope":"private","resultType":"complete"}"#,
+            ),
+            (
+                Era::Modern,
+                false,
+                r#"{"resultType":"task","ttlMs":null}"#,
+                r#"{"resultType":"task","ttlMs":null}"#,
+            ),
             (Era::Modern, false, "{}", r#"{"resultType":"complete"}"#),
         ];
         for (era, cacheable, result, expected) in cases {
             let document = Document::parse(Bytes::from(result), &Limits::default()).expect("valid");
             assert_eq!(result_for(era, document.root(), cacheable), expected);
+        }
+    }
+
+    #[test]
+    fn whatever_a_server_says_a_result_is_kept_for_one_caller_and_an_hour_at_most() {
+        let cases = [
+            ("60000", 60_000, "within bounds"),
+            ("3600001", 3_600_000, "an hour and a bit"),
+            ("9000000000000000", 3_600_000, "nearly for ever"),
+            ("9e15", 3_600_000, "the same"),
+            ("1e400", 0, "no number that anybody has"),
+            ("-5", 0, "before it was made"),
+            ("-0.0", 0, "as little"),
+            ("\"x\"", 0, "a text"),
+            ("1.5", 0, "half a millisecond"),
+            ("null", 0, "nothing"),
+        ];
+        for (told, expected, because) in cases {
+            let result = format!(r#"{{"resultType":"complete","ttlMs":{told},"cacheScope":"public"}}"#);
+            let limits = Limits { numbers: Numbers::Exact, ..Limits::default() };
+            let document = Document::parse(Bytes::from(result), &limits).expect("valid");
+            let expected =
+                format!(r#"{{"ttlMs":{expected},"cacheScope":"private","resultType":"complete"}}"#);
+            assert_eq!(result_for(Era::Modern, document.root(), true), expected, "{because}: {told}");
         }
     }
 

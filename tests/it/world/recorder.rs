@@ -63,6 +63,8 @@ struct State {
     tools: Mutex<Vec<String>>,
     /// Resources beside its own.
     resources: Mutex<Vec<String>>,
+    /// What it says of how long what was read may be kept.
+    caching: Mutex<Value>,
     received: Mutex<Vec<Received>>,
     news: News,
     lists: Lists,
@@ -91,6 +93,7 @@ impl Recorder {
             speaks,
             tools: Mutex::new(TOOLS.map(str::to_owned).to_vec()),
             resources: Mutex::default(),
+            caching: Mutex::default(),
             received: Mutex::default(),
             news: News::default(),
             lists: Lists::default(),
@@ -196,6 +199,11 @@ impl Recorder {
     /// Declares other capabilities than usual, and instructions.
     pub fn declares(&self, capabilities: Value, instructions: &str) {
         self.state.news.declare(capabilities, instructions);
+    }
+
+    /// Adds these members to whatever is read.
+    pub fn caches(&self, members: Value) {
+        *self.state.caching.lock().expect("not poisoned") = members;
     }
 
     /// Lets one call of `wait` go on.
@@ -520,7 +528,12 @@ fn reply(state: &State, message: &Value, authorization: &str, told: String) -> V
         }
         "prompts/list" => json!({"prompts": [{"name": "review"}]}),
         "resources/read" => {
-            json!({"contents": [{"uri": message["params"]["uri"], "text": "read"}]})
+            let mut result = json!({"contents": [{"uri": message["params"]["uri"], "text": "read"}]});
+            let caching = state.caching.lock().expect("not poisoned").clone();
+            for (member, value) in caching.as_object().into_iter().flatten() {
+                result[member] = value.clone();
+            }
+            result
         }
         "prompts/get" => {
             json!({"messages": [{"role": "user", "content": {"type": "text", "text": "review it"}}]})

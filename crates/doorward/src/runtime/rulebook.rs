@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use doorward_gateway::Rulebook;
 use doorward_gateway::door::{Front, Guard, Peers};
 use doorward_identity::Authenticator;
 use doorward_limit::{Limiter, Per, Quota, Quotas, RateLimit, RequestRate, Requests, Window};
+use doorward_model::json::push_hex;
 use doorward_policy::{Compiled, PolicyError, PolicySet, RegoSource, claims_named};
 use doorward_upstream::{Credential, Protocol, ServerSpec, Transport};
 
@@ -266,11 +268,24 @@ fn registered(server: &servers::Server) -> Arc<doorward_registry::Server> {
         name: server.name.clone(),
         tags: server.tags.clone(),
         transport: server.transport.as_str(),
+        address: address(&server.transport),
         enabled: server.enabled,
         lacking: server.missing.clone(),
         disable: server.disable.clone(),
         exact_numbers: server.exact_numbers,
     })
+}
+
+/// A digest of where a server is. It holds nothing that changes while the server stays the same,
+/// such as a credential or a bound.
+fn address(transport: &servers::Transport) -> String {
+    let place = match transport {
+        servers::Transport::Stdio { command, args, cwd, .. } => format!("stdio {command:?} {args:?} {cwd:?}"),
+        servers::Transport::Http { url } | servers::Transport::Sse { url } => format!("url {url}"),
+    };
+    let mut out = String::new();
+    push_hex(&mut out, digest(&SHA256, place.as_bytes()).as_ref());
+    out
 }
 
 /// How each server in use is reached.

@@ -2,12 +2,14 @@
 //!
 //! It passes through hands that nobody here controls, and servers behind one gateway may
 //! share one credential. So it is sealed, and bound to who made the call and what the call
-//! was: another principal's, another call's, an altered or an old one does not open.
+//! was, and to the server it was made at: another principal's, another call's, another server's, an
+//! altered or an old one does not open.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use doorward_model::json::{Value, canonical, push_string};
+use doorward_registry::Server;
 use doorward_wire::RpcError;
 use doorward_wire::error::INVALID_PARAMS;
 
@@ -70,18 +72,17 @@ pub(crate) fn is_suspended(round: Option<&Round<'_>>) -> bool {
 pub(crate) fn binding(
     asked: &Asked<'_>,
     method: &str,
-    server: &str,
+    server: &Server,
     target: &str,
     arguments: Option<Value<'_>>,
 ) -> Vec<u8> {
     let arguments = arguments.map(canonical).unwrap_or_default();
     let who = principal(asked.caller);
     let mut out = b"requestState".to_vec();
-    for part in
-        [who.as_bytes(), method.as_bytes(), server.as_bytes(), target.as_bytes(), arguments.as_bytes()]
-    {
+    // With its address: an id may be another server's by now.
+    for part in [&who, method, server.id.as_str(), &server.address, target, &arguments] {
         // Fixed lengths, so that no part can pose as the beginning of the next.
-        out.extend_from_slice(digest(&SHA256, part).as_ref());
+        out.extend_from_slice(digest(&SHA256, part.as_bytes()).as_ref());
     }
     out
 }
@@ -113,8 +114,7 @@ pub(crate) fn seal(resolved: &Resolved<'_>, resume: &Resume) -> Option<String> {
         return None;
     }
     let method = resolved.operation().as_str();
-    let server = resolved.server().id.as_str();
-    let binding = binding(asked, method, server, resolved.target(), resolved.arguments());
+    let binding = binding(asked, method, resolved.server(), resolved.target(), resolved.arguments());
     let sealed = asked.gateway.seal.seal(&binding, &clear).ok()?;
     Some(URL_SAFE_NO_PAD.encode(sealed))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use doorward_model::json::{Document, ParseError, Value, indented, push_string};
 use doorward_model::{CapabilityKind, Decision, Operation, ServerId};
+use doorward_registry::Server;
 use doorward_wire::message::Message;
 use serde_json::json;
 
@@ -15,7 +16,7 @@ use crate::receive::{Arrival, Incoming};
 use crate::session::principal;
 use crate::stage::settle::Settled;
 use crate::surface::Surface;
-use crate::view;
+use crate::view::{self, View};
 use crate::{bounds, exact};
 
 pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>) -> Result<String, Failure> {
@@ -120,10 +121,17 @@ fn find(asked: &Asked<'_>, tool: &str, server: Option<&str>) -> Option<(Surface,
     let allowed = named
         .iter()
         .filter(|server| shown.iter().any(|seen| seen.server.id == server.id && *seen.name == *tool));
-    // A tool that is denied everywhere is still called on its first server, so that
-    // the refusal says why and is recorded.
+    // A tool that a rule denies or hides is still called on the first such server, so that the
+    // refusal is recorded with it, and says why if it may. One that nobody allows is not told from
+    // one that is not there.
     let count = allowed.clone().count();
-    let chosen = allowed.clone().next().or_else(|| named.first());
+    let view = View::of(asked);
+    let is_refused = |server: &&Arc<Server>| {
+        let listing = asked.snapshot.registry.listing(&server.id, &asked.declared);
+        let tool = listing.and_then(|listing| listing.named(CapabilityKind::Tool, tool));
+        tool.is_some_and(|tool| view.is_refused_by_rule(tool))
+    };
+    let chosen = allowed.clone().next().or_else(|| named.iter().find(is_refused));
     let surface = chosen.map_or(Surface::Aggregate, |server| Surface::Server(server.id.clone()));
     Some((surface, tool.to_owned(), count > 1))
 }

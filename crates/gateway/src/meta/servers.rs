@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::pretty;
 use crate::condition::{Condition, condition};
+use crate::ops::may_read;
 use crate::pipeline::Asked;
 use crate::view::{self, View};
 
@@ -60,6 +61,21 @@ pub(super) fn list(asked: &Asked<'_>) -> String {
     pretty(&Value::Array(servers))
 }
 
+/// What a caller learns of a server's last error. In full it names hosts and ports behind the
+/// gateway, and what the system said: that is for whoever may read the log.
+fn told(asked: &Asked<'_>, state: State, error: &str) -> Option<String> {
+    if may_read(asked.caller) {
+        return Some(error.chars().take(500).collect());
+    }
+    let words = match state {
+        State::Error => "the server cannot be reached, or it has stopped",
+        State::Degraded => "the server did not answer its last request as it should",
+        State::AuthRequired => "the server wants a credential that the gateway does not have",
+        State::Registered | State::Connecting | State::Connected | State::Disabled => return None,
+    };
+    Some(words.to_owned())
+}
+
 pub(super) fn status(asked: &Asked<'_>) -> String {
     let tools = view::capabilities(asked, CapabilityKind::Tool);
     let mut all = Map::new();
@@ -80,8 +96,8 @@ pub(super) fn status(asked: &Asked<'_>) -> String {
             entry["problems"] = json!(problems);
         }
         if let Some(status) = status {
-            if let Some(error) = status.last_error {
-                entry["lastError"] = Value::from(error.chars().take(500).collect::<String>());
+            if let Some(error) = status.last_error.and_then(|error| told(asked, status.state, &error)) {
+                entry["lastError"] = Value::from(error);
             }
             if let Some(at) = status.last_ok_at {
                 entry["lastOkAt"] = Value::from(at.to_string());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use doorward_model::Timestamp;
+use doorward_model::endings::Earlier;
 
 /// How many are known by name. Beyond that, whatever was opened before the oldest of them
 /// counts as ended.
@@ -18,6 +19,12 @@ pub(super) struct Ended {
 }
 
 impl Ended {
+    /// What an earlier process knew.
+    pub(super) fn known(earlier: Earlier) -> Self {
+        let named = earlier.ended.iter().map(|ended| (ended.opened.as_micros(), ended.id));
+        Self { named: named.collect(), before: earlier.before.as_micros() }
+    }
+
     pub(super) fn note(&mut self, opened: Timestamp, id: &str) {
         self.named.insert((opened.as_micros(), number(id)));
         if self.named.len() > MOST
@@ -42,7 +49,7 @@ impl Ended {
 }
 
 /// An id is 32 hex digits, and takes less room as a number.
-fn number(id: &str) -> u128 {
+pub(super) fn number(id: &str) -> u128 {
     u128::from_str_radix(id, 16).unwrap_or_default()
 }
 

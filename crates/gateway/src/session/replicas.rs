@@ -12,12 +12,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use doorward_model::endings::EndedSession;
 use doorward_model::json::Document;
 use doorward_model::shared::Unshared;
 use doorward_model::{ServerId, Timestamp};
 use doorward_wire::log::Level;
 
 use super::Session;
+use super::ended::number;
 use crate::ask::elsewhere;
 use crate::catalogs;
 use crate::gateway::Gateway;
@@ -251,6 +253,7 @@ impl Gateway {
     /// Takes away what is kept of a session, and says so; the other replicas have heard of it
     /// then.
     pub(super) async fn write_off(&self, session: &Session) {
+        self.note_end(session).await;
         if !self.has_others {
             return;
         }
@@ -266,6 +269,18 @@ impl Gateway {
         if let Err(error) = ended.await {
             tracing::warn!(target: "doorward::session", %error, session = %id, "its end is known to this replica only");
             self.sessions.must_be_written_off(id);
+        }
+    }
+
+    /// Writes down for the next process that a session has ended, where no others know it.
+    async fn note_end(&self, session: &Session) {
+        let Some(endings) = self.endings.clone() else { return };
+        let ended = EndedSession { opened: session.opened, id: number(&session.id) };
+        // Off the threads that serve: it is written to a file.
+        let noted = tokio::task::spawn_blocking(move || endings.note(ended)).await;
+        let noted = noted.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        if let Err(error) = noted {
+            tracing::warn!(target: "doorward::session", %error, session = %session.id, "its end is known to this process only");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use doorward_model::endings::Earlier;
 use doorward_model::{Caller, Map, Timestamp};
 
 use super::ended::Ended;
@@ -37,8 +38,15 @@ pub(crate) enum Found {
 
 impl Sessions {
     /// An empty table.
+    #[cfg(test)]
     pub(crate) fn new(limits: SessionLimits) -> Self {
-        Self { limits, known: Mutex::default() }
+        Self::after(Earlier::default(), limits)
+    }
+
+    /// An empty table, after a process that knew of these ends.
+    pub(crate) fn after(earlier: Earlier, limits: SessionLimits) -> Self {
+        let known = Known { ended: Ended::known(earlier), ..Known::default() };
+        Self { limits, known: Mutex::new(known) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

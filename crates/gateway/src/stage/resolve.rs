@@ -173,7 +173,7 @@ fn round<'a>(
     }
     // Without it nothing was asked, and what nobody asked goes nowhere.
     let Some(state) = params.get("requestState") else { return Ok(None) };
-    let binding = state::binding(asked, operation.as_str(), server.id.as_str(), target, arguments);
+    let binding = state::binding(asked, operation.as_str(), server, target, arguments);
     let resume = state::open(asked, &binding, state.as_str().as_deref().unwrap_or_default())?;
     Ok(Some(Round { responses, resume }))
 }

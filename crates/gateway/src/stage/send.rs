@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_model::json::{Value, push_string};
-use doorward_model::{CapabilityKind, Departure, Operation};
+use doorward_model::{Caller, CapabilityKind, Departure, Operation};
 use doorward_registry::Mirrored;
 use doorward_upstream::{Call, UpstreamError};
 use doorward_wire::Era;
@@ -140,6 +140,7 @@ impl Outgoing {
             meta: &self.meta,
             target: named(resolved),
             affinity: &asked.affinity,
+            caller: Some(asked.caller),
             client_info: &self.client_info,
             capabilities: &self.capabilities,
             logs: logs(asked),
@@ -171,6 +172,7 @@ impl Outgoing {
             method: resolved.operation().as_str(),
             target: call.target.map(str::to_owned),
             affinity: call.affinity.to_owned(),
+            caller: Arc::clone(asked.caller),
             logs: call.logs,
             progress_token: asked.notify.as_ref().and(call.progress_token).map(str::to_owned),
             responses: call.round.map(|round| round.responses.to_owned()),
@@ -204,6 +206,7 @@ pub(crate) struct Owned {
     method: &'static str,
     target: Option<String>,
     affinity: String,
+    caller: Arc<Caller>,
     logs: Logs,
     progress_token: Option<String>,
     responses: Option<String>,
@@ -219,6 +222,7 @@ impl Owned {
             meta: &self.outgoing.meta,
             target: self.target.as_deref(),
             affinity: &self.affinity,
+            caller: Some(&self.caller),
             client_info: &self.outgoing.client_info,
             capabilities: &self.outgoing.capabilities,
             logs: self.logs,

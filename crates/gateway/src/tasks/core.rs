@@ -130,7 +130,11 @@ async fn send(asked: &Asked<'_>, task: &Task, method: &str) -> Result<Answer, Rp
     let known = identity(asked);
     let mut members = String::from(r#""taskId":"#);
     push_string(&mut members, &task.id);
-    let call = Call { members: members.into(), ..task.request(method, &known.client_info, &known.meta) };
+    let call = Call {
+        members: members.into(),
+        caller: Some(asked.caller),
+        ..task.request(method, &known.client_info, &known.meta)
+    };
     let answer = asked.gateway.upstreams.call(&task.server, call).await;
     answer.map_err(|error| RpcError::answer(INTERNAL, error.to_string()))
 }

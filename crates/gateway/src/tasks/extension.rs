@@ -219,6 +219,7 @@ async fn send(asked: &Asked<'_>, task: &Task, method: &str, more: &str) -> Resul
     let call = Call {
         members: members.into(),
         affinity: known.affinity,
+        caller: Some(asked.caller),
         capabilities: &capabilities,
         ..task.request(method, &known.client_info, &known.meta)
     };

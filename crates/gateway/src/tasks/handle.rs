@@ -38,6 +38,11 @@ pub(super) struct Task {
     pub handle: String,
 }
 
+/// Stands for where this server is, as the request sees it; empty for one that is not there.
+fn address<'a>(asked: &'a Asked<'_>, server: &ServerId) -> &'a str {
+    asked.snapshot.registry.server(server.as_str()).map_or("", |server| &server.address)
+}
+
 impl Task {
     /// The task that a call became, under its server's name for it; one that is found from
     /// anywhere.
@@ -72,6 +77,7 @@ impl Task {
             &self.affinity,
             &self.capabilities,
             &place,
+            address(asked, &self.server),
         ];
         self.handle = handle::seal(asked, "task", &parts)?;
         Some(self)
@@ -79,18 +85,25 @@ impl Task {
 
     /// What a handle stands for, if it was sealed for this caller.
     pub(super) fn open(asked: &Asked<'_>, handle: &str) -> Option<Self> {
-        let parts: [String; 8] = handle::open(asked, "task", handle)?.try_into().ok()?;
-        let [server, tool, id, form, call, affinity, capabilities, place] = parts;
+        let parts: [String; 9] = handle::open(asked, "task", handle)?.try_into().ok()?;
+        let [server, tool, id, form, call, affinity, capabilities, place, address_then] = parts;
+        let server = ServerId::try_from(server.as_str()).ok()?;
+        let form = match form.as_str() {
+            "core" => Form::Core,
+            "extension" => Form::Extension,
+            "local" => Form::Local,
+            _ => return None,
+        };
+        // What is kept here is there whatever became of its server; every other task is known to
+        // the server that made it, and to no other that was given its id.
+        if form != Form::Local && address_then != address(asked, &server) {
+            return None;
+        }
         Some(Self {
-            server: ServerId::try_from(server.as_str()).ok()?,
+            server,
             tool,
             id,
-            form: match form.as_str() {
-                "core" => Form::Core,
-                "extension" => Form::Extension,
-                "local" => Form::Local,
-                _ => return None,
-            },
+            form,
             call,
             affinity,
             capabilities,

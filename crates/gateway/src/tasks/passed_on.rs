@@ -29,6 +29,7 @@ pub(super) async fn answer(asked: &Asked<'_>, task: &Task) -> Result<String, Rpc
         logs: Logs::None,
         // A result is waited for; the task's own life is the server's to bound.
         deadline: (asked.request.method == "tasks/result").then_some(asked.gateway.settings.asks.longest),
+        caller: Some(asked.caller),
         ..task.request(&asked.request.method, &known.client_info, &known.meta)
     };
     if task.form == Form::Extension {
