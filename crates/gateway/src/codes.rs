@@ -13,6 +13,8 @@ pub(crate) const ELSEWHERE: &str = "interaction-elsewhere";
 pub(crate) const FULL: &str = "interactions-full";
 /// Too much is under way.
 pub(crate) const OVERLOADED: &str = "overloaded";
+/// The caller has not read the answers before this one.
+pub(crate) const UNREAD: &str = "answers-unread";
 /// The call could not be recorded.
 pub(crate) const UNRECORDED: &str = "log-unwritable";
 /// The message is well-formed and goes beyond a bound.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use doorward_ledger::{EventRecord, Ledger};
 use doorward_model::json::Limits;
 use doorward_model::json::push_hex;
-use doorward_model::{Caller, Clock, Counts, Endings, Random, Room, Seal, ServerId, Shared};
+use doorward_model::{Caller, Clock, Counts, Endings, NoRoom, Random, Room, Seal, ServerId, Shared};
 use doorward_upstream::Upstreams;
 use doorward_wire::message::Message;
 use tokio::sync::mpsc;
@@ -27,6 +27,7 @@ use crate::reply::Reply;
 use crate::session::news::{self, Queue};
 use crate::session::replicas::{self, Tidings};
 use crate::session::{Farewells, SessionLimits, Sessions};
+use crate::shares::Shares;
 use crate::snapshot::{Rulebook, Snapshot};
 use crate::span::Spans;
 use crate::streams::{StreamLimits, Streams};
@@ -146,6 +147,7 @@ pub struct Gateway {
     pub(crate) strangers: Strangers,
     pub(crate) refusals: Refusals,
     pub(crate) readings: Readings,
+    pub(crate) shares: Shares,
     pub(crate) spans: Option<Arc<dyn Spans>>,
 }
 
@@ -172,6 +174,7 @@ impl Gateway {
             strangers: Strangers::new(&parts.clock),
             refusals: Refusals::new(parts.settings.records_all_refusals, &parts.clock),
             readings: Readings::default(),
+            shares: Shares::of(Arc::clone(&parts.settings.room)),
             settings: parts.settings,
             upstreams: parts.upstreams,
             ledger: parts.ledger,
@@ -295,6 +298,7 @@ impl Gateway {
         };
         match message {
             Message::Request(request) => {
+                let id = request.id;
                 let asked = match Asked::new(&self, &caller, &incoming, request, notify) {
                     Ok(mut asked) => {
                         asked.hung_up = hung_up;
@@ -303,7 +307,10 @@ impl Gateway {
                     Err(reply) => return reply,
                 };
                 let reply = method::request(asked).await;
-                Reply { body: self.settings.room.keep(reply.body), ..reply }
+                match self.shares.keep(&caller, reply.body) {
+                    Ok(body) => Reply { body, ..reply },
+                    Err(NoRoom) => Reply::withheld(id.raw()),
+                }
             }
             Message::Notification(notification) => {
                 method::notification(&self, &incoming, &notification);

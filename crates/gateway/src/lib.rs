@@ -30,6 +30,7 @@ mod refusals;
 mod rename;
 mod reply;
 mod session;
+mod shares;
 mod skills;
 mod snapshot;
 mod span;

@@ -57,6 +57,19 @@ impl Reply {
         Self { retry_after: Some(Duration::from_secs(1)), ..Self::error(None, &error) }
     }
 
+    /// The answer is there, and its client has too many unread ones for it to be kept.
+    pub fn withheld(id: &str) -> Self {
+        let error = RpcError {
+            code: INTERNAL,
+            message: "the request was carried out, but its answer is withheld: large answers before it \
+                      have not been read yet; read them first, or ask for less at once"
+                .to_owned(),
+            data: Some(format!(r#"{{"code":"{}"}}"#, codes::UNREAD)),
+            status: 200,
+        };
+        Self::error(Some(id), &error)
+    }
+
     /// Nothing to say but that the message arrived.
     pub fn accepted() -> Self {
         Self { status: 202, body: Bytes::new(), retry_after: None, session: None }

@@ -95,7 +95,7 @@ impl Authenticator {
     /// Who presents this? Answers from memory alone.
     ///
     /// # Errors
-    /// [`Refused`]. [`Refused::SigningKey`] may turn out otherwise when
+    /// [`Refused`]. [`Refused::SigningKey`] and [`Refused::StaleKeys`] may turn out otherwise when
     /// [`identify`](Self::identify) has fetched the issuer's keys.
     pub fn authenticate(&self, presented: Presented<'_>) -> Result<Arc<Caller>, Refused> {
         if let Some(anonymous) = &self.anonymous {
@@ -125,7 +125,7 @@ impl Authenticator {
     /// [`Refused`], always with the same text.
     pub async fn identify(&self, presented: Presented<'_>) -> Result<Arc<Caller>, Refused> {
         let answer = self.authenticate(presented);
-        if let (Err(Refused::SigningKey), Some(set)) = (&answer, self.published()) {
+        if let (Err(Refused::SigningKey | Refused::StaleKeys), Some(set)) = (&answer, self.published()) {
             Box::pin(set.refresh(&*self.clock)).await;
             return self.authenticate(presented);
         }
@@ -197,7 +197,7 @@ impl Jwt {
         }
         let claims = match &self.source {
             Source::Fixed(keys) => token::verify(token, keys)?,
-            Source::Published(set) => token::verify(token, &set.keys(clock).ok_or(Refused::SigningKey)?)?,
+            Source::Published(set) => token::verify(token, &set.keys(clock, self.settings.key_set_max_age)?)?,
         };
         let (caller, end) = claims::judge(&claims, &self.settings, &self.issuer, now)?;
         let caller = Arc::new(caller);

@@ -15,6 +15,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, P
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
+use crate::refused::Refused;
 use crate::settings::JwtKey;
 use crate::token::VerifyingKey;
 
@@ -83,16 +84,29 @@ impl KeySet {
         Self { place, fetcher, keys: RwLock::default(), turn: Arc::default() }
     }
 
-    /// The keys known now; `None` if they should be fetched before they are used.
-    pub(crate) fn keys(&self, clock: &dyn Clock) -> Option<Arc<Vec<VerifyingKey>>> {
+    /// The keys known now, if they are no older than `max_age`.
+    ///
+    /// # Errors
+    /// [`Refused::SigningKey`] or [`Refused::StaleKeys`] if they should be fetched before they are
+    /// used.
+    pub(crate) fn keys(
+        &self,
+        clock: &dyn Clock,
+        max_age: Duration,
+    ) -> Result<Arc<Vec<VerifyingKey>>, Refused> {
         let fetched = self.read();
         let now = clock.elapsed();
-        let fresh = fetched.received_at.is_some_and(|at| now.saturating_sub(at) < MAX_AGE);
-        (fresh || fetched.was_just_tried(now)).then_some(fetched.keys)
+        let age = fetched.received_at.map(|at| now.saturating_sub(at));
+        if age.is_some_and(|age| age >= max_age) {
+            return Err(Refused::StaleKeys);
+        }
+        let fresh = age.is_some_and(|age| age < MAX_AGE);
+        if fresh || fetched.was_just_tried(now) { Ok(fetched.keys) } else { Err(Refused::SigningKey) }
     }
 
     /// Fetches the keys unless that was tried a moment ago. When fetching fails, the
-    /// old keys stay in force: an issuer that is down must not lock everybody out.
+    /// old keys stay in force until they are too old: an issuer that is down must not lock
+    /// everybody out at once.
     ///
     /// A fetch that has begun goes on when nobody waits for it any longer. Otherwise a
     /// stranger who hangs up would spend the attempt for everybody else.

@@ -20,5 +20,5 @@ pub use authenticator::{Authenticator, Presented, keyless};
 pub use jwks::{FetchError, Fetching, KeyFetcher, fetch_keys};
 pub use key::{Damaged, StoredKey, new_key};
 pub use refused::Refused;
-pub use settings::{JwtKey, JwtSettings, KeySettings, Settings, SettingsError};
+pub use settings::{JwtKey, JwtSettings, KEY_SET_MAX_AGE, KeySettings, Settings, SettingsError};
 pub use strength::{Weakness, weakness};

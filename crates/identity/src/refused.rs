@@ -31,6 +31,8 @@ pub enum Refused {
     Claims,
     /// The token names a signing key that the issuer has not published.
     SigningKey,
+    /// The issuer's key set could not be fetched for so long that it counts no more.
+    StaleKeys,
 }
 
 impl Refused {
@@ -49,6 +51,7 @@ impl Refused {
             Self::Domain => "foreign_domain",
             Self::Claims => "bad_claims",
             Self::SigningKey => "unknown_signing_key",
+            Self::StaleKeys => "stale_signing_keys",
         }
     }
 }

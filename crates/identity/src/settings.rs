@@ -64,9 +64,15 @@ pub struct JwtSettings {
     pub claims: Vec<String>,
     /// By how much the issuer's clock may differ from ours.
     pub leeway: Duration,
+    /// For how long a published key set counts that cannot be fetched again. The issuer may have
+    /// withdrawn a key meanwhile.
+    pub key_set_max_age: Duration,
     /// The token must carry a verified e-mail address of one of these domains, unless empty.
     pub domains: Vec<String>,
 }
+
+/// For how long a key set counts that cannot be fetched again, unless the configuration says.
+pub const KEY_SET_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// What verifies a token. Each kind of key knows one algorithm, so a token cannot
 /// choose how it is verified.

@@ -13,7 +13,7 @@ use aws_lc_rs::{hmac, signature};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use doorward_identity::{
-    Authenticator, Fetching, JwtKey, JwtSettings, KeyFetcher, Presented, Refused, Settings,
+    Authenticator, Fetching, JwtKey, JwtSettings, KEY_SET_MAX_AGE, KeyFetcher, Presented, Refused, Settings,
 };
 use doorward_identity::{FetchError, SettingsError};
 use doorward_model::clock::Fixed;
@@ -108,6 +108,7 @@ fn settings(key: JwtKey) -> JwtSettings {
         roles_field: "roles".to_owned(),
         consumer_field: "sub".to_owned(),
         leeway: Duration::ZERO,
+        key_set_max_age: KEY_SET_MAX_AGE,
         domains: Vec::new(),
     }
 }
@@ -487,6 +488,31 @@ async fn an_issuer_that_is_down_locks_nobody_out_who_was_in() {
     clock.advance(Duration::from_secs(600));
     assert_eq!(identify(&door, &token(&clock)).await, None, "the old keys still serve");
     assert_eq!(issuer.fetches(), 4, "it was tried");
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_fetched_again_count_for_a_day_and_then_no_more() {
+    let hour = Duration::from_secs(3600);
+    for (max_age, hours) in [(KEY_SET_MAX_AGE, 24), (2 * hour, 2)] {
+        let clock = Arc::new(Fixed::new(5));
+        let rsa = Signer::rsa();
+        let documents = vec![Issuer::publishing(&[rsa.jwk("k")]), Err("unreachable".into())];
+        let issuer = Issuer::with(documents);
+        let key = JwtKey::KeySet("https://id.example/keys".to_owned());
+        let settings = JwtSettings { key_set_max_age: max_age, ..settings(key) };
+        let first = door(settings.clone(), &clock, Some(issuer.clone()));
+        let token = |clock: &Fixed| rsa.token(&json!({"alg": "RS256"}), &good(clock));
+        assert_eq!(identify(&first, &token(&clock)).await, None);
+        clock.advance(hours * hour - Duration::from_secs(1));
+        assert_eq!(identify(&first, &token(&clock)).await, None, "an issuer that is down for {hours} h");
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(identify(&first, &token(&clock)).await, Some(Refused::StaleKeys), "{hours} h");
+        let again = door(settings, &clock, Some(issuer.clone())).after(&first);
+        assert_eq!(identify(&again, &token(&clock)).await, Some(Refused::StaleKeys), "nor after a reload");
+        issuer.documents.lock().expect("not poisoned").push_back(Issuer::publishing(&[rsa.jwk("k")]));
+        clock.advance(Duration::from_secs(30));
+        assert_eq!(identify(&again, &token(&clock)).await, None, "it is back");
+    }
 }
 
 /// Documents by their address.

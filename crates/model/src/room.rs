@@ -19,6 +19,8 @@ pub struct Room {
     /// Bytes; below zero when what had to be kept was more than there was.
     free: AtomicIsize,
     size: usize,
+    /// The room that this is a share of: what is held here is held there as well.
+    whole: Option<Arc<Self>>,
 }
 
 /// There is no room left.
@@ -30,7 +32,14 @@ impl Room {
     /// Room for so many bytes.
     pub fn new(size: usize) -> Arc<Self> {
         let size = size.min(isize::MAX.unsigned_abs());
-        Arc::new(Self { free: AtomicIsize::new(size.cast_signed()), size })
+        Arc::new(Self { free: AtomicIsize::new(size.cast_signed()), size, whole: None })
+    }
+
+    /// So many bytes of this room, for one of those who use it.
+    pub fn share(self: &Arc<Self>, size: usize) -> Arc<Self> {
+        let size = size.min(self.size);
+        let whole = Some(Arc::clone(self));
+        Arc::new(Self { free: AtomicIsize::new(size.cast_signed()), size, whole })
     }
 
     /// How many bytes there are in all.
@@ -51,6 +60,45 @@ impl Room {
         let mut space = self.space();
         space.hold_anyway(bytes.len());
         space.keep(bytes)
+    }
+
+    /// The same if they fit, or if nothing else is held here.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn keep_one(self: &Arc<Self>, bytes: Bytes) -> Result<Bytes, NoRoom> {
+        let mut space = self.space();
+        if let Err(full) = space.hold(bytes.len()) {
+            let (all, length) = (self.size.cast_signed(), bytes.len().cast_signed());
+            // Of several at once, one is the first.
+            let alone = self.free.compare_exchange(all, all - length, Ordering::AcqRel, Ordering::Relaxed);
+            alone.map_err(|_| full)?;
+            if let Some(whole) = &self.whole {
+                whole.give(-length);
+            }
+            space.held = bytes.len();
+        }
+        Ok(space.keep(bytes))
+    }
+
+    /// Takes so many bytes, here and in the whole.
+    fn take(&self, more: isize) -> Result<(), NoRoom> {
+        // Two that take the last of it at once may both be turned away; neither gets too much.
+        if self.free.fetch_sub(more, Ordering::AcqRel) < more
+            || self.whole.as_ref().is_some_and(|whole| whole.take(more).is_err())
+        {
+            self.free.fetch_add(more, Ordering::AcqRel);
+            return Err(NoRoom);
+        }
+        Ok(())
+    }
+
+    /// Gives back so many bytes, here and in the whole; takes them, below zero.
+    fn give(&self, back: isize) {
+        self.free.fetch_add(back, Ordering::AcqRel);
+        if let Some(whole) = &self.whole {
+            whole.give(back);
+        }
     }
 
     /// A place in it, empty so far.
@@ -78,12 +126,7 @@ impl Space {
             self.hold_anyway(bytes);
             return Ok(());
         }
-        let more = (bytes - self.held).cast_signed();
-        // Two that take the last of it at once may both be turned away; neither gets too much.
-        if room.free.fetch_sub(more, Ordering::AcqRel) < more {
-            room.free.fetch_add(more, Ordering::AcqRel);
-            return Err(NoRoom);
-        }
+        room.take((bytes - self.held).cast_signed())?;
         self.held = bytes;
         Ok(())
     }
@@ -91,7 +134,7 @@ impl Space {
     /// The same for what exists already: there is less for others, if need be less than nothing.
     pub fn hold_anyway(&mut self, bytes: usize) {
         let Some(room) = self.room.as_ref().filter(|_| bytes != self.held) else { return };
-        room.free.fetch_add(self.held.cast_signed() - bytes.cast_signed(), Ordering::AcqRel);
+        room.give(self.held.cast_signed() - bytes.cast_signed());
         self.held = bytes;
     }
 
@@ -154,6 +197,22 @@ mod tests {
         assert_eq!(room.space().hold(100), Ok(()));
         assert_eq!((room.used(), room.size()), (0, 100));
         assert_eq!(Space::default().hold(usize::MAX), Ok(()), "nobody's space has no bounds");
+    }
+
+    #[test]
+    fn what_is_held_of_a_share_is_held_of_the_whole() {
+        let whole = Room::new(100);
+        let (one, other) = (whole.share(60), whole.share(60));
+        let (mut first, mut second) = (one.space(), other.space());
+        assert_eq!((first.hold(61), first.hold(50)), (Err(NoRoom), Ok(())));
+        assert_eq!((second.hold(51), second.hold(50)), (Err(NoRoom), Ok(())), "of the whole, 50 are left");
+        assert_eq!((one.used(), other.used(), whole.used()), (50, 50, 100));
+        assert_eq!(one.keep_one(Bytes::from_static(b"x")), Err(NoRoom));
+        drop(first);
+        let alone = one.keep_one(Bytes::from(vec![0; 200])).expect("one always fits");
+        assert_eq!((one.used(), whole.used()), (200, 250));
+        drop((alone, second));
+        assert_eq!((one.used(), other.used(), whole.used()), (0, 0, 0));
     }
 
     #[test]

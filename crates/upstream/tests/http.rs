@@ -138,6 +138,55 @@ async fn a_forgotten_session_is_opened_again_and_the_call_repeated_once() {
 }
 
 #[tokio::test]
+async fn after_a_restart_of_the_server_sessions_are_opened_again_a_few_at_a_time() {
+    const CALLERS: usize = 112;
+    let (is_restarted, sessions) = (Arc::new(AtomicBool::new(false)), AtomicUsize::new(0));
+    let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (forgets, opening, at_once) = (Arc::clone(&is_restarted), Arc::clone(&open), Arc::clone(&most));
+    let mock = Mock::new(move |seen| {
+        let known = seen.header("mcp-session-id").trim_start_matches("s-").parse::<usize>();
+        match seen.rpc().as_str() {
+            "initialize" => {
+                at_once.fetch_max(opening.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            }
+            // The last request of an opening.
+            "notifications/initialized" => {
+                opening.fetch_sub(1, Ordering::SeqCst);
+            }
+            "tools/call" if forgets.load(Ordering::SeqCst) && known.is_ok_and(|it| it <= CALLERS) => {
+                return status(404);
+            }
+            _ => {}
+        }
+        legacy(seen, &sessions).unwrap_or_else(|| result(seen, "{}"))
+    })
+    .await;
+    let world = Arc::new(World::http(&mock));
+    let everybody_calls = async || {
+        let mut calls = tokio::task::JoinSet::new();
+        for caller in 0..CALLERS {
+            let world = Arc::clone(&world);
+            calls.spawn(async move {
+                let affinity = format!("caller-{caller}");
+                world.call(Call { affinity: &affinity, ..echo() }).await.expect("answered");
+            });
+        }
+        while let Some(call) = calls.join_next().await {
+            call.expect("no panic");
+        }
+    };
+    everybody_calls().await;
+    assert_eq!(mock.count("initialize"), CALLERS + 1, "one is the gateway's own");
+    is_restarted.store(true, Ordering::SeqCst);
+    most.store(0, Ordering::SeqCst);
+    everybody_calls().await;
+    assert_eq!(mock.count("initialize"), 2 * CALLERS + 1, "everybody has a session again");
+    assert_eq!(mock.count("tools/call"), 3 * CALLERS, "and each call was sent again once");
+    let most = most.load(Ordering::SeqCst);
+    assert!((1..=8).contains(&most), "{most} at once");
+}
+
+#[tokio::test]
 async fn a_session_that_is_only_ever_refused_is_left_for_another() {
     for shared in [None, Some(Arc::new(Board::default()))] {
         let (is_known, sessions) = (Arc::new(AtomicBool::new(true)), AtomicUsize::new(0));

@@ -229,6 +229,32 @@ pub fn event_with_id(id: &str, data: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
+/// The same in pieces, so that large data are not copied: whoever counts them as long as they
+/// are there counts right.
+pub fn pieces(id: &str, data: Bytes) -> [Bytes; 3] {
+    if data.len() <= SMALL || memchr::memchr2(b'\n', b'\r', &data).is_some() {
+        let event = event_with_id(id, &data);
+        let event = if data.len() <= SMALL { event } else { Bytes::from_owner(Copied { event, _of: data }) };
+        return [event, Bytes::new(), Bytes::new()];
+    }
+    let around = event_with_id(id, b"-");
+    // `-` and two line ends are the end of it.
+    let opening = around.slice(..around.len() - 3);
+    [opening, data, Bytes::from_static(b"\n\n")]
+}
+
+/// A copy of bytes that stay as long as it does.
+struct Copied {
+    event: Bytes,
+    _of: Bytes,
+}
+
+impl AsRef<[u8]> for Copied {
+    fn as_ref(&self) -> &[u8] {
+        &self.event
+    }
+}
+
 /// The end of a stream that goes on elsewhere: how long to wait before coming back for the rest.
 pub fn retry(after: Duration) -> Bytes {
     Bytes::from(format!("retry: {}\n\n", after.as_millis()))
@@ -239,6 +265,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_event_in_pieces_is_the_same_event() {
+        let long = "x".repeat(SMALL + 1);
+        for data in ["", "{}", "a\nb", &long, &format!("{long}\r\n{long}"), &format!("{long}\n")] {
+            for id in ["", "7-1", "no\nid"] {
+                let whole = event_with_id(id, data.as_bytes());
+                let pieces = pieces(id, Bytes::from(data.to_owned()));
+                assert_eq!(pieces.concat(), whole, "{id:?}, {} bytes", data.len());
+            }
+        }
+        let data = Bytes::from(long);
+        assert_eq!(pieces("", data.clone())[1].as_ptr(), data.as_ptr(), "large data are not copied");
+    }
 
     fn decode(pieces: &[&[u8]]) -> Vec<Event> {
         let mut decoder = Decoder::new(1 << 20);

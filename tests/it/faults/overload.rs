@@ -3,16 +3,20 @@
 
 use std::ffi::OsStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use doorward::capacity::Capacity;
 use doorward::runtime::Surroundings;
 use hyper::Method;
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::program::Program;
 use crate::world::{
-    self, ALICE, Answer, Client, Recorder, STAFF_MAY_ALL, Speaks, World, eventually, records_in, written,
+    self, ALICE, Answer, BOB, Client, Recorder, STAFF_MAY_ALL, Speaks, World, eventually, records_in, within,
+    written,
 };
 
 /// With so much memory there is room for 2 MiB of messages: 128 small ones.
@@ -168,4 +172,55 @@ fn peak_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("a number")
+}
+
+/// A connection that asks for an answer and reads none of it.
+async fn slow_reader(world: &World, text: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // What the system takes for it is out of the gateway's hands: as little as can be.
+    socket.set_recv_buffer_size(4096).expect("set");
+    let mut stream = socket.connect(world.address()).await.expect("connected");
+    let client = world.modern("/mcp", ALICE);
+    let (headers, body) = client.modern_call("github__echo", json!({"text": text}));
+    let mut head = "POST /mcp HTTP/1.1\r\n".to_owned();
+    for (name, value) in &headers {
+        head += &format!("{name}: {}\r\n", value.to_str().expect("a text"));
+    }
+    head += &format!("content-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.expect("written");
+    stream.write_all(&body).await.expect("written");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_one_principal_does_not_read_leave_the_room_to_the_others() {
+    // Room for 64 MiB, of which one principal may leave 16 MiB unread.
+    let surroundings = Surroundings { capacity: Capacity(512 << 20), ..world::system() };
+    let all = STAFF_MAY_ALL.replace("[staff]", "[staff, guest]");
+    let rest = format!("rateLimit: {{enabled: false}}\n{all}");
+    let world = World::start_surrounded(&["github"], Speaks::Modern, &rest, surroundings).await;
+    let text = "x".repeat(4_100_000);
+    let (alice, bob) = (world.modern("/mcp", ALICE), world.modern("/mcp", BOB));
+    let mut unread = Vec::new();
+    for count in 1..=4 {
+        unread.push(slow_reader(&world, &text).await);
+        eventually("it has come", async || world.recorders[0].calls().len() == count).await;
+    }
+    let refused = within(Duration::from_secs(30), "the share is used up", async || {
+        let answer = alice.call("github__echo", json!({"text": text})).await;
+        answer.json()["error"]["data"]["code"] == "answers-unread"
+    });
+    refused.await;
+    let answer = alice.call("github__echo", json!({"text": text})).await;
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (200, &json!(-32603)));
+    assert!(answer.message().contains("read them first"), "{}", answer.message());
+    assert_eq!(alice.call("github__echo", json!({})).await.text(), "{}", "small answers pass");
+    let theirs = bob.call("github__echo", json!({"text": text})).await;
+    assert_eq!((theirs.status, theirs.text().len() > text.len()), (200, true), "and others' large ones");
+    drop(unread);
+    within(Duration::from_secs(30), "what nobody waits for is let go of", async || {
+        alice.call("github__echo", json!({"text": text})).await.text().len() > text.len()
+    })
+    .await;
+    world.stop().await;
 }

@@ -1,5 +1,6 @@
 //! Bodies of answers: whole, or a stream of server-sent events.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -116,16 +117,29 @@ pub struct CallStream {
     first: Option<Bytes>,
     answer: Option<Bytes>,
     done: bool,
+    /// What is left of an event that has begun.
+    rest: VecDeque<Bytes>,
     alive: Interval,
 }
 
 impl CallStream {
     /// Starts with a notification that already came.
     pub fn new(pending: Pending, notifications: mpsc::Receiver<Bytes>, first: Bytes) -> Self {
-        Self { pending, notifications, first: Some(first), answer: None, done: false, alive: keep_alive() }
+        Self {
+            pending,
+            notifications,
+            first: Some(first),
+            answer: None,
+            done: false,
+            rest: VecDeque::new(),
+            alive: keep_alive(),
+        }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(piece) = next_piece(&mut self.rest) {
+            return Poll::Ready(Some(piece));
+        }
         if self.done {
             return Poll::Ready(None);
         }
@@ -143,7 +157,8 @@ impl CallStream {
         }
         if let Some(answer) = self.answer.take() {
             self.done = true;
-            return Poll::Ready(Some(sse::event(&answer)));
+            self.rest.extend(sse::pieces("", answer));
+            return Poll::Ready(next_piece(&mut self.rest));
         }
         self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b":\n\n")))
     }
@@ -172,24 +187,37 @@ impl ListenStream {
 /// Events of a session's stream, which know their places.
 pub struct EventStream {
     events: mpsc::Receiver<Event>,
+    /// What is left of an event that has begun.
+    rest: VecDeque<Bytes>,
     alive: Interval,
 }
 
 impl EventStream {
     /// Relays `events` until they end.
     pub(crate) fn new(events: mpsc::Receiver<Event>) -> Self {
-        Self { events, alive: keep_alive() }
+        Self { events, rest: VecDeque::new(), alive: keep_alive() }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(piece) = next_piece(&mut self.rest) {
+            return Poll::Ready(Some(piece));
+        }
         if let Poll::Ready(next) = self.events.poll_recv(cx) {
-            return Poll::Ready(next.map(|event| match event.retry {
-                Some(after) => sse::retry(after),
-                None => sse::event_with_id(&event.id, &event.data),
+            return Poll::Ready(next.and_then(|event| match event.retry {
+                Some(after) => Some(sse::retry(after)),
+                None => {
+                    self.rest.extend(sse::pieces(&event.id, event.data));
+                    next_piece(&mut self.rest)
+                }
             }));
         }
         self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b":\n\n")))
     }
+}
+
+/// The next piece that says anything.
+fn next_piece(rest: &mut VecDeque<Bytes>) -> Option<Bytes> {
+    std::iter::from_fn(|| rest.pop_front()).find(|piece| !piece.is_empty())
 }
 
 fn keep_alive() -> Interval {

@@ -54,6 +54,9 @@ pub(super) async fn post(
         Ok(body) => body,
         Err(why) => return unread(&gateway, peer, &why),
     };
+    if gateway.shares.is_full(&caller) {
+        return unread(&gateway, peer, &NoBody::NoRoom);
+    }
     let session = match session(&gateway, &caller, &surface, &parts.headers).await {
         Ok(session) => session,
         Err(reply) => return respond(reply),

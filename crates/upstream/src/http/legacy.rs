@@ -28,6 +28,7 @@ use crate::handshake::Handshake;
 use crate::http::answer::{Exchange, Outcome};
 use crate::http::held::{self, Held};
 use crate::http::listen;
+use crate::http::openings::Openings;
 use crate::http::remote::{Content, QUIETLY, Remote, content};
 use crate::http::standing::{Standing, standing};
 use crate::level::{self, Told};
@@ -51,6 +52,7 @@ pub(crate) const OWN: &str = "";
 pub(crate) struct Legacy {
     remote: Arc<Remote>,
     sessions: Mutex<HashMap<String, Arc<Slot>>>,
+    openings: Openings,
     /// The server gave no session id: one opening serves everybody.
     is_stateless: AtomicBool,
 }
@@ -116,8 +118,12 @@ impl Legacy {
             }
             Err(error) => return Err(error),
         };
-        let link =
-            Self { is_stateless: AtomicBool::new(!session.has_id), remote, sessions: Mutex::default() };
+        let link = Self {
+            is_stateless: AtomicBool::new(!session.has_id),
+            remote,
+            sessions: Mutex::default(),
+            openings: Openings::default(),
+        };
         session.listen(&link.remote).await;
         let last_used = AtomicU64::new(link.now());
         let slot = Slot { session: OnceCell::from(session), last_used, ..Slot::default() };
@@ -131,7 +137,8 @@ impl Legacy {
         loop {
             let key = self.key(call);
             let slot = self.slot(&key)?;
-            let session = slot.session.get_or_try_init(|| Box::pin(self.open_session(call))).await?;
+            let session =
+                slot.session.get_or_try_init(|| Box::pin(self.open_session(call, lost > 0))).await?;
             if !call.leaves() {
                 return Err(UpstreamError::Unavailable { server: self.remote.hub.server.clone() });
             }
@@ -292,7 +299,7 @@ impl Legacy {
         Ok(slot)
     }
 
-    async fn open_session(&self, call: &Call<'_>) -> Result<Session, UpstreamError> {
+    async fn open_session(&self, call: &Call<'_>, again: bool) -> Result<Session, UpstreamError> {
         let hub = &self.remote.hub;
         let place = (call.affinity != OWN && held::shared(hub).is_some())
             .then(|| held::place(&self.remote, call.affinity, call.capabilities));
@@ -303,6 +310,7 @@ impl Legacy {
         let session = match (known, place) {
             (Some(held), Some(place)) => Session::again(&self.remote, place, held),
             (_, place) => {
+                let _turn = self.openings.turn(hub, again).await;
                 let (session, _) = initialize(&self.remote, call.capabilities).await?;
                 self.is_stateless.store(!session.has_id, Ordering::Relaxed);
                 self.share(session, place).await

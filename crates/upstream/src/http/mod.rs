@@ -5,6 +5,7 @@ pub(crate) mod held;
 pub(crate) mod legacy;
 pub(crate) mod listen;
 pub(crate) mod modern;
+pub(crate) mod openings;
 pub(crate) mod post;
 pub(crate) mod remote;
 pub(crate) mod sse;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use doorward_identity::{JwtKey, JwtSettings, Weakness, weakness};
+use doorward_identity::{JwtKey, JwtSettings, KEY_SET_MAX_AGE, Weakness, weakness};
 use doorward_model::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,6 +13,9 @@ use crate::config::servers::check_url;
 
 /// Most seconds by which an issuer's clock may differ.
 const MAX_LEEWAY: u64 = 300;
+
+/// Most hours for which a key set counts that cannot be fetched again: 30 days.
+const MAX_KEY_SET_HOURS: u64 = 720;
 
 /// How signed tokens are judged.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -40,6 +43,9 @@ pub(super) struct JwtFile {
     consumer_id_field: Option<String>,
     /// By how many seconds the issuer's clock may differ; 0 unless set, at most 300.
     leeway_seconds: u64,
+    /// For how many hours the issuer's key set counts while it cannot be fetched again; 24 unless
+    /// set, at most 720.
+    key_set_max_age_hours: Option<u64>,
 }
 
 pub(super) fn jwt(file: Option<JwtFile>, context: &mut Context<'_>) -> Option<JwtSettings> {
@@ -112,6 +118,7 @@ pub(super) fn jwt(file: Option<JwtFile>, context: &mut Context<'_>) -> Option<Jw
         roles_field: given(file.roles_field).unwrap_or_else(|| "roles".to_owned()),
         consumer_field: given(file.consumer_id_field).unwrap_or_else(|| "sub".to_owned()),
         leeway: Duration::from_secs(file.leeway_seconds),
+        key_set_max_age: max_age(file.key_set_max_age_hours, "auth.jwt", context),
         domains: Vec::new(),
     })
 }
@@ -148,4 +155,20 @@ fn is_open(key: &str, is_set: bool, any: &str, is_any: bool, context: &mut Conte
         context.findings.warn("unused", format!("auth.jwt.{any}"), message).remedy("keep one of them");
     }
     !is_set && !is_any
+}
+
+/// For how long a key set counts that cannot be fetched again.
+pub(super) fn max_age(hours: Option<u64>, section: &str, context: &mut Context<'_>) -> Duration {
+    let Some(hours) = hours else { return KEY_SET_MAX_AGE };
+    if !(1..=MAX_KEY_SET_HOURS).contains(&hours) {
+        context
+            .findings
+            .error(
+                "jwt",
+                format!("{section}.keySetMaxAgeHours"),
+                format!("a key set counts for 1 to {MAX_KEY_SET_HOURS} hours"),
+            )
+            .remedy("24 is usual");
+    }
+    Duration::from_secs(hours.saturating_mul(3600))
 }

@@ -6,6 +6,7 @@ use doorward_identity::{JwtKey, JwtSettings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::jwt::max_age;
 use crate::config::Context;
 use crate::config::file::OneOrMany;
 use crate::config::servers::check_url;
@@ -29,6 +30,9 @@ pub(super) struct OidcFile {
     jwks_uri: Option<String>,
     /// Tokens must carry a verified e-mail address of one of these domains.
     allowed_domains: Vec<String>,
+    /// For how many hours the issuer's key set counts while it cannot be fetched again; 24 unless
+    /// set, at most 720.
+    key_set_max_age_hours: Option<u64>,
 }
 
 pub(super) fn oidc(file: Option<OidcFile>, context: &mut Context<'_>) -> Option<JwtSettings> {
@@ -66,6 +70,7 @@ pub(super) fn oidc(file: Option<OidcFile>, context: &mut Context<'_>) -> Option<
         roles_field: given(file.roles_field).unwrap_or_else(|| "roles".to_owned()),
         consumer_field: given(file.consumer_id_field).unwrap_or_else(|| "sub".to_owned()),
         leeway: Duration::ZERO,
+        key_set_max_age: max_age(file.key_set_max_age_hours, "auth.oidc", context),
         domains: file.allowed_domains,
     })
 }
