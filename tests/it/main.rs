@@ -32,6 +32,7 @@ mod issuers;
 mod list_changed;
 mod offers;
 mod oidc;
+mod orchestrated;
 mod packaging;
 mod pages;
 mod partial;

@@ -7,6 +7,7 @@ pub mod config;
 pub mod doctor;
 pub mod explain;
 pub mod forward;
+pub mod init;
 pub mod logging;
 pub mod printable;
 pub mod prove;

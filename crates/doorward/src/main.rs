@@ -4,10 +4,11 @@ use std::io::{IsTerminal, Write, stderr, stdin, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
-use doorward::cli::Cli;
+use doorward::cli::{Cli, Command};
 use doorward::commands::{Exit, Surroundings, run};
 use doorward::explain::code_of;
-use doorward::system::{SystemClock, SystemRandom};
+use doorward::init;
+use doorward::system::{self, SystemClock, SystemRandom};
 
 /// The system's allocator costs a governed call about a tenth more.
 #[global_allocator]
@@ -15,6 +16,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(error) = system::keep_memory_private() {
+        let _ = writeln!(stderr(), "core dumps cannot be switched off: {error}");
+        return Exit::No.into();
+    }
+    if init::is_first() && matches!(cli.command, Some(Command::Serve(_))) {
+        return init::run_worker().unwrap_or_else(|error| {
+            let _ = writeln!(stderr(), "the gateway cannot be started: {error}");
+            Exit::No.into()
+        });
+    }
     let surroundings = Surroundings {
         variables: &variable,
         clock: &SystemClock::default(),

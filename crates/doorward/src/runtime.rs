@@ -21,7 +21,7 @@ use doorward_ledger::{EventRecord, Ledger};
 use doorward_model::{Clock, Counts, Endings, Random, Seal, ServerId, Shared};
 use doorward_store::{EndedSessions, Memory, Redis, Tally};
 use doorward_upstream::Upstreams;
-use tokio::sync::watch as signal;
+use tokio::sync::{Notify, watch as signal};
 use tokio::task::JoinHandle;
 
 use crate::capacity::Capacity;
@@ -35,6 +35,7 @@ use rulebook::Builder;
 pub(crate) use rulebook::{compile, specs, usable};
 pub use rulebook::{rego_source, role_policy};
 pub use socket::{SocketDoor, absolute, socket_folder};
+use watch::Taken;
 
 /// Looks up an environment variable.
 pub type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -165,6 +166,7 @@ pub struct Assembled {
     /// What was configured.
     pub loaded: Loaded,
     builder: Arc<Mutex<Builder>>,
+    asked: Arc<Notify>,
     follower: JoinHandle<()>,
     telemetry: Option<Telemetry>,
     tally: Option<Arc<Tally>>,
@@ -228,7 +230,16 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
     gateway.start(&eager(&loaded.config));
     builder.put_in_force(&loaded.digest);
     let builder = Arc::new(Mutex::new(builder));
-    Ok(Assembled { gateway, loaded, builder, follower, telemetry, tally, surroundings })
+    Ok(Assembled {
+        gateway,
+        loaded,
+        builder,
+        asked: Arc::default(),
+        follower,
+        telemetry,
+        tally,
+        surroundings,
+    })
 }
 
 /// Where everything is kept that replicas share.
@@ -283,10 +294,9 @@ impl Assembled {
         let files = watched(&self.loaded);
         let (gateway, builder) = (Arc::clone(&self.gateway), Arc::clone(&self.builder));
         let (path, surroundings) = (self.loaded.path.clone(), self.surroundings.clone());
-        let take_up = move |is_whole: &dyn Fn() -> bool| {
-            reload(&gateway, &path, &builder, &surroundings, is_whole).map(|read| read.map(|read| read.files))
-        };
-        tokio::spawn(watch::watch(files, Arc::new(take_up)))
+        let take_up =
+            move |is_whole: &dyn Fn() -> bool| reload(&gateway, &path, &builder, &surroundings, is_whole);
+        tokio::spawn(watch::watch(files, Arc::new(take_up), Arc::clone(&self.asked)))
     }
 
     /// Ends children and sessions, closes the log, and sends the last spans.
@@ -316,6 +326,12 @@ impl Assembled {
         }
     }
 
+    /// Whoever notifies this has the configuration read again by the task that watches it, and the
+    /// log say what came of it.
+    pub fn on_request(&self) -> Arc<Notify> {
+        Arc::clone(&self.asked)
+    }
+
     /// Puts a changed file in force, whole or not at all.
     ///
     /// # Errors
@@ -332,28 +348,37 @@ fn eager(config: &Config) -> Vec<ServerId> {
     usable.filter(|server| server.is_eager).map(|server| server.id.clone()).collect()
 }
 
-/// What was read, and what came of it.
-struct Read {
-    is_new: bool,
-    /// The file and those that it names.
-    files: Vec<PathBuf>,
-}
-
 fn watched(loaded: &Loaded) -> Vec<PathBuf> {
     let mut files = loaded.files.clone();
     files.push(loaded.path.clone());
     files
 }
 
-/// Reads the configuration and puts it in force, unless it is already; `None` when `is_whole`
-/// says that it was written to meanwhile.
+/// Reads the configuration and puts it in force, unless it is already, and counts what came of it;
+/// `None` when `is_whole` says that it was written to meanwhile.
 fn reload(
     gateway: &Arc<Gateway>,
     path: &Path,
     builder: &Mutex<Builder>,
     surroundings: &Surroundings,
     is_whole: &dyn Fn() -> bool,
-) -> anyhow::Result<Option<Read>> {
+) -> anyhow::Result<Option<Taken>> {
+    let read = read_again(gateway, path, builder, surroundings, is_whole);
+    match &read {
+        Ok(None) => {}
+        Ok(Some(_)) => gateway.reloaded(true),
+        Err(_) => gateway.reloaded(false),
+    }
+    read
+}
+
+fn read_again(
+    gateway: &Arc<Gateway>,
+    path: &Path,
+    builder: &Mutex<Builder>,
+    surroundings: &Surroundings,
+    is_whole: &dyn Fn() -> bool,
+) -> anyhow::Result<Option<Taken>> {
     let mut builder = builder.lock().unwrap_or_else(PoisonError::into_inner);
     let loaded = load(path, surroundings);
     // What is wrong with half a file is nobody's mistake.
@@ -363,7 +388,7 @@ fn reload(
     let loaded = loaded?;
     let files = watched(&loaded);
     if builder.is_in_force(&loaded.digest) {
-        return Ok(Some(Read { is_new: false, files }));
+        return Ok(Some(Taken { is_new: false, files }));
     }
     let rulebook = builder.build(&loaded.config)?;
     keep_bundle(gateway.ledger(), &rulebook)?;
@@ -379,7 +404,7 @@ fn reload(
     }
     tracing::info!(target: "doorward::config", digest = loaded.digest, "configuration in force");
     event(gateway.ledger(), surroundings, "reloaded", "configuration in force", Some(&loaded.digest));
-    Ok(Some(Read { is_new: true, files }))
+    Ok(Some(Taken { is_new: true, files }))
 }
 
 /// A gateway that serves.
@@ -441,6 +466,11 @@ impl Running {
     /// What it was started with.
     pub fn loaded(&self) -> &Loaded {
         &self.assembled.loaded
+    }
+
+    /// Whoever notifies this has the configuration read again, and the log say what came of it.
+    pub fn on_request(&self) -> Arc<Notify> {
+        self.assembled.on_request()
     }
 
     /// Puts a changed file in force now, without waiting to notice it.

@@ -6,6 +6,20 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_lc_rs::rand;
 use doorward_model::{Clock, Random, Timestamp};
 
+/// Keeps the memory of this process, which holds keys and other people's data, out of core dumps
+/// and from other processes of the same user. What it starts makes no core dumps either, as the
+/// secrets of servers stand in their environment.
+///
+/// # Errors
+/// When the system refuses.
+pub fn keep_memory_private() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
 /// The machine's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {

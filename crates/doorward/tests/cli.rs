@@ -413,6 +413,25 @@ fn an_address_of_six_is_called_in_brackets() {
 }
 
 #[test]
+fn a_key_comes_from_a_file_and_is_warned_of_on_the_command_line() {
+    let world = World::with("gateway.yaml", &format!("{CONFIG}port: 1\n"));
+    std::fs::write(world.dir.path().join("key"), "gw_key\n").expect("written");
+    std::fs::write(world.dir.path().join("empty"), "\n").expect("written");
+    let call = |option: &str, value: &str| world.run(&["call", "mcp-fred", "get_series", option, value]);
+    let warned = call("--key", "gw_key");
+    assert_eq!(warned.code, Some(3), "{}", warned.err);
+    assert!(warned.err.starts_with("warning: every user of this machine can read `--key`"), "{}", warned.err);
+    let from_file = call("--key-file", "key");
+    assert_eq!(from_file.code, Some(3), "{}", from_file.err);
+    assert!(from_file.err.starts_with("no gateway answered"), "{}", from_file.err);
+    for (file, said) in [("none", "the key cannot be read from none"), ("empty", "empty holds no key")] {
+        let ran = call("--key-file", file);
+        assert_eq!(ran.code, Some(1), "{}", ran.err);
+        assert!(ran.err.starts_with(said), "{}", ran.err);
+    }
+}
+
+#[test]
 fn an_invalid_configuration_lists_nothing_and_says_why() {
     let world = World::with("gateway.yaml", "servers: [{id: A B, command: x}]\nallowedHosts: ['*']\n");
     let ran = world.run(&["servers", "list"]);

@@ -298,6 +298,7 @@ impl Gateway {
         };
         match message {
             Message::Request(request) => {
+                self.metrics.came(&request.method);
                 let id = request.id;
                 let asked = match Asked::new(&self, &caller, &incoming, request, notify) {
                     Ok(mut asked) => {
@@ -313,10 +314,12 @@ impl Gateway {
                 }
             }
             Message::Notification(notification) => {
+                self.metrics.came(&notification.method);
                 method::notification(&self, &incoming, &notification);
                 Reply::accepted()
             }
             Message::Response(response) => {
+                self.metrics.answered();
                 let id = response.id.map(|id| id.raw().to_owned());
                 if let (Some(id), Some(session)) = (id, incoming.session) {
                     let answer = incoming.document.bytes().clone();
@@ -330,6 +333,11 @@ impl Gateway {
                 Reply::accepted()
             }
         }
+    }
+
+    /// Notes that the configuration was read again, and whether what it says is in force now.
+    pub fn reloaded(&self, is_in_force: bool) {
+        self.metrics.reloaded(is_in_force, self.clock.now().as_micros() as f64 / 1e6);
     }
 
     /// Sweeps every so often, until it is dropped.

@@ -1,5 +1,8 @@
 //! What is counted, in the Prometheus text format.
 
+mod configuration;
+mod requests;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -14,6 +17,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::span::Spans;
+use configuration::Configuration;
+use requests::Requests;
 
 /// Labels of one kind of call. Tool names come from definitions and never from
 /// callers, so that a caller cannot make series without end.
@@ -47,6 +52,19 @@ pub struct Metrics {
     sessions: Gauge,
     suspended: Gauge,
     started: Gauge<f64, AtomicU64>,
+    up: Family<ServerLabels, Gauge>,
+    configuration: Configuration,
+    requests: Requests,
+}
+
+/// What is counted at the moment it is asked for.
+pub struct Now {
+    /// Open sessions.
+    pub sessions: usize,
+    /// Calls that wait for their client.
+    pub suspended: usize,
+    /// Each server that is in service, and whether it could be reached when that was last tried.
+    pub servers: Vec<(ServerId, bool)>,
 }
 
 /// Upper bounds in seconds, 50 µs to 30 s.
@@ -71,6 +89,9 @@ impl Metrics {
             sessions: Gauge::default(),
             suspended: Gauge::default(),
             started: Gauge::default(),
+            up: Family::default(),
+            configuration: Configuration::new(started_seconds),
+            requests: Requests::new(),
             registry: Registry::default(),
         };
         metrics.started.set(started_seconds);
@@ -115,6 +136,10 @@ impl Metrics {
             Unit::Seconds,
             metrics.started.clone(),
         );
+        let what = "1 if the server could be reached when that was last tried or was not needed yet, else 0";
+        registry.register("server_up", what, metrics.up.clone());
+        metrics.configuration.register(&mut registry);
+        metrics.requests.register(&mut registry);
         if let Some(spans) = spans {
             registry.register_collector(Box::new(SpanCounters(spans)));
         }
@@ -153,10 +178,31 @@ impl Metrics {
         self.calls_unrecorded.inc();
     }
 
+    /// Counts a request or a notification of a known caller.
+    pub fn came(&self, method: &str) {
+        self.requests.came(method);
+    }
+
+    /// Counts a known caller's answer to a question.
+    pub fn answered(&self) {
+        self.requests.answered();
+    }
+
+    /// Notes whether the configuration on disk is in force, and when that was found out.
+    pub fn reloaded(&self, is_in_force: bool, now_seconds: f64) {
+        self.configuration.reloaded(is_in_force, now_seconds);
+    }
+
     /// The text of `/metrics`.
-    pub fn render(&self, sessions: usize, suspended: usize) -> String {
-        self.sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
-        self.suspended.set(i64::try_from(suspended).unwrap_or(i64::MAX));
+    pub fn render(&self, now: Now) -> String {
+        self.sessions.set(i64::try_from(now.sessions).unwrap_or(i64::MAX));
+        self.suspended.set(i64::try_from(now.suspended).unwrap_or(i64::MAX));
+        // Servers that are gone have no state.
+        self.up.clear();
+        for (server, is_up) in now.servers {
+            let labels = ServerLabels { server: server.as_str().to_owned() };
+            self.up.get_or_create(&labels).set(i64::from(is_up));
+        }
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);

@@ -4,12 +4,14 @@
 //! called, and how it ends) is for this machine and for whoever may read the log.
 
 use bytes::Bytes;
-use doorward_model::{Caller, Reach};
+use doorward_model::{Caller, Reach, ServerId};
+use doorward_upstream::State;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 
 use crate::door::Body;
 use crate::gateway::Gateway;
+use crate::metrics::Now;
 
 /// The scope that everything about others' calls needs.
 pub(crate) const READ: &str = "audit.read";
@@ -51,6 +53,16 @@ fn ready(gateway: &Gateway, in_full: bool) -> (StatusCode, String) {
     }
 }
 
+/// The servers in service, and whether each could be reached when that was last tried.
+fn servers(gateway: &Gateway) -> Vec<(ServerId, bool)> {
+    let is_up = |id: &ServerId| {
+        let state = gateway.upstreams.status(id)?.state;
+        (state != State::Disabled).then_some(!matches!(state, State::Error | State::AuthRequired))
+    };
+    let ids = gateway.upstreams.ids().into_iter();
+    ids.filter_map(|id| is_up(&id).map(|is_up| (id, is_up))).collect()
+}
+
 /// Answers a route for operators; `in_full` for whom the details are meant.
 pub(crate) fn answer(gateway: &Gateway, method: &Method, route: Route, in_full: bool) -> Response<Body> {
     const PLAIN: &str = "text/plain; charset=utf-8";
@@ -63,9 +75,11 @@ pub(crate) fn answer(gateway: &Gateway, method: &Method, route: Route, in_full: 
         Route::Metrics => (
             StatusCode::OK,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            gateway
-                .metrics
-                .render(gateway.sessions.count(), gateway.suspended.count() + gateway.awaited.count()),
+            gateway.metrics.render(Now {
+                sessions: gateway.sessions.count(),
+                suspended: gateway.suspended.count() + gateway.awaited.count(),
+                servers: servers(gateway),
+            }),
         ),
     };
     let mut response = Response::new(Body::from(Bytes::from(text)));

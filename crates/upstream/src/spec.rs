@@ -52,7 +52,8 @@ pub enum Transport {
         env: Vec<(String, Secret)>,
         /// Its working directory; `None` is the gateway's own.
         cwd: Option<PathBuf>,
-        /// Most address space it may have, in bytes.
+        /// Most memory that it and each process it starts may have, in bytes; address space that is
+        /// merely reserved does not count.
         max_memory: Option<u64>,
     },
     /// Streamable HTTP; HTTP+SSE if the server turns out to speak nothing newer.

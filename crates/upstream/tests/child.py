@@ -7,6 +7,11 @@ import sys
 import time
 
 HABITS = set(sys.argv[1:])
+if "reserve" in HABITS:
+    # As Node.js does: address space that is never used.
+    import mmap
+
+    RESERVED = mmap.mmap(-1, 4 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)
 INITIALIZED = {
     "protocolVersion": "2025-11-25",
     "capabilities": {"tools": {"listChanged": True}},

@@ -561,8 +561,10 @@ async fn a_server_that_lacks_a_secret_is_never_started_and_says_which() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_memory_limit_holds() {
-    let Transport::Stdio { command, args, env, cwd, .. } = child(&[]) else { unreachable!("a child") };
+async fn a_memory_limit_holds_for_what_is_used_and_not_for_what_is_reserved() {
+    let Transport::Stdio { command, args, env, cwd, .. } = child(&["reserve"]) else {
+        unreachable!("a child")
+    };
     let transport = Transport::Stdio { command, args, env, cwd, max_memory: Some(512 << 20) };
     let world = World::new(transport, settings(), |_| {});
     let ask = async |bytes: u64| {

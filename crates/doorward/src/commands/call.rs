@@ -1,7 +1,8 @@
 //! `doorward call`: one call through a running gateway.
 
+use std::io::Read as _;
 use std::net::Ipv6Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::system::SystemClock;
 const EXAMPLES: &str = "\
 Examples:
   MCP_GATEWAY_API_KEY=gw_… doorward call github get_issue '{\"number\": 7}'
-  doorward call time get_current_time --key gw_… --json
+  doorward call time get_current_time --key-file key.txt --json
   SSL_CERT_FILE=ca.pem doorward call time get_current_time --url https://gate.example:3100
 
 Exit status: 0 the tool answered, 1 it failed or the call was refused, 3 no gateway answered.";
@@ -37,7 +38,10 @@ pub struct Arguments {
     /// Its arguments, a JSON object
     #[arg(default_value = "{}")]
     arguments: String,
-    /// The key to call with [default: $MCP_GATEWAY_API_KEY]
+    /// A file with the key to call with; `-` reads it from standard input [default: $MCP_GATEWAY_API_KEY]
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    key_file: Option<PathBuf>,
+    /// The key itself, which every user of this machine can read meanwhile: better use --key-file
     #[arg(long)]
     key: Option<String>,
     /// The gateway to call, by https unless it is on this machine [default: where the configuration has it listen]
@@ -50,6 +54,8 @@ pub struct Arguments {
 
 const REVISION: &str = "2026-07-28";
 const LARGEST: usize = 64 << 20;
+/// Bytes of a key, or of a token in its place.
+const LONGEST_KEY: u64 = 16 << 10;
 
 pub(super) fn run(
     arguments: &Arguments,
@@ -61,7 +67,7 @@ pub(super) fn run(
         writeln!(world.err, "the arguments are not a JSON object: {}", arguments.arguments)?;
         return Ok(Exit::Usage);
     };
-    let key = arguments.key.clone().or_else(|| (world.variables)("MCP_GATEWAY_API_KEY")).map(Secret::new);
+    let key = key(arguments, world)?;
     let gateway = match &arguments.url {
         Some(url) if Target::parse(url).is_err() => {
             writeln!(world.err, "`{url}` is no URL of a gateway; write https://gate.example:3100")?;
@@ -99,6 +105,31 @@ pub(super) fn run(
         }
     }
     Ok(if failed { Exit::No } else { Exit::Done })
+}
+
+/// The key to call with, if there is one.
+fn key(arguments: &Arguments, world: &mut Surroundings<'_>) -> anyhow::Result<Option<Secret>> {
+    if let Some(key) = &arguments.key {
+        writeln!(
+            world.err,
+            "warning: every user of this machine can read `--key`; use `--key-file` or MCP_GATEWAY_API_KEY"
+        )?;
+        return Ok(Some(Secret::new(key.clone())));
+    }
+    let Some(file) = &arguments.key_file else {
+        return Ok((world.variables)("MCP_GATEWAY_API_KEY").map(Secret::new));
+    };
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin().take(LONGEST_KEY))
+    } else {
+        std::fs::File::open(file).and_then(|file| std::io::read_to_string(file.take(LONGEST_KEY)))
+    };
+    let text = text.with_context(|| format!("the key cannot be read from {}", file.display()))?;
+    let key = text.trim();
+    if key.is_empty() {
+        bail!("{} holds no key", file.display());
+    }
+    Ok(Some(Secret::new(key.to_owned())))
 }
 
 /// Where a gateway with this configuration is reached from its own machine.

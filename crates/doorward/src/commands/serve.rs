@@ -12,7 +12,8 @@ use doorward_gateway::Surface;
 use doorward_gateway::door::{Until, serve_stdio};
 use doorward_ledger::LedgerError;
 use doorward_model::Secret;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 use super::{Exit, Surroundings, load};
 use crate::config::listen::is_loopback;
@@ -32,7 +33,8 @@ Examples:
   doorward serve --stdio --surface meta --http
 
 The log goes to standard error; DOORWARD_LOG sets its level (`debug`, `doorward::upstream=trace`).
-A changed configuration is put in force within two seconds. SIGTERM and Ctrl-C let calls finish.
+A changed configuration is put in force within two seconds; SIGHUP has it read at once, and the log say what came of
+it. SIGTERM and Ctrl-C let calls finish. As process 1 of a container it waits for whatever its servers leave behind.
 Further `serve --stdio` of the same configuration are served by the first gateway. On the surface `meta` a client without
 MCP_GATEWAY_API_KEY presents a key with each call, as `apiKey`. With `--http`, a gateway goes on when its stdio client leaves.";
 
@@ -153,13 +155,16 @@ pub(super) fn run(
 }
 
 async fn http(path: &Path, surroundings: World) -> anyhow::Result<()> {
-    // First of all: whoever finds it listening may tell it to stop.
+    // First of all: whoever finds it listening may tell it to stop, or to reload.
     let stopped = told_to_stop()?;
+    let hang_up = signal(SignalKind::hangup())?;
     let running = runtime::start(path, surroundings).await?;
+    let reloading = tokio::spawn(reload_on(hang_up, running.on_request()));
     tell_where(&running);
     stopped.await;
     tracing::info!(target: "doorward::serve", "stopping; calls under way may finish");
     running.stop().await;
+    reloading.abort();
     Ok(())
 }
 
@@ -186,6 +191,8 @@ async fn stdio(loaded: &Loaded, surroundings: World, client: Client) -> anyhow::
             ours.display(), link.holder);
     }
     tracing::info!(target: "doorward::serve", "the log is in use; {} serves this client", link.holder);
+    // It has nothing to reload, and its client is not to be cut off.
+    let _hang_up = signal(SignalKind::hangup())?;
     let input = Until::new(tokio::io::stdin(), told_to_stop()?);
     let cut_off = async {
         stopped.await;
@@ -257,6 +264,7 @@ async fn hold(
     }
     let gateway = Arc::clone(&assembled.gateway);
     let (watching, sweeping) = (assembled.watch(), tokio::spawn(Arc::clone(&gateway).keep_sweeping()));
+    let reloading = tokio::spawn(reload_on(signal(SignalKind::hangup())?, assembled.on_request()));
     let mut socket = assembled.open_socket();
     let drain = gateway.drain();
     let input = Until::new(tokio::io::stdin(), told_to_stop()?);
@@ -288,6 +296,7 @@ async fn hold(
     };
     watching.abort();
     sweeping.abort();
+    reloading.abort();
     assembled.stop().await;
     Ok(result?)
 }
@@ -300,7 +309,9 @@ async fn hold_and_listen(
     mut stopped: Pin<&mut impl Future<Output = ()>>,
 ) -> anyhow::Result<()> {
     let Client { surface, key, .. } = client;
+    let hang_up = signal(SignalKind::hangup())?;
     let running = assembled.listen().await?;
+    let reloading = tokio::spawn(reload_on(hang_up, running.on_request()));
     tell_where(&running);
     let gateway = Arc::clone(running.gateway());
     if !gateway.admits(key.as_ref(), &surface).await {
@@ -326,6 +337,7 @@ async fn hold_and_listen(
     }
     tracing::info!(target: "doorward::serve", "stopping; calls under way may finish");
     running.stop().await;
+    reloading.abort();
     Ok(())
 }
 
@@ -339,6 +351,14 @@ fn tell_where(running: &Running) {
 async fn close(socket: Option<SocketDoor>) {
     if let Some(socket) = socket {
         socket.close().await;
+    }
+}
+
+/// Has the configuration read again whenever SIGHUP says so.
+async fn reload_on(mut hang_up: Signal, asked: Arc<Notify>) {
+    while hang_up.recv().await.is_some() {
+        tracing::info!(target: "doorward::serve", "SIGHUP: the configuration is read again");
+        asked.notify_one();
     }
 }
 

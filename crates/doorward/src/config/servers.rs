@@ -83,7 +83,7 @@ pub enum Transport {
         env: BTreeMap<String, Secret>,
         /// Its working directory, relative to the gateway's own.
         cwd: Option<PathBuf>,
-        /// Its largest address space, in bytes.
+        /// Most memory that it, and each process it starts, may have, in bytes.
         max_memory: Option<u64>,
     },
     /// Streamable HTTP.

@@ -10,7 +10,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 
-use super::{Surroundings, event, watch};
+use super::watch::{self, Taken};
+use super::{Surroundings, event};
 use crate::config::listen::Tls;
 
 /// The certificate in force.
@@ -39,17 +40,19 @@ impl Shown {
                 return Ok(None);
             }
             let (chain, config) = read?;
+            let files = looked_at.clone();
             let mut in_force = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
             // A chain has one key: the same chain is the same certificate.
-            if *in_force != chain {
+            let is_new = *in_force != chain;
+            if is_new {
                 *in_force = chain;
                 self.config.store(config);
                 tracing::info!(target: "doorward::config", "another certificate is in force");
                 event(&ledger, &surroundings, "reloaded", "another certificate is in force", None);
             }
-            Ok(Some(looked_at.clone()))
+            Ok(Some(Taken { is_new, files }))
         };
-        watch::watch(paths, Arc::new(take_up)).await;
+        watch::watch(paths, Arc::new(take_up), Arc::default()).await;
     }
 }
 

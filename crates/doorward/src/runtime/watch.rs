@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::time::Instant;
@@ -27,31 +28,53 @@ type Seen = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 /// descriptors again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Takes up what files say now, and returns the files that are to be looked at from now on; `None`
-/// when the argument says that they were written to meanwhile. An error leaves in force what was.
-pub(super) type TakeUp = dyn Fn(&dyn Fn() -> bool) -> anyhow::Result<Option<Vec<PathBuf>>> + Send + Sync;
+/// What was taken up.
+pub(super) struct Taken {
+    /// Whether it says something else than what was in force.
+    pub(super) is_new: bool,
+    /// The files that are to be looked at from now on.
+    pub(super) files: Vec<PathBuf>,
+}
 
-/// Looks for changes of these files, and of whichever they lead to, until it is aborted.
-pub(super) async fn watch(mut files: Vec<PathBuf>, take_up: Arc<TakeUp>) {
+/// Takes up what files say now; `None` when the argument says that they were written to meanwhile.
+/// An error leaves in force what was.
+pub(super) type TakeUp = dyn Fn(&dyn Fn() -> bool) -> anyhow::Result<Option<Taken>> + Send + Sync;
+
+/// Looks for changes of these files, and of whichever they lead to, until it is aborted. Whoever
+/// notifies `asked` has them read whether or not they have changed, and told what came of it.
+pub(super) async fn watch(mut files: Vec<PathBuf>, take_up: Arc<TakeUp>, asked: Arc<Notify>) {
     // They may have been written to since they were read for the first time.
     let mut taken = None;
     let mut before = look(&files);
     let mut failed: Option<(String, Instant)> = None;
+    let mut is_asked = false;
     loop {
-        tokio::time::sleep(PACE).await;
+        tokio::select! {
+            () = tokio::time::sleep(PACE) => {}
+            () = asked.notified() => is_asked = true,
+        }
         let now = look(&files);
         let is_written = std::mem::replace(&mut before, now.clone()) == now;
         let is_due = failed.as_ref().is_none_or(|(_, when)| when.elapsed() >= AGAIN);
         let is_new = taken.as_ref() != Some(&now);
-        if !is_written || !(is_new || failed.is_some() && is_due) {
+        if !is_written || !(is_new || is_asked || failed.is_some() && is_due) {
             continue;
         }
         taken = Some(now.clone());
         let (looked, take_up) = (files.clone(), Arc::clone(&take_up));
         match apart(move || take_up(&|| look(&looked) == now)).await {
             Ok(Ok(None)) => taken = None,
-            Ok(Ok(Some(next))) => {
-                failed = None;
+            Ok(Ok(Some(Taken { is_new, files: next }))) => {
+                let was_bad = failed.take().is_some();
+                match (is_new, was_bad, std::mem::take(&mut is_asked)) {
+                    (true, ..) | (false, false, false) => {}
+                    (false, true, _) => {
+                        tracing::info!(target: "doorward::config", "the files are valid again, and what they say is in force");
+                    }
+                    (false, false, true) => {
+                        tracing::info!(target: "doorward::config", "asked to reload: the files say what is in force already");
+                    }
+                }
                 if next != files {
                     // What they say was read before they were looked at for the first time.
                     (files, taken) = (next, None);
@@ -60,7 +83,7 @@ pub(super) async fn watch(mut files: Vec<PathBuf>, take_up: Arc<TakeUp>) {
             }
             Ok(Err(error)) => {
                 let text = format!("{error:#}");
-                if failed.as_ref().is_none_or(|(said, _)| *said != text) {
+                if std::mem::take(&mut is_asked) || failed.as_ref().is_none_or(|(said, _)| *said != text) {
                     tracing::error!(target: "doorward::config", "the old configuration stays in force: {text}");
                 }
                 failed = Some((text, Instant::now()));

@@ -83,6 +83,7 @@ pub(super) async fn post(
     if incoming.listens
         && let Ok(Message::Request(message)) = Message::read(&incoming.document)
     {
+        gateway.metrics.came(&message.method);
         return Box::pin(subscribe(&gateway, &caller, &incoming, message, can_stream)).await;
     }
     if incoming.streams {

@@ -34,7 +34,7 @@ pub(super) async fn answer(
     let front = &snapshot.rulebook.front;
     let route = Route::of(request.uri().path());
     // Whoever looks after the machine asks how it is from anywhere.
-    let is_own = peer.ip() == bound;
+    let is_own = peer.ip().to_canonical() == bound;
     if !is_own && !front.peers.may_connect(peer.ip()) && !matches!(route, Some(Route::Health | Route::Ready))
     {
         return turn_away(&gateway, "address", peer, "requests are taken from the proxy only");
@@ -119,7 +119,7 @@ async fn mcp(
 /// told the gateway of says for whom it asks.
 fn is_here(bound: IpAddr, peer: SocketAddr, headers: &HeaderMap) -> bool {
     let is_passed_on = ["x-forwarded-for", "forwarded"].iter().any(|name| headers.contains_key(*name));
-    (peer.ip() == bound || peer.ip().to_canonical().is_loopback()) && !is_passed_on
+    (peer.ip().to_canonical() == bound || peer.ip().to_canonical().is_loopback()) && !is_passed_on
 }
 
 /// `GET`: the stream for messages that belong to no request, in the legacy era.

@@ -105,7 +105,9 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Listener, stop: impl Future<
         };
         match accepted {
             Ok((stream, peer, permit)) => {
-                connect(&gateway, address.ip(), tls.as_ref(), &graceful, stream, peer, permit)
+                // Bound to every address, it answers to the one that it was reached at.
+                let bound = stream.local_addr().map_or(address, |local| local).ip().to_canonical();
+                connect(&gateway, bound, tls.as_ref(), &graceful, stream, peer, permit)
             }
             Err(error) => {
                 // Out of descriptors, most likely: wait for some to come back.

@@ -77,7 +77,11 @@ pub(crate) fn start(
     let reader = tokio::spawn(read(stdout, Arc::clone(&duplex), Arc::clone(hub)));
     let pid = group.0.as_raw_nonzero().get().unsigned_abs();
     tracing::info!(server = %hub.server, pid, "started");
-    let supervised = Supervised { child, group, reader, duplex: Arc::clone(&duplex) };
+    let memory = match transport {
+        Transport::Stdio { max_memory, .. } => *max_memory,
+        Transport::Http { .. } | Transport::Sse { .. } => None,
+    };
+    let supervised = Supervised { child, group, reader, duplex: Arc::clone(&duplex), memory };
     let grace = hub.settings.stop_grace;
     tokio::spawn(async move {
         let end = supervised.supervise(stopping, grace).await;
@@ -118,6 +122,8 @@ struct Supervised {
     group: Group,
     reader: JoinHandle<()>,
     duplex: Arc<Duplex>,
+    /// How much memory it may have.
+    memory: Option<u64>,
 }
 
 impl Supervised {
@@ -127,7 +133,7 @@ impl Supervised {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         let end = tokio::select! {
-            status = self.child.wait() => End::Crashed(describe(status)),
+            status = self.child.wait() => End::Crashed(describe(status, self.memory)),
             () = told => {
                 self.stop(grace).await;
                 End::Stopped
@@ -136,7 +142,7 @@ impl Supervised {
                 // No answer can come any more, whatever the process still does.
                 self.duplex.close();
                 match tokio::time::timeout(grace, self.child.wait()).await {
-                    Ok(status) => End::Crashed(describe(status)),
+                    Ok(status) => End::Crashed(describe(status, self.memory)),
                     Err(_) => {
                         self.stop(grace).await;
                         End::Crashed("it closed its output".to_owned())
@@ -194,12 +200,13 @@ fn spawn(hub: &Hub, transport: &Transport) -> io::Result<(Child, Group)> {
     Ok((child, group))
 }
 
-/// Bounds the address space of a child that has just been started. What it starts
-/// itself inherits the bound.
+/// Bounds the memory of a child that has just been started: its heaps and stacks, and not what it
+/// merely reserves. Node.js and others reserve many gigabytes of address space that they never
+/// use. What it starts itself inherits the bound.
 #[cfg(target_os = "linux")]
 fn limit_memory(pid: Pid, bytes: u64) -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, prlimit};
-    prlimit(Some(pid), Resource::As, Rlimit { current: Some(bytes), maximum: Some(bytes) })?;
+    prlimit(Some(pid), Resource::Data, Rlimit { current: Some(bytes), maximum: Some(bytes) })?;
     Ok(())
 }
 
@@ -264,14 +271,20 @@ async fn read(mut stdout: ChildStdout, duplex: Arc<Duplex>, hub: Arc<Hub>) {
     }
 }
 
-fn describe(status: io::Result<ExitStatus>) -> String {
+/// How it ended. Out of memory, programs end in many ways, and say so at best in their log.
+fn describe(status: io::Result<ExitStatus>, memory: Option<u64>) -> String {
     use std::os::unix::process::ExitStatusExt;
-    match status {
+    let failed = status.as_ref().is_ok_and(|status| !status.success());
+    let limit = memory.filter(|_| failed).map(|bytes| {
+        format!(" (its `maxMemory` is {} MiB; if that is too little, its own log says so)", bytes >> 20)
+    });
+    let how = match status {
         Ok(status) => match (status.code(), status.signal()) {
             (Some(code), _) => format!("it exited with status {code}"),
             (None, Some(signal)) => format!("it was ended by signal {signal}"),
             (None, None) => "it ended".to_owned(),
         },
         Err(error) => format!("it ended: {error}"),
-    }
+    };
+    how + &limit.unwrap_or_default()
 }

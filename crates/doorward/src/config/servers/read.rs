@@ -75,7 +75,8 @@ pub(crate) struct ServerFile {
     env: BTreeMap<String, Secret>,
     /// Working directory of the program, relative to `--base-dir`, or to the gateway's own.
     cwd: Option<String>,
-    /// Largest address space of the program, in bytes.
+    /// Most memory that the program, and each process it starts, may have, in bytes. Address space
+    /// that is merely reserved does not count.
     max_memory: Option<u64>,
     /// How it is reached; follows from `url` or `command` unless set.
     transport: Option<TransportKind>,
