@@ -182,3 +182,38 @@ async fn one_server_is_logged_about_more_and_less_while_the_gateway_runs() {
     assert_eq!(level(&["github", "loud"]).await.code, Some(2));
     program.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_that_a_server_lets_a_call_wait_is_its_own() {
+    let recorder = Recorder::start("github", Speaks::Modern).await;
+    recorder.offer("hang");
+    let folder = tempfile::tempdir().expect("a folder");
+    let servers = format!(
+        "servers:\n  - {{id: github, url: \"{}\", enabled: true, timeout: 600}}\n{POLICIES}",
+        recorder.url()
+    );
+    let config = folder.path().join("gateway.yaml");
+    fs::write(&config, configuration(folder.path(), &[], &servers)).expect("written");
+    let running = doorward::runtime::start(&config, crate::world::system()).await.expect("it starts");
+    let alice = Client::modern(running.address(), "/mcp", ALICE);
+    assert_eq!(alice.call("github__hang", json!({})).await.json()["result"]["isError"], true);
+    let filter = doorward_ledger::Filter { limit: 1, ..Default::default() };
+    running.gateway().ledger().flush_index().expect("the index catches up");
+    let rows = running.gateway().ledger().query(&filter).expect("the log can be read");
+    assert_eq!(rows[0].outcome.as_deref(), Some("timeout"));
+    let ran = doorward(&config, &["debug", "trace", "--json", &rows[0].call]).await;
+    let trace: Value = serde_json::from_str(&ran.out).expect("JSON");
+    let [own, theirs] = ["gatewayUs", "upstreamUs"].map(|key| trace[key].as_u64().expect("a time"));
+    assert!(theirs >= 600_000 && own < 500_000, "{own} here, {theirs} there");
+    let metrics = Client::modern(running.address(), "/metrics", ALICE);
+    let metrics = metrics.raw(hyper::Method::GET, &metrics.headers(), Default::default()).await;
+    let text = String::from_utf8_lossy(&metrics.body);
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("{name} in {text}"))
+    };
+    let labels = r#"{server="github",tool="hang",method="tools/call"}"#;
+    assert!(value(&format!("doorward_upstream_duration_seconds_sum{labels}")) >= 0.6);
+    assert!(value("doorward_gateway_overhead_seconds_sum") < 0.5);
+    running.stop().await;
+}

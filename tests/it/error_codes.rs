@@ -106,7 +106,14 @@ fn known() -> BTreeSet<String> {
     known.extend(texts(&source("policy/src/rego/statement.rs"), &["POLICY_ERROR: &str ="]));
     known.extend(texts(
         &source("gateway/src/door"),
-        &["turn_away(&gateway,", "note(gateway,", "note(&gateway,", "reason:"],
+        &[
+            "turn_away(&gateway,",
+            "note(gateway,",
+            "note_of(gateway,",
+            "note_of(&gateway,",
+            "entry(gateway,",
+            "reason:",
+        ],
     ));
     known.extend(texts(&source("gateway/src/allowance.rs"), &["REASON: &str ="]));
     known.extend(texts(&source("gateway/src/refusals.rs"), &["LEFT_OUT: &str ="]));

@@ -372,3 +372,40 @@ async fn the_tail_shows_a_call_when_it_has_ended_and_not_before() {
     assert_eq!(failures.next().await, failed);
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_cannot_be_read_is_recorded_with_the_grant_that_it_came_with() {
+    let world = World::start(&["github"], crate::world::STAFF_MAY_ALL).await;
+    let bob = world.modern("/mcp", BOB);
+    let answer = bob.raw(hyper::Method::POST, &bob.headers(), "{\"jsonrpc\": oops".into()).await;
+    assert_eq!(answer.status, 400);
+    let is_its = |entry: &Value| entry["reason"] == "malformed" && entry["grant"] == "bob";
+    let entries = || crate::world::entries(world.folder.path());
+    eventually("it is on record", async || entries().iter().any(is_its)).await;
+    assert!(world.received().is_empty());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_meta_call_whose_arguments_are_no_json_is_recorded_and_goes_nowhere() {
+    let world = World::start(&["github"], crate::world::STAFF_MAY_ALL).await;
+    let meta = world.modern("/mcp/_gateway", ALICE);
+    for (args, server) in [("{oops", None), ("[1]", Some("github")), ("\"text\"", None)] {
+        let mut arguments = json!({"tool": "echo", "args": args});
+        if let Some(server) = server {
+            arguments["serverId"] = server.into();
+        }
+        let answer = meta.call("call", arguments).await;
+        assert!(answer.text().starts_with("`args` is not a JSON object"), "{}", answer.text());
+        assert_eq!(answer.json()["result"]["isError"], true);
+    }
+    let records = world.records();
+    let told = |record: &Value| {
+        let word = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
+        [word("consumerId"), word("tool"), word("origin"), word("outcome")].join(" ")
+    };
+    let told: Vec<_> = records.iter().map(told).collect();
+    assert_eq!(told, ["alice echo meta denied"; 3]);
+    assert!(world.received().is_empty());
+    world.stop().await;
+}

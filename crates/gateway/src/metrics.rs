@@ -5,8 +5,9 @@ mod requests;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use doorward_model::{Outcome, ServerId, Verdict};
+use doorward_model::{Operation, Outcome, ServerId, Verdict};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -35,6 +36,14 @@ struct ServerLabels {
     server: String,
 }
 
+/// Labels of the time at a server, with names from definitions as above.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TimeLabels {
+    server: String,
+    tool: String,
+    method: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
@@ -45,7 +54,7 @@ pub struct Metrics {
     registry: Registry,
     calls: Family<CallLabels, Counter>,
     overhead: Histogram,
-    upstream: Family<ServerLabels, Histogram, fn() -> Histogram>,
+    upstream: Family<TimeLabels, Histogram, fn() -> Histogram>,
     refused: Family<ReasonLabels, Counter>,
     unrecorded: Counter,
     calls_unrecorded: Counter,
@@ -157,10 +166,22 @@ impl Metrics {
         self.calls.get_or_create(&labels).inc();
     }
 
-    /// Notes where the time of an answered call went, in seconds.
-    pub fn timing(&self, server: &ServerId, overhead: f64, upstream: f64) {
-        self.overhead.observe(overhead);
-        self.upstream.get_or_create(&ServerLabels { server: server.as_str().to_owned() }).observe(upstream);
+    /// Notes where the time of a call went.
+    pub fn timing(
+        &self,
+        server: &ServerId,
+        tool: &str,
+        operation: Operation,
+        overhead: Duration,
+        upstream: Duration,
+    ) {
+        self.overhead.observe(overhead.as_secs_f64());
+        let labels = TimeLabels {
+            server: server.as_str().to_owned(),
+            tool: tool.to_owned(),
+            method: operation.as_str(),
+        };
+        self.upstream.get_or_create(&labels).observe(upstream.as_secs_f64());
     }
 
     /// Counts a request that was turned away at the door.

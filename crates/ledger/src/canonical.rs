@@ -277,6 +277,7 @@ pub(crate) fn event(record: &EventRecord<'_>) -> Draft {
         object.text("detail", detail);
     }
     object.text("event", record.kind);
+    object.maybe("grant", record.grant);
     if let Some(ip) = record.ip {
         object.address("ip", ip);
     }

@@ -107,6 +107,8 @@ pub struct EventRecord<'a> {
     pub reason: &'a str,
     /// The peer, where there is one.
     pub ip: Option<IpAddr>,
+    /// The grant of whoever caused it, where that is known.
+    pub grant: Option<&'a str>,
     /// More, such as the digest of a configuration.
     pub detail: Option<&'a str>,
 }

@@ -27,7 +27,7 @@ pub(crate) fn note_of(
     let detail = format!("call {call}, server {server}, target {target:?}: {how}");
     let (kind, time) = ("question", asked.gateway.clock.now());
     let ip = asked.incoming.arrival.ip;
-    let event = EventRecord { kind, time, reason: method, ip, detail: Some(&detail) };
+    let event = EventRecord { kind, time, reason: method, ip, grant: None, detail: Some(&detail) };
     if let Err(error) = asked.gateway.ledger.event(&event) {
         tracing::error!(target: "doorward::ledger", %error, "a question could not be recorded");
     }

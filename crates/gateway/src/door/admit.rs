@@ -49,7 +49,8 @@ pub(super) async fn let_in(
         return Err(Box::new(too_many(gateway, peer, &exceeded)));
     }
     let account = authenticator.account(presented, refused);
-    if note_of(gateway, "unauthenticated", peer, Some(&account)) {
+    let event = EventRecord { detail: Some(&account), ..EventRecord::default() };
+    if entry(gateway, "unauthenticated", peer, event) {
         tracing::info!(target: "doorward::identity", %peer, reason = account, "caller refused");
     }
     Err(Box::new(challenge()))
@@ -86,17 +87,22 @@ fn too_many(gateway: &Gateway, peer: SocketAddr, exceeded: &Exceeded) -> Respons
 /// Counts a request that was turned away before any decision, and leaves an entry about
 /// it if its address has not had too many; says whether it did.
 pub(super) fn note(gateway: &Gateway, reason: &'static str, peer: SocketAddr) -> bool {
-    note_of(gateway, reason, peer, None)
+    entry(gateway, reason, peer, EventRecord::default())
+}
+
+/// The same for a request of a caller that is known.
+pub(super) fn note_of(gateway: &Gateway, reason: &'static str, peer: SocketAddr, caller: &Caller) {
+    entry(gateway, reason, peer, EventRecord { grant: Some(&caller.grant.id), ..EventRecord::default() });
 }
 
 /// The same, with more to say than the reason.
-fn note_of(gateway: &Gateway, reason: &'static str, peer: SocketAddr, detail: Option<&str>) -> bool {
+fn entry(gateway: &Gateway, reason: &'static str, peer: SocketAddr, event: EventRecord<'_>) -> bool {
     gateway.metrics.refused(reason);
     if !gateway.strangers.has_entry(peer.ip(), reason) {
         gateway.metrics.unrecorded();
         return false;
     }
-    gateway.refused(EventRecord { reason, detail, ip: Some(peer.ip()), ..EventRecord::default() });
+    gateway.refused(EventRecord { reason, ip: Some(peer.ip()), ..event });
     true
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming as HyperBody;
 use tokio::sync::mpsc;
 
-use super::admit::note;
+use super::admit::note_of;
 use super::collect::{NoBody, collect};
 use super::media::negotiate;
 use super::respond::{event_stream, events, plain, respond};
@@ -52,10 +52,10 @@ pub(super) async fn post(
     let mut space = gateway.settings.room.space();
     let body = match collect(body, gateway.settings.max_body, &mut space).await {
         Ok(body) => body,
-        Err(why) => return unread(&gateway, peer, &why),
+        Err(why) => return unread(&gateway, peer, &caller, &why),
     };
     if gateway.shares.is_full(&caller) {
-        return unread(&gateway, peer, &NoBody::NoRoom);
+        return unread(&gateway, peer, &caller, &NoBody::NoRoom);
     }
     let session = match session(&gateway, &caller, &surface, &parts.headers).await {
         Ok(session) => session,
@@ -76,7 +76,7 @@ pub(super) async fn post(
     let incoming = match receive::receive(body, arrival, &gateway, received, started) {
         Ok(incoming) => incoming,
         Err(unreadable) => {
-            note(&gateway, "malformed", peer);
+            note_of(&gateway, "malformed", peer, &caller);
             return respond(unreadable.reply());
         }
     };
@@ -98,14 +98,14 @@ async fn answered(mut pending: Pending) -> Response<Body> {
 }
 
 /// The answer to a body that could not be read.
-fn unread(gateway: &Gateway, peer: SocketAddr, why: &NoBody) -> Response<Body> {
+fn unread(gateway: &Gateway, peer: SocketAddr, caller: &Caller, why: &NoBody) -> Response<Body> {
     match why {
         NoBody::NoRoom => {
-            note(gateway, "overloaded", peer);
+            note_of(gateway, "overloaded", peer, caller);
             respond(Reply::overloaded())
         }
         NoBody::TooLarge => {
-            note(gateway, "too_large", peer);
+            note_of(gateway, "too_large", peer, caller);
             plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this gateway accepts")
         }
         NoBody::Lost => plain(StatusCode::REQUEST_TIMEOUT, "the body broke off or took too long"),

@@ -28,13 +28,20 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
     let parsed =
         Document::parse_exact_if(Bytes::from(given.into_owned()), &asked.gateway.settings.json, taken);
     let unreadable = |error: &ParseError| Failure::Input(format!("`args` is not a JSON object: {error}"));
-    let (args, beyond) = parsed.map_err(|error| unreadable(&error))?;
+    let server = text(arguments, "serverId");
+    let (args, beyond) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            refuse(&asked, &tool, server.as_deref()).await?;
+            return Err(unreadable(&error));
+        }
+    };
     if !args.root().is_object() {
+        refuse(&asked, &tool, server.as_deref()).await?;
         let plain = || Failure::Input("`args` is not a JSON object".to_owned());
         return Err(beyond.as_ref().map_or_else(plain, unreadable));
     }
     view::refresh(&mut asked).await;
-    let server = text(arguments, "serverId");
     if server.is_none() && !is_known(&asked, &tool) {
         // One of those that are still starting may have it.
         let patience = asked.gateway.settings.start_wait;
@@ -48,7 +55,7 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
             }
         };
     };
-    let settled = run(&asked, surface, &name, args.root(), beyond.as_ref()).await?;
+    let settled = run(&asked, surface, &name, args.root().raw(), beyond.as_ref()).await?;
     let mut answer = match settled {
         // Never read: its numbers stay as the server wrote them.
         Settled::Result(result) => {
@@ -136,18 +143,30 @@ fn find(asked: &Asked<'_>, tool: &str, server: Option<&str>) -> Option<(Surface,
     Some((surface, tool.to_owned(), count > 1))
 }
 
+/// Records a call whose arguments cannot be read: it is refused as a client's own call would be that
+/// has something else than an object in their place.
+async fn refuse(asked: &Asked<'_>, tool: &str, server: Option<&str>) -> Result<(), Failure> {
+    let server = server.and_then(|server| ServerId::try_from(server).ok());
+    let surface = server.map_or(Surface::Aggregate, Surface::Server);
+    match run(asked, surface, tool, "[]", None).await? {
+        // What cannot be recorded is no answer.
+        Settled::Failed(error) if error.status == 503 => Err(Failure::Protocol(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Walks the pipeline with a request written for the occasion.
 async fn run(
     asked: &Asked<'_>,
     surface: Surface,
     name: &str,
-    args: Value<'_>,
+    args: &str,
     beyond: Option<&ParseError>,
 ) -> Result<Settled, Failure> {
     let mut body = String::from(r#"{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{"name":"#);
     push_string(&mut body, name);
     body.push_str(r#","arguments":"#);
-    body.push_str(args.raw());
+    body.push_str(args);
     body.push_str("}}");
     let unreadable = |text: String| Failure::Input(format!("`args` cannot be used: {text}"));
     let parsed =

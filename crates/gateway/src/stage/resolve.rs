@@ -58,7 +58,13 @@ pub(crate) async fn resolve(
         Ok(named) => named,
         Err(error) => {
             let beyond = asked.incoming.unless_exact.as_deref().cloned().map(Refusal::Beyond);
-            return Err(Refused::new(asked, operation, beyond.unwrap_or(Refusal::Invalid(error))));
+            let tool = tool_of(&asked, operation);
+            let refused = Refused::new(asked, operation, beyond.unwrap_or(Refusal::Invalid(error)));
+            // What is wrong may be the arguments alone.
+            return Err(match tool {
+                Some(tool) => refused.named(CapabilityKind::Tool, tool),
+                None => refused,
+            });
         }
     };
     let mut server = match server_of(&asked, &named) {
@@ -176,6 +182,12 @@ fn round<'a>(
     let binding = state::binding(asked, operation.as_str(), server, target, arguments);
     let resume = state::open(asked, &binding, state.as_str().as_deref().unwrap_or_default())?;
     Ok(Some(Round { responses, resume }))
+}
+
+/// The tool that a request names, whatever else is wrong with it.
+fn tool_of(asked: &Asked<'_>, operation: Operation) -> Option<String> {
+    let name = asked.request.params.filter(|_| operation == Operation::ToolsCall)?.get("name")?;
+    name.as_str().filter(|name| name.len() <= 4096).map(std::borrow::Cow::into_owned)
 }
 
 fn named<'a>(asked: &Asked<'a>, operation: Operation) -> Result<Named<'a>, RpcError> {

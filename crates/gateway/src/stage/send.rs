@@ -29,6 +29,8 @@ use crate::tasks;
 pub(crate) struct Answered<'a> {
     ready: Ready<'a>,
     sent: Result<Sent, UpstreamError>,
+    /// How long it was away, which is the server's time where the server gave no answer that says.
+    away: Duration,
 }
 
 /// Relays the call to its server and waits.
@@ -39,11 +41,13 @@ pub(crate) async fn send(mut ready: Ready<'_>) -> Answered<'_> {
     if let Some(span) = span {
         span.sent();
     }
+    let left = resolved.asked().gateway.clock.elapsed();
     let sent = relay(resolved, departure).await;
+    let away = resolved.asked().gateway.clock.elapsed().saturating_sub(left);
     if let Some(span) = span {
         span.answered();
     }
-    Answered { ready, sent }
+    Answered { ready, sent, away }
 }
 
 /// Subscribes at the server, for the stream of this mailbox, whose reader looks from here.
@@ -56,7 +60,8 @@ pub(crate) async fn subscribe<'a>(
     // What subscribes for all is told by none of them when it does.
     if departure(&mut ready).is_some_and(|departure| !departure.leave()) {
         let server = ready.permitted().resolved().server().id.clone();
-        return (Answered { ready, sent: Err(UpstreamError::Unavailable { server }) }, None);
+        let sent = Err(UpstreamError::Unavailable { server });
+        return (Answered { ready, sent, away: Duration::ZERO }, None);
     }
     let resolved = ready.permitted().resolved();
     let asked = resolved.asked();
@@ -73,6 +78,7 @@ pub(crate) async fn subscribe<'a>(
             held.revise(&in_force, gateway.clock.now());
         }
     }
+    let left = gateway.clock.elapsed();
     let subscribing = gateway.upstreams.subscribe(server, uri);
     let (sent, held) = match tokio::time::timeout(patience, subscribing).await {
         Ok(Ok(share)) => {
@@ -85,7 +91,8 @@ pub(crate) async fn subscribe<'a>(
             (Err(UpstreamError::Timeout { method, limit: patience }), None)
         }
     };
-    (Answered { ready, sent }, held)
+    let away = gateway.clock.elapsed().saturating_sub(left);
+    (Answered { ready, sent, away }, held)
 }
 
 /// Who wants to know when the call leaves, if quotas count it.
@@ -369,7 +376,7 @@ fn client_info(asked: &Asked<'_>) -> String {
 }
 
 impl<'a> Answered<'a> {
-    pub(crate) fn into_parts(self) -> (Ready<'a>, Result<Sent, UpstreamError>) {
-        (self.ready, self.sent)
+    pub(crate) fn into_parts(self) -> (Ready<'a>, Result<Sent, UpstreamError>, Duration) {
+        (self.ready, self.sent, self.away)
     }
 }

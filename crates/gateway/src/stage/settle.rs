@@ -62,7 +62,7 @@ pub(crate) enum Settled {
 
 /// Records the outcome and takes the answer apart.
 pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
-    let (mut ready, sent) = answered.into_parts();
+    let (mut ready, sent, away) = answered.into_parts();
     let reservation = ready.reservation().take();
     let undone = reservation.filter(|reservation| counted::did_nothing(&sent, reservation.departure()));
     // Waited for at the end: a caller that leaves meanwhile must not spoil the record.
@@ -73,7 +73,7 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
     let resolved = ready.permitted().resolved();
     let asked = resolved.asked();
     let gateway = asked.gateway;
-    let upstream = answer.as_ref().map_or(Duration::ZERO, |answer| answer.upstream_time);
+    let upstream = answer.as_ref().map_or(away, |answer| answer.upstream_time);
     let duration = gateway.clock.elapsed().saturating_sub(asked.incoming.started);
     let tool = resolved.capability().map_or("", |capability| &capability.name);
     gateway.metrics.call(Some(&resolved.server().id), tool, Verdict::Allow, ended.outcome);
@@ -81,7 +81,7 @@ pub(crate) async fn settle(answered: Answered<'_>) -> Settled {
         span.ended(ended.outcome, ended.code);
     }
     let overhead = duration.saturating_sub(upstream);
-    gateway.metrics.timing(&resolved.server().id, overhead.as_secs_f64(), upstream.as_secs_f64());
+    gateway.metrics.timing(&resolved.server().id, tool, resolved.operation(), overhead, upstream);
     let Some(ticket) = ticket else { return ended.settled };
     let mut outcome = record::outcome(ended.outcome);
     outcome.duration_us = micros(duration);
