@@ -2,6 +2,7 @@
 
 mod address;
 mod credential;
+mod meant;
 mod read;
 mod secrecy;
 mod written;

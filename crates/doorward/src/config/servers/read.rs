@@ -8,12 +8,12 @@ use doorward_model::{Secret, ServerId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::address::{self, Surroundings, check_url};
 use super::credential::{CredentialFile, credential};
-use super::secrecy::{Secrecy, is_secret_name};
+use super::meant::{check_place, check_variable, warn_of_seconds};
+use super::secrecy::Secrecy;
 use super::{DEFAULT_TIMEOUT, Protocol, Review, Server, Transport};
+use crate::config::Context;
 use crate::config::audit::Capture;
-use crate::config::{Context, pasted};
 
 /// What the gateway's own tools are listed under.
 const OWN_NAME: &str = "gateway";
@@ -243,29 +243,6 @@ fn secrets(
     secrets
 }
 
-/// A variable whose value cannot be what was meant.
-fn check_variable(name: &str, value: &Secret, path: &str, context: &mut Context<'_>) {
-    if pasted::is_variable(value.expose()) {
-        let message = format!("`{name}` gets the name of a variable, and not its value");
-        context.findings.warn("secret-text", path, message).remedy("write `${NAME}`, with braces");
-    } else if is_secret_name(name)
-        && let Some(slip) = pasted::slip(value.expose()).filter(|_| !value.expose().contains('\n'))
-    {
-        slip.advise(context.findings.warn("secret-text", path, format!("`{name}`: {}", slip.message)));
-    }
-}
-
-/// Nobody waits less than a second for a tool on purpose; `timeout: 30` is 30 s in other programs.
-fn warn_of_seconds(key: &str, value: Option<u64>, path: &str, context: &mut Context<'_>) {
-    if let Some(value) = value.filter(|value| (1..1000).contains(value)) {
-        let message = format!("`{key}` is a number of milliseconds: {value} is less than a second");
-        context
-            .findings
-            .warn("milliseconds", format!("{path}.{key}"), message)
-            .remedy(format!("write {} if {value} seconds are meant", value * 1000));
-    }
-}
-
 fn id(text: &str, path: &str, context: &mut Context<'_>) -> Option<ServerId> {
     // However it is spelled: names of tools know one spelling.
     if ServerId::try_from(text).is_ok_and(|id| id.in_names() == OWN_NAME) {
@@ -380,34 +357,6 @@ fn transport(
     } else {
         Transport::Http { url: place }
     })
-}
-
-/// Looks for addresses where no server can be meant to be.
-fn check_place(url: &str, allow_insecure: bool, path: &str, context: &mut Context<'_>) {
-    let at = format!("{path}.url");
-    if let Err((message, remedy)) = check_url(url, allow_insecure) {
-        context.findings.error("url", at, message).remedy(remedy);
-        return;
-    }
-    match address::surroundings(url) {
-        Surroundings::Metadata => {
-            context
-                .findings
-                .error("private-address", at, "clouds tell machines their credentials at this address")
-                .remedy("name the server itself");
-        }
-        Surroundings::Private => {
-            context
-                .findings
-                .warn(
-                    "private-address",
-                    at,
-                    "this address belongs to a private network or to no network at all",
-                )
-                .remedy("make sure that callers may reach what answers there");
-        }
-        Surroundings::Usual => {}
-    }
 }
 
 #[cfg(test)]
