@@ -64,4 +64,5 @@ mod telemetry;
 mod theirs;
 mod tidy;
 mod told;
+mod tolerance;
 mod world;

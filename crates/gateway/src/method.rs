@@ -121,6 +121,10 @@ async fn set_level(asked: &Asked<'_>) -> Reply {
 pub(crate) fn notification(gateway: &Arc<Gateway>, incoming: &Incoming, notification: &Notification<'_>) {
     tracing::trace!(target: "doorward::wire", method = %notification.method, sessions = gateway.sessions.count());
     let Some(session) = &incoming.session else { return };
+    let abilities = &session.opening.abilities;
+    if notification.method == "notifications/roots/list_changed" && abilities.announces_roots() {
+        gateway.upstreams.roots_changed(&session.id, &abilities.declared());
+    }
     if notification.method == "notifications/cancelled"
         && let Some(id) = notification.params.and_then(|params| params.get("requestId"))
         && !session.cancel(id.raw())

@@ -97,7 +97,7 @@ impl<'a> Asked<'a> {
         let abilities = match (&incoming.session, meta.client_capabilities) {
             // Without a stream there is no way to ask.
             (Some(session), _) if notify.is_some() => Cow::Borrowed(&session.opening.abilities),
-            (None, Some(declared)) => Cow::Owned(Abilities::read(declared)),
+            (None, Some(declared)) => Cow::Owned(Abilities::read(declared).without_announcements()),
             _ => Cow::Owned(Abilities::default()),
         };
         let snapshot = gateway.snapshot();

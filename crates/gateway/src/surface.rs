@@ -47,6 +47,8 @@ impl Surface {
 
     /// The endpoint behind a URL path; `None` when there is none.
     pub fn from_path(path: &str) -> Option<Self> {
+        // A slash at the end is the same endpoint.
+        let path = path.strip_suffix('/').unwrap_or(path);
         let rest = path.strip_prefix("/mcp")?;
         match rest.strip_prefix('/') {
             None if rest.is_empty() => Some(Self::Aggregate),
@@ -63,14 +65,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_exact_paths_are_endpoints() {
+    fn only_a_slash_at_the_end_is_overlooked_in_the_path_of_an_endpoint() {
         let github = ServerId::try_from("github").expect("valid");
         let cases = [
             ("/mcp", Some(Surface::Aggregate)),
             ("/mcp/", Some(Surface::Aggregate)),
-            ("/mcp/github", Some(Surface::Server(github))),
+            ("/mcp/github", Some(Surface::Server(github.clone()))),
             ("/mcp/_gateway", Some(Surface::Gateway)),
-            ("/mcp/github/", None),
+            ("/mcp/github/", Some(Surface::Server(github))),
+            ("/mcp/_gateway/", Some(Surface::Gateway)),
+            ("/mcp/github//", None),
             ("/mcp/%67ithub", None),
             ("/mcp/GitHub", ServerId::try_from("GitHub").ok().map(Surface::Server)),
             ("/mcp/Git.Hub", None),

@@ -5,6 +5,7 @@
 //! stops waiting withdraws the request; an answer that comes later finds nobody
 //! and is dropped.
 
+mod late;
 mod unreadable;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use crate::makers::Makers;
 use crate::meter::Meter;
 use crate::question::Question;
 use crate::stdio::queue::{Queue, Request};
+use late::Late;
 
 /// A two-way stream with the requests that wait for answers on it.
 pub(crate) struct Duplex {
@@ -56,8 +58,36 @@ pub(crate) enum Outlet {
 struct Waiting {
     answer: oneshot::Sender<Result<Document, UpstreamError>>,
     notify: Option<mpsc::Sender<Bytes>>,
+    /// What its listener has yet to take, if there was ever too much at once.
+    late: Option<Arc<Late>>,
     progress_token: Option<String>,
     logs: Logs,
+}
+
+impl Waiting {
+    /// Passes a notification on. One slow listener must not hold up everybody's answers.
+    fn tell(&mut self, message: Bytes, is_progress: bool) {
+        match (&self.late, &self.notify) {
+            (Some(late), _) => late.add(message, is_progress),
+            (None, Some(notify)) => self.late = Late::pass_on(notify, message, is_progress),
+            (None, None) => {}
+        }
+    }
+
+    /// Hands over the answer, behind what was said before it.
+    fn answer(self, document: Document) {
+        let Self { answer, late, .. } = self;
+        match late {
+            // Nobody may be waiting any more.
+            None => drop(answer.send(Ok(document))),
+            Some(late) => {
+                tokio::spawn(async move {
+                    late.over().await;
+                    drop(answer.send(Ok(document)));
+                });
+            }
+        }
+    }
 }
 
 /// Who is to hear of a request's notifications, and of the server's questions.
@@ -108,6 +138,7 @@ impl Duplex {
         let waiting = Waiting {
             answer: sender,
             notify: listener.notify.cloned(),
+            late: None,
             progress_token: listener.progress_token.map(str::to_owned),
             logs: listener.logs,
         };
@@ -200,7 +231,7 @@ impl Duplex {
                 let waiting = self.lock().as_mut().and_then(|all| all.remove(&id));
                 self.askers.ended(id);
                 match waiting {
-                    Some(waiting) => drop(waiting.answer.send(Ok(document))),
+                    Some(waiting) => waiting.answer(document),
                     None => tracing::debug!(server = %self.hub.server, id, "an answer nobody waits for"),
                 }
             }
@@ -233,12 +264,12 @@ impl Duplex {
                 }
             }
             Some(Inbound::Progress { token, id: Some(id) }) => {
-                if let Some(all) = self.lock().as_ref()
-                    && let Some(Waiting { notify: Some(notify), progress_token: Some(own), .. }) =
-                        all.get(&id)
+                if let Some(all) = self.lock().as_mut()
+                    && let Some(waiting) = all.get_mut(&id)
+                    && let Some(own) = &waiting.progress_token
                 {
-                    // One slow listener must not hold up everybody's answers.
-                    let _ = notify.try_send(inbound::with_token(&document, token, own));
+                    let message = inbound::with_token(&document, token, own);
+                    waiting.tell(message, true);
                 }
             }
             Some(Inbound::Cancelled(id)) => {
@@ -273,12 +304,10 @@ impl Duplex {
         if self.makers.are_several() {
             return;
         }
-        let all = self.lock();
-        let Some(only) = all.as_ref().filter(|all| all.len() == 1).and_then(|all| all.values().next()) else {
-            return;
-        };
-        if let Some(notify) = only.notify.as_ref().filter(|_| wanted(only)) {
-            let _ = notify.try_send(message.clone());
+        let mut all = self.lock();
+        let Some(all) = all.as_mut().filter(|all| all.len() == 1) else { return };
+        if let Some(only) = all.values_mut().next().filter(|only| wanted(only)) {
+            only.tell(message.clone(), false);
         }
     }
 

@@ -72,6 +72,9 @@ pub(crate) fn cancelled(id: u64) -> Bytes {
 /// `notifications/initialized`
 pub(crate) const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
+/// `notifications/roots/list_changed`
+pub(crate) const ROOTS_CHANGED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#;
+
 /// The members of the `initialize` request of the newest revision with sessions.
 ///
 /// The gateway itself answers no questions; `capabilities`, a JSON object or empty, are

@@ -158,9 +158,12 @@ pub(crate) fn with_token(document: &Document, token: Value<'_>, own: &str) -> By
     Bytes::from(out)
 }
 
-/// A number, as all ids of ours are.
+/// A number, as all ids of ours are. Some servers send them back as text.
 pub(crate) fn number(value: Value<'_>) -> Option<u64> {
-    value.as_i64().and_then(|number| u64::try_from(number).ok())
+    match value.as_str() {
+        None => value.as_i64().and_then(|number| u64::try_from(number).ok()),
+        Some(text) => text.parse().ok().filter(|number: &u64| number.to_string() == *text),
+    }
 }
 
 #[cfg(test)]
@@ -192,7 +195,15 @@ mod tests {
     fn messages_are_sorted_by_what_a_link_does_with_them() {
         let cases = [
             (r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, "response Some(7) false"),
-            (r#"{"jsonrpc":"2.0","id":"7","result":{}}"#, "response None false"),
+            (r#"{"jsonrpc":"2.0","id":"7","result":{}}"#, "response Some(7) false"),
+            (r#"{"jsonrpc":"2.0","id":"07","result":{}}"#, "response None false"),
+            (r#"{"jsonrpc":"2.0","id":"+7","result":{}}"#, "response None false"),
+            (r#"{"jsonrpc":"2.0","id":7,"result":{},"error":null}"#, "response Some(7) false"),
+            (
+                r#"{"jsonrpc":"2.0","id":7,"result":null,"error":{"code":1,"message":"x"}}"#,
+                "response Some(7) true",
+            ),
+            (r#"{"jsonrpc":"2.0","method":"notifications/other","params":null}"#, "notification"),
             (r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"x"}}"#, "response None true"),
             (r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#, r#"{"jsonrpc":"2.0","id":"p","result":{}}"#),
             (

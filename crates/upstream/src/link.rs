@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use doorward_model::json::Document;
 use doorward_wire::Era;
 
@@ -158,6 +159,19 @@ impl Link {
     pub(crate) fn end(&self, affinity: &str, capabilities: &str) {
         if let Kind::Legacy(link) = &self.kind {
             link.end(affinity, capabilities);
+        }
+    }
+
+    /// The roots of a client have changed. In a session that all calls share, they are those of
+    /// everybody with its capabilities.
+    pub(crate) fn roots_changed(&self, affinity: &str, capabilities: &str) {
+        let is_shared = self.is_one_session() && self.hub.capabilities() == capabilities;
+        match &self.kind {
+            Kind::Legacy(link) => link.roots_changed(affinity, capabilities),
+            Kind::Stdio(Process { duplex, .. }) | Kind::Sse(Stream { duplex, .. }) if is_shared => {
+                duplex.send_quietly(Bytes::from_static(envelope::ROOTS_CHANGED));
+            }
+            Kind::Modern(_) | Kind::Stdio(_) | Kind::Sse(_) => {}
         }
     }
 

@@ -290,6 +290,14 @@ impl Server {
         }
     }
 
+    /// The roots of a client have changed.
+    pub(crate) fn roots_changed(&self, affinity: &str, capabilities: &str) {
+        if let Some(link) = self.open_link() {
+            link.roots_changed(affinity, capabilities);
+        }
+        self.twins.roots_changed(affinity, capabilities);
+    }
+
     /// Looks after the link: ends what is idle, asks after what is silent.
     pub(crate) fn sweep(self: &Arc<Self>) {
         self.twins.sweep();

@@ -70,6 +70,12 @@ impl Twins {
         }
     }
 
+    pub(crate) fn roots_changed(&self, affinity: &str, capabilities: &str) {
+        for twin in self.snapshot() {
+            twin.roots_changed(affinity, capabilities);
+        }
+    }
+
     pub(crate) fn leave_streams(&self) {
         for twin in self.snapshot() {
             twin.leave_stream();

@@ -165,6 +165,14 @@ impl Upstreams {
         }
     }
 
+    /// The roots of a client have changed, whose calls are of this affinity and who has these
+    /// capabilities: the servers that have a session with it are told.
+    pub fn roots_changed(&self, affinity: &str, capabilities: &str) {
+        for server in self.inner.servers.load().values() {
+            server.roots_changed(affinity, capabilities);
+        }
+    }
+
     /// What a server offers may have changed: it is asked anew when somebody wants to know.
     pub fn invalidate(&self, server: &ServerId) {
         if let Ok(server) = self.server(server) {

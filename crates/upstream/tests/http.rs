@@ -742,6 +742,40 @@ async fn a_list_that_fails_takes_nothing_away_from_the_others_and_is_asked_for_a
 }
 
 #[tokio::test]
+async fn an_id_that_comes_back_as_text_is_the_same_id() {
+    let text = |seen: &Seen, result: &str| {
+        json(format!(r#"{{"jsonrpc":"2.0","id":"{}","result":{result},"error":null}}"#, seen.id()))
+    };
+    let mock = Mock::new(move |seen| match seen.rpc().as_str() {
+        "server/discover" => status(400),
+        "initialize" => text(seen, INITIALIZED),
+        "tools/call" => text(seen, r#"{"content":[{"type":"text","text":"ok"}]}"#),
+        _ => status(202),
+    })
+    .await;
+    let world = World::http(&mock);
+    world.echo().await.expect("understood");
+}
+
+#[tokio::test]
+async fn a_server_that_is_a_slash_away_is_found_and_nobody_is_followed_elsewhere() {
+    for (location, expected) in [("/mcp/", true), ("/login", false), ("http://127.0.0.1:9/", false)] {
+        let mock = Mock::new(move |seen| match seen.path.as_str() {
+            "/mcp" => Reply::Full(307, format!("location: {location}\r\n"), String::new()),
+            _ => modern(seen).unwrap_or_else(|| result(seen, r#"{"content":[],"resultType":"complete"}"#)),
+        })
+        .await;
+        let world = World::http(&mock);
+        assert_eq!(world.call(echo()).await.is_ok(), expected, "{location}");
+        assert_eq!(world.call(echo()).await.is_ok(), expected, "{location}");
+        let asked_for = |seen: &Seen| (seen.method == "POST").then(|| seen.path.clone());
+        let paths: Vec<_> = mock.log().iter().filter_map(asked_for).collect();
+        let asked = paths.iter().filter(|path| *path == "/mcp").count();
+        assert!(if expected { asked == 1 } else { asked == paths.len() }, "{paths:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_there_is_offered_while_a_list_hangs() {
     let (say, waiting) = mpsc::unbounded_channel();
     let waiting = Mutex::new(Some(waiting));

@@ -546,6 +546,31 @@ async fn a_child_that_never_answers_or_does_not_exist_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_last_line_counts_though_it_lacks_its_end() {
+    let code = r#"
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["method"] == "initialize":
+        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "m"}}
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+    if message["method"] == "tools/call":
+        sys.stdout.write(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": {"content": [{"type": "text", "text": "last words"}]}}))
+        sys.exit()
+"#;
+    let transport = Transport::Stdio {
+        command: "python3".into(),
+        args: vec!["-c".to_owned(), code.to_owned()],
+        env: Vec::new(),
+        cwd: None,
+        max_memory: None,
+    };
+    let world = World::new(transport, settings(), |spec| spec.protocol = Protocol::Legacy);
+    let answer = world.call(echo()).await.expect("answered");
+    assert!(answer.message.root().raw().contains("last words"));
+}
+
+#[tokio::test]
 async fn a_server_that_lacks_a_secret_is_never_started_and_says_which() {
     let mut world = World::new(child(&[]), settings(), |spec| spec.lacking = vec!["TOKEN".to_owned()]);
     let said = "server `one` is configured wrongly: missing secret TOKEN";

@@ -30,7 +30,7 @@ const PAGE_TYPES: [&str; 1] = ["text/html;profile=mcp-app"];
 /// The capabilities of one client, as far as a server may know of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Abilities {
-    roots: bool,
+    roots: Option<Roots>,
     sampling: Option<Sampling>,
     elicitation: Option<Elicitation>,
     /// Members of `extensions` but for tasks, JSON text; empty for none. Of their settings, those
@@ -38,6 +38,12 @@ pub struct Abilities {
     /// process of a server, so that there are no more of these than there are meanings.
     extensions: String,
     has_tasks: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Roots {
+    /// Whether it says when they change.
+    announces: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -59,7 +65,10 @@ impl Abilities {
         for (key, value) in capabilities.members().filter(|(_, value)| value.is_object()) {
             let has = |member: &str| value.get(member).is_some_and(Value::is_object);
             match key.as_ref() {
-                "roots" => abilities.roots = true,
+                "roots" => {
+                    let announces = value.get("listChanged").and_then(Value::as_bool) == Some(true);
+                    abilities.roots = Some(Roots { announces });
+                }
                 "sampling" => {
                     abilities.sampling = Some(Sampling { context: has("context"), tools: has("tools") })
                 }
@@ -80,12 +89,23 @@ impl Abilities {
 
     /// Whether a server could ask this client anything.
     pub fn can_be_asked(&self) -> bool {
-        self.roots || self.sampling.is_some() || self.elicitation.is_some()
+        self.roots.is_some() || self.sampling.is_some() || self.elicitation.is_some()
     }
 
     /// Whether there is nothing to tell a server.
     pub fn is_empty(&self) -> bool {
         !self.can_be_asked() && self.extensions.is_empty() && !self.has_tasks
+    }
+
+    /// The same of a client without sessions, which has no way to say that its roots changed.
+    #[must_use]
+    pub fn without_announcements(self) -> Self {
+        Self { roots: self.roots.map(|_| Roots::default()), ..self }
+    }
+
+    /// Whether this client says when its roots change.
+    pub fn announces_roots(&self) -> bool {
+        self.roots.is_some_and(|roots| roots.announces)
     }
 
     /// Whether a call of this client may be answered with a task.
@@ -103,7 +123,7 @@ impl Abilities {
     pub fn allow(&self, method: &str, params: Option<Value<'_>>) -> bool {
         let member = |key: &str| params.and_then(|params| params.get(key));
         match method {
-            ROOTS => self.roots,
+            ROOTS => self.roots.is_some(),
             SAMPLE => self.sampling.is_some_and(|sampling| {
                 sampling.tools || (member("tools").is_none() && member("toolChoice").is_none())
             }),
@@ -124,8 +144,10 @@ impl Abilities {
     /// As JSON text, which both eras read alike. Equal abilities make equal texts.
     pub fn to_json(&self) -> String {
         let mut members = Vec::with_capacity(4);
-        if self.roots {
-            members.push(r#""roots":{}"#.to_owned());
+        match self.roots {
+            None => {}
+            Some(Roots { announces: false }) => members.push(r#""roots":{}"#.to_owned()),
+            Some(Roots { announces: true }) => members.push(r#""roots":{"listChanged":true}"#.to_owned()),
         }
         if let Some(Sampling { context, tools }) = self.sampling {
             members.push(format!(r#""sampling":{}"#, flags([("context", context), ("tools", tools)])));
@@ -207,7 +229,11 @@ mod tests {
     fn capabilities_are_mirrored_and_what_is_not_relayed_is_left_out() {
         let cases = [
             ("{}", "{}"),
-            (r#"{"roots":{"listChanged":true},"tasks":{},"experimental":{"x":{}}}"#, r#"{"roots":{}}"#),
+            (
+                r#"{"roots":{"listChanged":true},"tasks":{},"experimental":{"x":{}}}"#,
+                r#"{"roots":{"listChanged":true}}"#,
+            ),
+            (r#"{"roots":{"listChanged":false}}"#, r#"{"roots":{}}"#),
             (r#"{"elicitation":{}}"#, r#"{"elicitation":{}}"#),
             (r#"{"elicitation":{"form":{}}}"#, r#"{"elicitation":{}}"#),
             (r#"{"elicitation":{"url":{}}}"#, r#"{"elicitation":{"url":{}}}"#),

@@ -72,6 +72,16 @@ impl Framer {
         }
     }
 
+    /// The last line of a stream that ended without ending it, if there is one.
+    pub fn finish(&mut self) -> Option<Line> {
+        if let Some(skipped) = self.skipping.take() {
+            return Some(skipped);
+        }
+        let space = self.space.take();
+        let line = std::mem::take(&mut self.partial);
+        (!line.is_empty()).then(|| Line::Text(space.keep(Bytes::from(line))))
+    }
+
     /// Makes room for more of the open line, or begins to skip it.
     fn fit(&mut self, more: usize) {
         let length = self.partial.len() + more;
@@ -104,6 +114,17 @@ mod tests {
             framer.push(piece, &mut lines);
         }
         lines
+    }
+
+    #[test]
+    fn the_last_line_may_lack_its_end() {
+        let mut framer = Framer::new(4);
+        let mut lines = Vec::new();
+        framer.push(b"a\nb", &mut lines);
+        assert_eq!((lines.as_slice(), framer.finish()), (&[text("a")][..], Some(text("b"))));
+        assert_eq!(framer.finish(), None);
+        framer.push(b"too long", &mut lines);
+        assert_eq!((framer.finish(), framer.finish()), (Some(Line::TooLong), None));
     }
 
     fn text(line: &'static str) -> Line {

@@ -126,6 +126,14 @@ impl<'a> Message<'a> {
                 other => odd_case = odd_case.or_else(|| imitated(other, &PROTOCOL_KEYS)),
             }
         }
+        // An optional member that is `null` says the same as none.
+        params = params.filter(|params| !params.is_null());
+        if result.is_some() {
+            error = error.filter(|error| !error.is_null());
+        }
+        if error.is_some() {
+            result = result.filter(|result| !result.is_null());
+        }
         let readable_id = id.filter(|id| id_is_valid(*id));
         let refuse = |message: &str| Err(Malformed::new(readable_id, message));
         if let Some(variant) = odd_case {

@@ -37,6 +37,9 @@ impl<'a> Meta<'a> {
         let mut meta = Self::default();
         let Some(value) = params.and_then(|params| params.get("_meta")) else { return Ok(meta) };
         let wrong = |what: &str| Err(RpcError::bad_request(INVALID_PARAMS, format!("_meta: {what}")));
+        if value.is_null() {
+            return Ok(meta);
+        }
         if !value.is_object() {
             return wrong("must be an object");
         }

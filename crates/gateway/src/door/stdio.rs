@@ -62,13 +62,19 @@ pub async fn serve_stdio(
     let mut buffer = vec![0; 64 << 10];
     let mut lines = Vec::new();
     let ended = 'client: loop {
-        let read = match input.read(&mut buffer).await {
-            Ok(0) => break Ok(()),
-            Ok(read) => read,
+        let ended = match input.read(&mut buffer).await {
+            Ok(0) => {
+                // Its last line counts, though it lacks its end.
+                lines.extend(framer.finish());
+                Some(Ok(()))
+            }
+            Ok(read) => {
+                framer.push(&buffer[..read], &mut lines);
+                None
+            }
             // A client that broke off is gone as well, and leaves as much to clear away.
-            Err(error) => break Err(error),
+            Err(error) => Some(Err(error)),
         };
-        framer.push(&buffer[..read], &mut lines);
         for line in lines.drain(..) {
             match line {
                 Line::Text(line) if line.iter().all(u8::is_ascii_whitespace) => {}
@@ -86,6 +92,9 @@ pub async fn serve_stdio(
         }
         while client.calls.try_join_next().is_some() {}
         while client.streams.try_join_next().is_some() {}
+        if let Some(ended) = ended {
+            break ended;
+        }
     };
     // The client is gone. What it still waited for is answered into the log; news
     // that nobody will read ends here.

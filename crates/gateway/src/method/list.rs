@@ -22,6 +22,7 @@ pub(crate) async fn list(mut asked: Box<Asked<'_>>, kind: CapabilityKind) -> Rep
     }
     let cursor = match asked.request.params.and_then(|params| params.get("cursor")) {
         None => None,
+        Some(cursor) if cursor.is_null() => None,
         Some(cursor) => match cursor.as_str().and_then(|cursor| opened(&asked, &cursor)) {
             Some(position) => Some(position),
             None => return invalid_cursor(id),

@@ -201,6 +201,8 @@ fn named<'a>(asked: &Asked<'a>, operation: Operation) -> Result<Named<'a>, RpcEr
     };
     let object = |key: &str| match params.get(key) {
         None => Ok(None),
+        // An optional member that is `null` says the same as none.
+        Some(value) if value.is_null() => Ok(None),
         Some(value) if value.kind() == Kind::Object => Ok(Some(value)),
         Some(_) => Err(invalid(&format!("params.{key} must be an object"))),
     };

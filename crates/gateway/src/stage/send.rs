@@ -277,7 +277,9 @@ fn members(resolved: &Resolved<'_>) -> Bytes {
         | Operation::DirectoryRead => "uri",
         Operation::CompletionComplete => "ref",
     };
-    for (key, value) in params.members().filter(|(key, _)| known.contains(&key.as_ref())) {
+    for (key, value) in
+        params.members().filter(|(key, value)| known.contains(&key.as_ref()) && !value.is_null())
+    {
         if !out.is_empty() {
             out.push(',');
         }

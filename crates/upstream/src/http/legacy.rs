@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -67,7 +67,14 @@ struct Slot {
     kept_until: AtomicU64,
     /// When the other replicas were last told that it is in use.
     told: AtomicU64,
+    /// How far the server has heard that the client's roots changed.
+    roots: AtomicU8,
 }
+
+/// The server knows of the last change of roots; it is being told; there was another meanwhile.
+const ROOTS_KNOWN: u8 = 0;
+const ROOTS_BEING_TOLD: u8 = 1;
+const ROOTS_CHANGED: u8 = 2;
 
 struct Session {
     /// The headers of every request in it.
@@ -200,6 +207,29 @@ impl Legacy {
                 end(&remote, &slot).await;
             });
         }
+    }
+
+    /// The roots of a client have changed: tells the server in its session, if there is one. However
+    /// often that is said, one message at a time is under way.
+    pub(crate) fn roots_changed(&self, affinity: &str, capabilities: &str) {
+        let slot = self.lock().get(&format!("{affinity}\n{capabilities}")).map(Arc::clone);
+        let Some(slot) = slot.filter(|slot| slot.session.get().is_some()) else { return };
+        if slot.roots.swap(ROOTS_CHANGED, Ordering::AcqRel) != ROOTS_KNOWN {
+            return;
+        }
+        let remote = Arc::clone(&self.remote);
+        tokio::spawn(async move {
+            let Some(session) = slot.session.get() else { return };
+            loop {
+                slot.roots.store(ROOTS_BEING_TOLD, Ordering::Release);
+                let message = Bytes::from_static(envelope::ROOTS_CHANGED);
+                remote.send_quietly(Method::POST, session.headers.clone(), message).await;
+                let (told, known) = (ROOTS_BEING_TOLD, ROOTS_KNOWN);
+                if slot.roots.compare_exchange(told, known, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Ends the sessions of one affinity, whatever capabilities they were opened with here;

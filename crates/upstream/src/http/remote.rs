@@ -1,13 +1,13 @@
 //! One server at the other end of a door, and the headers every request has.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use doorward_egress::{Client, Door, Outgoing, Replay, Response, Rules, Target};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::error::UpstreamError;
 use crate::http::held;
@@ -27,6 +27,10 @@ pub(crate) struct Remote {
     /// Tells it from the same server reached in another way.
     pub(crate) way: String,
     ids: AtomicU64,
+    /// The path with a slash at its end, or without, once the server has said that it is there.
+    slashed: OnceLock<PathAndQuery>,
+    /// Whether the first answer has shown which of the two it is.
+    is_settled: AtomicBool,
     /// What every POST carries: content types and the credential.
     headers: HeaderMap,
 }
@@ -56,7 +60,15 @@ impl Remote {
         );
         show_credential(&mut headers, &spec.credential).map_err(wrong)?;
         let ids = AtomicU64::new(hub.first_id());
-        Ok(Self { hub, door, way: held::way(url, &spec.credential), ids, headers })
+        Ok(Self {
+            hub,
+            door,
+            way: held::way(url, &spec.credential),
+            ids,
+            slashed: OnceLock::new(),
+            is_settled: AtomicBool::new(false),
+            headers,
+        })
     }
 
     pub(crate) fn next_id(&self) -> u64 {
@@ -69,7 +81,18 @@ impl Remote {
     }
 
     pub(crate) fn path(&self) -> &PathAndQuery {
-        self.door.target().path()
+        self.slashed.get().unwrap_or_else(|| self.door.target().path())
+    }
+
+    /// Whether the server says that what was asked for is at the same place with a slash at its
+    /// end, or without one. Nobody is followed anywhere else, and never to another host.
+    fn is_slash_away(&self, response: &Response) -> bool {
+        if !matches!(response.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+            return false;
+        }
+        let location = response.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+        let other = location.and_then(|location| with_other_slash(self.door.target().path(), location));
+        other.is_some_and(|other| self.slashed.set(other).is_ok())
     }
 
     /// Posts a message and waits for the head of the answer.
@@ -79,7 +102,18 @@ impl Remote {
         body: impl Into<Bytes>,
         replay: Replay,
     ) -> Result<Response, UpstreamError> {
-        self.send(Method::POST, self.path().clone(), headers, body.into(), replay).await
+        let body = body.into();
+        if self.is_settled.load(Ordering::Relaxed) {
+            return self.send(Method::POST, self.path().clone(), headers, body, replay).await;
+        }
+        let first =
+            self.send(Method::POST, self.path().clone(), headers.clone(), body.clone(), replay).await?;
+        self.is_settled.store(true, Ordering::Relaxed);
+        if !self.is_slash_away(&first) {
+            return Ok(first);
+        }
+        first.body.release().await;
+        self.send(Method::POST, self.path().clone(), headers, body, replay).await
     }
 
     /// Opens an event stream.
@@ -112,6 +146,17 @@ impl Remote {
         let outgoing = Outgoing { method, path, headers, body, replay, answer_within: None };
         self.door.send(outgoing).await.map_err(|cause| UpstreamError::egress(&self.hub.server, cause))
     }
+}
+
+/// The path that `location` names, if that is this one but for a slash at the end.
+fn with_other_slash(path: &PathAndQuery, location: &str) -> Option<PathAndQuery> {
+    let location: Uri = location.parse().ok()?;
+    let (own, other) = (path.path(), location.path());
+    if own == other || own.trim_end_matches('/') != other.trim_end_matches('/') {
+        return None;
+    }
+    let query = path.query().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{other}{query}").parse().ok()
 }
 
 /// Which of a response's two possible bodies this is.
@@ -161,6 +206,24 @@ mod tests {
     use doorward_model::Secret;
 
     use super::*;
+
+    #[test]
+    fn only_a_slash_at_the_end_is_followed() {
+        for (path, location, expected) in [
+            ("/mcp", "/mcp/", Some("/mcp/")),
+            ("/mcp/", "https://elsewhere.example/mcp", Some("/mcp")),
+            ("/mcp?key=1", "/mcp/?key=2", Some("/mcp/?key=1")),
+            ("/mcp", "/mcp", None),
+            ("/mcp", "/login", None),
+            ("/mcp", "/mcp/x", None),
+            ("/mcp", "https://elsewhere.example/", None),
+            ("/mcp", "", None),
+        ] {
+            let path: PathAndQuery = path.parse().expect("a path");
+            let other = with_other_slash(&path, location).map(|other| other.to_string());
+            assert_eq!(other.as_deref(), expected, "{path} {location}");
+        }
+    }
 
     #[test]
     fn content_types_are_read_loosely() {

@@ -257,8 +257,16 @@ async fn read(mut stdout: ChildStdout, duplex: Arc<Duplex>, hub: Arc<Hub>) {
     let mut framer = hub.framer();
     let mut lines = Vec::new();
     let mut buffer = vec![0; 64 << 10];
-    while let Ok(read @ 1..) = stdout.read(&mut buffer).await {
-        framer.push(&buffer[..read], &mut lines);
+    let mut is_open = true;
+    while is_open {
+        match stdout.read(&mut buffer).await {
+            Ok(read @ 1..) => framer.push(&buffer[..read], &mut lines),
+            // Its last line may be an answer, though it lacks its end.
+            Ok(0) | Err(_) => {
+                lines.extend(framer.finish());
+                is_open = false;
+            }
+        }
         for line in lines.drain(..) {
             match line {
                 Line::Text(bytes) => duplex.receive(bytes),
