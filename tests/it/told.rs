@@ -59,8 +59,11 @@ async fn a_tool_that_nobody_allows_is_not_told_from_one_that_is_not_there_unless
     let bob = world.modern("/mcp/_gateway", BOB);
     for tool in ["delete_repository", "leak", "no_such_tool"] {
         let answer = meta(&bob, "call", json!({"tool": tool})).await;
-        let expected = json!({"error": format!("Tool \"{tool}\" not found in any registered server")});
-        assert_eq!(answer, expected);
+        assert_eq!(
+            answer,
+            json!({"denied": true, "error": "No matching policy rules (default deny)"}),
+            "{tool}"
+        );
     }
     let shown = meta(&bob, "audit_log", json!({})).await;
     assert_eq!(shown, json!([]), "nor do the records that it may see tell them apart");

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_model::{Caller, CapabilityKind, Operation, ServerId, Timestamp, Verdict};
+use doorward_model::{Caller, CapabilityKind, Decision, Operation, ServerId, Timestamp, Verdict};
 use doorward_policy::{Arguments, Context, DefinitionFacts, Inquiry, Listing, Target};
 use doorward_registry::{Capability, Problem, Server};
 
@@ -15,6 +15,9 @@ use crate::pipeline::Asked;
 use crate::snapshot::Snapshot;
 use crate::standpoint::Standpoint;
 use crate::surface::Surface;
+
+/// The name of no tool. Of patterns, only those match it that match everything.
+const UNHEARD_OF: &str = "\u{1}";
 
 /// One caller's look at one endpoint of one world.
 pub(crate) struct View<'a> {
@@ -101,6 +104,21 @@ impl<'a> View<'a> {
             Verdict::Deny => decision.rule.is_some(),
             Verdict::Allow | Verdict::Approve => false,
         })
+    }
+
+    /// Why a tool that no rule has ever heard of is denied, if it is on every server that could allow
+    /// this caller anything.
+    pub(crate) fn denial_of_the_unheard_of(&self) -> Option<Decision> {
+        let target = Target::new(CapabilityKind::Tool, UNHEARD_OF);
+        let mut denial = None;
+        for server in self.servers() {
+            let listing = self.listing(&server.id, Operation::ToolsCall, target, None)?;
+            if listing.shown || listing.decision.verdict != Verdict::Deny {
+                return None;
+            }
+            denial.get_or_insert(listing.decision);
+        }
+        denial
     }
 
     /// Whether a list may name a resource that is in no catalog.

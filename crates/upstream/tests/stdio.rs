@@ -379,6 +379,7 @@ async fn a_log_message_of_a_child_that_several_callers_use_reaches_none_of_them(
             id: id.to_owned(),
             kind: GrantKind::Key,
             issuer: None,
+            claims: Default::default(),
             roles: Vec::new(),
             servers: None,
             scopes: Vec::new(),

@@ -70,9 +70,12 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
             recorded(json!({ "quotaExceeded": true, "error": error, "resetsAt": at.to_string() }), record)
         }
         Settled::Limited { .. } => json!({ "rateLimited": true, "error": "Rate limit exceeded" }),
-        Settled::Unknown(_) => {
-            json!({ "error": format!("Tool \"{tool}\" not found in any registered server") })
-        }
+        Settled::Unknown(_) => match View::of(&asked).denial_of_the_unheard_of().filter(|_| server.is_none())
+        {
+            // So that what nobody allows, what is hidden and what is not there are one.
+            Some(decision) => json!({ "denied": true, "error": words(&decision) }),
+            None => json!({ "error": format!("Tool \"{tool}\" not found in any registered server") }),
+        },
         Settled::Beyond(error) => return Err(beyond.as_ref().map_or(Failure::Protocol(error), unreadable)),
         Settled::Failed(error) => json!({ "error": error.message }),
         Settled::Unavailable { text, code } => json!({ "error": text, "code": code }),
