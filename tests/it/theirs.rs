@@ -127,6 +127,18 @@ async fn the_desktop_entry_works_as_it_is_documented() {
     let who: Vec<_> = records_in(folder.path()).iter().map(|record| record["apiKeyId"].clone()).collect();
     assert_eq!(who, ["alice", "bob", "bob", "bob"], "each under the key that came with it");
     assert_eq!(refused(folder.path()), ["unauthenticated unknown_key"]);
+    let events = doorward(&config, &["audit", "events", "--event", "refused", "--last", "1h"]).await;
+    assert!(
+        events.out.lines().count() == 1 && events.out.ends_with("unauthenticated | unknown_key\n"),
+        "{events:?}"
+    );
+    let last = doorward(&config, &["audit", "events", "--limit", "2", "--json"]).await;
+    let last: Value = serde_json::from_str(&last.out).expect("JSON");
+    assert_eq!(
+        (&last[0]["event"], &last[1]["event"]),
+        (&json!("stopped"), &json!("refused")),
+        "newest first"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ mod checkpoint;
 mod ends;
 mod entry;
 mod error;
+mod events;
 mod evidence;
 mod index;
 mod inspect;
@@ -43,6 +44,7 @@ pub use bundles::bundle;
 pub use canonical::as_recorded;
 pub use checkpoint::{Checkpoint, is_origin, is_verifier_key};
 pub use error::LedgerError;
+pub use events::events;
 pub use evidence::{Evidence, Included, evidence, is_anchored};
 pub use index::{
     CallRow, Dimensions, Filter, Index, NO_AGENT, NO_PERSON, Recorded, SHORTEST_START, Stats, Status, Sum,

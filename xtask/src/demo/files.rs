@@ -88,10 +88,10 @@ auth:
     - {id: ci, key: "{ci}", name: CI, agent: ci, consumerId: ci, roles: [clock], servers: [time], enabled: true}
 
 servers:
-  - {id: everything, command: node, args: ["{everything}"], enabled: true}
-  - {id: files, command: node, args: ["{filesystem}", "{folder}/notes"], enabled: true}
-  - {id: time, command: "{time}", enabled: true}
-  - {id: payments, command: python3, args: ["{folder}/payments.py", "{folder}/refunds.txt"], enabled: true}
+  - {id: everything, command: node, args: ["{everything}"], start: eager, enabled: true}
+  - {id: files, command: node, args: ["{filesystem}", "{folder}/notes"], start: eager, enabled: true}
+  - {id: time, command: "{time}", start: eager, enabled: true}
+  - {id: payments, command: python3, args: ["{folder}/payments.py", "{folder}/refunds.txt"], start: eager, enabled: true}
 
 policies:
   - id: nobody

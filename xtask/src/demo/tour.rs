@@ -13,6 +13,7 @@ use super::files::{ANA, BEN, CI, Files};
 
 /// Walks the tour; an answer that is not what the policy says is an error.
 pub fn walk(program: &Path, files: &Files, port: u16) -> anyhow::Result<()> {
+    wait_for_servers(port)?;
     println!("\nWhat each of them sees (tools/list on /mcp):");
     for (name, token) in [("ana", ANA), ("ben", BEN), ("ci", CI)] {
         let tools = tools(port, token)?;
@@ -42,6 +43,19 @@ pub fn walk(program: &Path, files: &Files, port: u16) -> anyhow::Result<()> {
     prove(program, files, &denied)?;
     println!("\nThe whole log (doorward audit verify):");
     show(program, files, &["audit", "verify"])
+}
+
+/// Until the servers have started: a list has what is there, and waits for nobody.
+fn wait_for_servers(port: u16) -> anyhow::Result<()> {
+    let began = Instant::now();
+    loop {
+        let tools = tools(port, ANA)?;
+        let has = |server: &&str| tools.iter().any(|tool| tool.starts_with(*server));
+        let missing = ["everything__", "files__", "time__", "payments__"].iter().find(|server| !has(server));
+        let Some(missing) = missing else { return Ok(()) };
+        ensure!(began.elapsed() < Duration::from_secs(60), "no tool `{missing}…` after a minute");
+        sleep(Duration::from_millis(200));
+    }
 }
 
 /// More than the policy allows.

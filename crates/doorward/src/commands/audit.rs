@@ -1,5 +1,6 @@
 //! `doorward audit`: what the log says, and whether it holds.
 
+mod events;
 mod log;
 mod prove;
 mod select;
@@ -20,6 +21,8 @@ use crate::printable::printable;
 pub enum Command {
     /// Print records, newest first
     Log(log::Arguments),
+    /// Print what is no call, newest first: starts, reloads, refused requests
+    Events(events::Arguments),
     /// Count calls by status and server
     #[command(after_help = "Examples:\n  doorward audit stats\n  doorward audit stats --last 7d --json")]
     Stats(Stats),
@@ -82,6 +85,7 @@ pub(super) fn run(
     let folder = config.audit.dir.clone();
     match command {
         Command::Log(arguments) => log::run(arguments, &config, world),
+        Command::Events(arguments) => events::run(arguments, &config, world),
         Command::Stats(Stats { selection, json }) => {
             let stats = Index::open_caught_up(&folder)?.stats(&selection.filter(world.clock.now()))?;
             if *json {
