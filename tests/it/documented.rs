@@ -25,9 +25,11 @@ async fn every_metric_has_an_entry_and_every_entry_a_metric() {
         let lines = text.lines().filter_map(|line| line.strip_prefix(mark));
         lines.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
     };
-    let (metrics, page) =
-        (named("# TYPE "), Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/telemetry.md"));
-    let page = std::fs::read_to_string(page).expect("the page");
+    let metrics = named("# TYPE ");
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
+    let page = ["telemetry.md", "operating.md"]
+        .map(|name| std::fs::read_to_string(reference.join(name)).expect("the page"));
+    let page = page.concat();
     let entries: Vec<_> = page
         .lines()
         .filter_map(|line| line.strip_prefix("| `doorward_")?.split(['{', '`']).next())
@@ -39,7 +41,10 @@ async fn every_metric_has_an_entry_and_every_entry_a_metric() {
     };
     let without: Vec<_> =
         metrics.iter().filter(|metric| !entries.iter().any(|entry| is(entry, metric))).collect();
-    assert!(without.is_empty(), "without an entry in docs/reference/telemetry.md: {without:?}");
+    assert!(
+        without.is_empty(),
+        "without an entry in docs/reference/telemetry.md or operating.md: {without:?}"
+    );
     // Those of spans are there only if somebody collects them.
     let stale: Vec<_> = entries
         .iter()

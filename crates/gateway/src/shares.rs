@@ -87,6 +87,7 @@ mod tests {
             roles: Vec::new(),
             servers: None,
             scopes: Vec::new(),
+            claims: Default::default(),
             expires_at: None,
             rate_limit: None,
         };
