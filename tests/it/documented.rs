@@ -18,6 +18,9 @@ async fn every_metric_has_an_entry_and_every_entry_a_metric() {
         world.modern("/mcp", "gw_wrong").call("github__echo", json!({})).await.summary(),
         "401 -32600"
     );
+    let config = std::fs::read_to_string(world.config_path()).expect("readable");
+    std::fs::write(world.config_path(), config + "# changed\n").expect("written");
+    world.running.reload().expect("a valid file");
     let metrics = world.modern("/metrics", ALICE);
     let answer = metrics.raw(Method::GET, &metrics.headers(), Bytes::new()).await;
     let text = String::from_utf8_lossy(&answer.body).into_owned();
