@@ -65,4 +65,5 @@ mod theirs;
 mod tidy;
 mod told;
 mod tolerance;
+mod unknown;
 mod world;

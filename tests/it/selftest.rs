@@ -101,7 +101,7 @@ async fn a_policy_that_cannot_single_out_fails() {
     shallow.stop().await;
 }
 
-const BY_CLIENT: &str = "package clients\nallow if input.context.client.name == \"claude-code\"\ndeny contains \"not with this client\" if input.context.client.name != \"claude-code\"\n";
+const BY_CLIENT: &str = "package clients\ndeny contains \"not with this client\" if input.context.client.name == \"cursor-vscode\"\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_for_each_client_fails() {

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::ask::{AskLimits, Suspended};
 use crate::catalogs::{self, Asking};
+use crate::costly::Costly;
 use crate::door::Strangers;
 use crate::meta::Readings;
 use crate::method;
@@ -148,6 +149,7 @@ pub struct Gateway {
     pub(crate) refusals: Refusals,
     pub(crate) readings: Readings,
     pub(crate) shares: Shares,
+    pub(crate) costly: Costly,
     pub(crate) spans: Option<Arc<dyn Spans>>,
 }
 
@@ -175,6 +177,7 @@ impl Gateway {
             refusals: Refusals::new(parts.settings.records_all_refusals, &parts.clock),
             readings: Readings::default(),
             shares: Shares::of(Arc::clone(&parts.settings.room)),
+            costly: Costly::default(),
             settings: parts.settings,
             upstreams: parts.upstreams,
             ledger: parts.ledger,

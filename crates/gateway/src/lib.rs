@@ -12,6 +12,7 @@ mod bounds;
 mod catalogs;
 mod codes;
 mod condition;
+mod costly;
 pub mod door;
 mod exact;
 mod gateway;

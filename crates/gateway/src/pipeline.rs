@@ -188,7 +188,7 @@ pub(crate) async fn subscribe(
 async fn decide(mut asked: Box<Asked<'_>>, operation: Operation) -> Result<Ready<'_>, Box<Refused<'_>>> {
     span::open(&mut asked, operation);
     let permitted = match resolve::resolve(asked, operation).await {
-        Ok(resolved) => authorize::authorize(resolved),
+        Ok(resolved) => authorize::authorize(resolved).await,
         Err(refused) => Err(refused),
     };
     let admitted = match permitted {

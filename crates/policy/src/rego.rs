@@ -7,17 +7,22 @@
 //! the last one, or not end, is refused with the line it stands in.
 
 mod agree;
+mod allowance;
 mod builtins;
+mod hearsay;
 mod input;
 mod machine;
+mod meter;
 mod module;
 mod scan;
 mod shape;
 mod statement;
 
+pub(crate) use allowance::Allowance;
+pub(crate) use hearsay::{Hearsay, Version};
 pub(crate) use input::{Needs, build};
 pub(crate) use module::Module;
-pub(crate) use statement::{Entry, Statement};
+pub(crate) use statement::{Entry, POLICY_ERROR, Statement};
 
 use crate::config::{Options, RegoSource};
 use crate::problem::{PolicyError, Warning};

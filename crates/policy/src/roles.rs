@@ -197,6 +197,16 @@ impl RoleRules {
         })
     }
 
+    /// Whether some rule of the caller's hides something on this server.
+    pub(crate) fn may_hide(&self, caller: &Caller, server: &ServerId) -> bool {
+        self.hides
+            && self.rules.iter().any(|rule| {
+                rule.action == Some(Verdict::Hide)
+                    && rule.server.as_ref().is_none_or(|glob| glob.matches(server.as_str()))
+                    && self.policies[rule.policy].applies_to(caller)
+            })
+    }
+
     /// The rules that match, in the order in which they are asked.
     fn matching<'s>(&'s self, inquiry: &Inquiry<'s>) -> impl Iterator<Item = &'s Rule> + use<'s> {
         let (kind, server, target) = (inquiry.target.kind, inquiry.server.id.as_str(), inquiry.target.name);

@@ -29,15 +29,54 @@ impl From<Decision> for Ruling {
     }
 }
 
+impl Ruling {
+    /// The stricter of two rulings on one call; `other` is the one where `unsaid` counts as unsaid.
+    #[must_use]
+    pub(crate) fn or_stricter(mut self, other: Self, unsaid: &[String]) -> Self {
+        self.decision = stricter(self.decision, other.decision, unsaid);
+        for ((_, decision), (_, again)) in self.shadow.iter_mut().zip(other.shadow) {
+            *decision = stricter(decision.clone(), again, unsaid);
+        }
+        // What is to be taken out in either case is taken out.
+        self.redactions.extend(other.redactions);
+        self.redactions.sort();
+        self.redactions.dedup();
+        for error in other.errors {
+            if !self.errors.contains(&error) {
+                self.errors.push(error);
+            }
+        }
+        self
+    }
+}
+
+/// Of equally strict decisions the first.
+fn stricter(one: Decision, mut other: Decision, unsaid: &[String]) -> Decision {
+    if other.verdict <= one.verdict {
+        return one;
+    }
+    let unsaid = unsaid.join(" and ");
+    other.reasons.push(format!("what the client or the server says in {unsaid} cannot widen a verdict"));
+    other
+}
+
 /// Whether a capability stands in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// Whether this caller sees it: not when it is hidden, when role rules refuse it
-    /// whatever the arguments, or when nobody would allow any call.
+    /// Whether this caller sees it: not when it is hidden, when it is refused whatever the
+    /// arguments, or when nobody would allow any call.
     pub shown: bool,
     /// The decision on a call that meets every condition of the role rules and has no
     /// arguments; what PetrefiedThunder/mcp-gateway makes its lists of.
     pub decision: Decision,
+}
+
+impl Listing {
+    /// The stricter of two, as for [`Ruling::or_stricter`].
+    #[must_use]
+    pub(crate) fn or_stricter(self, other: Self, unsaid: &[String]) -> Self {
+        Self { shown: self.shown && other.shown, decision: stricter(self.decision, other.decision, unsaid) }
+    }
 }
 
 /// Combines both layers: the greatest verdict wins, and all who say it are heard;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use doorward_model::json::push_hex;
 use doorward_model::{Caller, Decision, Layer, ServerId, Verdict};
+use regorus::Value as RegoValue;
 
 use crate::config::{Mode, Options, RegoSource, RolePolicy};
 use crate::facts::{Arguments, Inquiry};
 use crate::problem::{PolicyError, Warning};
-use crate::rego::{self, Module, Needs, Statement};
-use crate::roles::{RoleRules, Said};
+use crate::rego::{self, Allowance, Hearsay, Module, Needs, Statement, Version};
+use crate::roles::{Outlook, RoleRules, Said};
 use crate::ruling::{Listing, Ruling, combine};
 use crate::{bundle, document, prepared};
 
@@ -35,6 +36,8 @@ pub struct PolicySet {
     modules: Vec<Arc<Module>>,
     /// What of the input some module can see.
     needs: Needs,
+    /// What of it nobody vouches for.
+    hearsay: Hearsay,
     bundle: String,
     digest: String,
 }
@@ -94,7 +97,8 @@ impl PolicySet {
         let bundle = bundle::write(&roles, &rego, modules.iter().map(|module| module.is_fast()), options);
         let digest = sha256(bundle.as_bytes());
         let needs = modules.iter().fold(Needs::default(), |needs, module| needs.and(module.needs));
-        Ok((Self { roles: compiled_roles, modules, needs, bundle, digest }, warnings))
+        let hearsay = modules.iter().fold(Hearsay::default(), |hearsay, module| hearsay.and(&module.hearsay));
+        Ok((Self { roles: compiled_roles, modules, needs, hearsay, bundle, digest }, warnings))
     }
 
     /// Everything that influences a verdict, as canonical JSON: rules, modules, data, modes,
@@ -117,15 +121,50 @@ impl PolicySet {
     /// arguments; for [`Arguments::Incomparable`] it is made without a look at them, or is
     /// a refusal.
     pub fn decide(&self, inquiry: &Inquiry<'_>) -> Ruling {
+        let (ruling, _) = self.decide_with(inquiry, Allowance::full);
+        ruling
+    }
+
+    /// The same if it takes few steps, for a thread that serves others as well; `None` if it
+    /// takes many. Then [`decide_written`](Self::decide_written) is to be asked elsewhere, which
+    /// comes to the same verdict.
+    pub fn decide_quickly(&self, inquiry: &Inquiry<'_>) -> Option<Ruling> {
+        let (ruling, is_exhausted) = self.decide_with(inquiry, Allowance::quick);
+        (!is_exhausted).then_some(ruling)
+    }
+
+    /// The decision, and whether it would have taken more than it was allowed to.
+    fn decide_with(&self, inquiry: &Inquiry<'_>, allowed: fn(&RegoValue) -> Allowance) -> (Ruling, bool) {
         if let Arguments::Incomparable(_) = inquiry.arguments
             && let Some((layer, rule)) = self.looks_at_arguments(inquiry)
         {
-            return self.unseen(inquiry, layer, rule);
+            return (self.unseen(inquiry, layer, rule), false);
         }
         let roles = self.roles.decide(inquiry);
-        let statements = self.statements(inquiry);
-        let enforced = enforced(&statements);
-        let decision = combine(!self.roles.is_empty(), &roles, &enforced);
+        let Readings { as_said, others, is_exhausted } = self.readings(inquiry, allowed);
+        let ruling = self.rule(&roles, &as_said.statements);
+        let ruling = others.into_iter().fold(ruling, |ruling, reading| {
+            ruling.or_stricter(self.rule(&roles, &reading.statements), &reading.unsaid)
+        });
+        (ruling, is_exhausted)
+    }
+
+    /// Whether a capability stands in this caller's lists. What is not shown is
+    /// never allowed; what a call would hide, or deny whatever its arguments, is not shown.
+    pub fn lists(&self, inquiry: &Inquiry<'_>) -> Listing {
+        let inquiry = Inquiry { arguments: Arguments::Listing, ..*inquiry };
+        let outlook = self.roles.outlook(&inquiry);
+        let Readings { as_said, others, .. } = self.readings(&inquiry, Allowance::full);
+        let listing = self.listing(&outlook, &as_said);
+        others.into_iter().fold(listing, |listing, reading| {
+            listing.or_stricter(self.listing(&outlook, &reading), &reading.unsaid)
+        })
+    }
+
+    /// What follows from what the modules say of one reading of a call.
+    fn rule(&self, roles: &Said, statements: &[(&Module, Statement)]) -> Ruling {
+        let enforced = enforced(statements);
+        let decision = combine(!self.roles.is_empty(), roles, &enforced);
         let shadow = statements
             .iter()
             .filter(|(module, _)| module.mode == Mode::Shadow)
@@ -133,7 +172,7 @@ impl PolicySet {
                 let mut beside = enforced.clone();
                 let at = beside.partition_point(|(other, _)| other.name < module.name);
                 beside.insert(at, (module, statement));
-                (module.name.clone(), combine(!self.roles.is_empty(), &roles, &beside))
+                (module.name.clone(), combine(!self.roles.is_empty(), roles, &beside))
             })
             .collect();
         let redactions: BTreeSet<&String> = enforced.iter().flat_map(|(_, said)| &said.redactions).collect();
@@ -146,20 +185,19 @@ impl PolicySet {
         }
     }
 
-    /// Whether a capability stands in this caller's lists. What is not shown is
-    /// allowed with no arguments; what a call would hide is not shown.
-    pub fn lists(&self, inquiry: &Inquiry<'_>) -> Listing {
-        let inquiry = Inquiry { arguments: Arguments::Listing, ..*inquiry };
-        let outlook = self.roles.outlook(&inquiry);
-        let statements = self.statements(&inquiry);
-        let enforced = enforced(&statements);
+    /// What follows for a list.
+    fn listing(&self, outlook: &Outlook, reading: &Reading<'_>) -> Listing {
+        let enforced = enforced(&reading.statements);
         let decision = combine(!self.roles.is_empty(), &outlook.unconditional, &enforced);
-        let hidden = matches!(&outlook.unconditional, Said::Spoke { verdict: Verdict::Hide, .. })
-            || enforced.iter().any(|(_, statement)| statement.says(Verdict::Hide));
-        let speaks = |(module, statement): &(&Module, &Statement)| {
-            module.arguments_may_allow || !statement.said.is_empty()
+        let hides = |(module, statement): &(&Module, &Statement)| {
+            statement.says(Verdict::Hide) || module.denies_whatever(statement, &reading.input)
         };
-        let answered = outlook.may_allow || outlook.may_abstain && enforced.iter().any(speaks);
+        let hidden = matches!(&outlook.unconditional, Said::Spoke { verdict: Verdict::Hide, .. })
+            || enforced.iter().any(hides);
+        let may_allow = |(module, statement): &(&Module, &Statement)| {
+            module.arguments_may_allow || statement.says(Verdict::Allow) || statement.says(Verdict::Approve)
+        };
+        let answered = outlook.may_allow || outlook.may_abstain && enforced.iter().any(may_allow);
         Listing { shown: !hidden && answered, decision }
     }
 
@@ -169,6 +207,13 @@ impl PolicySet {
     pub fn may_allow(&self, caller: &Caller, server: &ServerId) -> bool {
         self.roles.may_allow(caller, server)
             || self.modules.iter().any(|module| module.mode == Mode::Enforce && module.may_allow())
+    }
+
+    /// Whether there is anything that could hide something on this server from this caller.
+    /// Where there is, what may not be there must be answered like what is hidden.
+    pub fn may_hide(&self, caller: &Caller, server: &ServerId) -> bool {
+        self.roles.may_hide(caller, server)
+            || self.modules.iter().any(|module| module.mode == Mode::Enforce && module.may_hide())
     }
 
     /// The inquiry as canonical JSON: the input document that Rego sees, that records
@@ -197,12 +242,34 @@ impl PolicySet {
         Ruling { evaluator: self.evaluator(), ..Ruling::from(decision) }
     }
 
-    fn statements(&self, inquiry: &Inquiry<'_>) -> Vec<(&Module, Statement)> {
+    /// What the modules say of the input as it is, and of every other way to read what nobody
+    /// vouches for.
+    fn readings(&self, inquiry: &Inquiry<'_>, allowed: fn(&RegoValue) -> Allowance) -> Readings<'_> {
         if self.modules.is_empty() {
-            return Vec::new();
+            let as_said = Reading { statements: Vec::new(), input: RegoValue::Undefined, unsaid: Vec::new() };
+            return Readings { as_said, others: Vec::new(), is_exhausted: false };
         }
         let input = rego::build(inquiry, &prepared::prepared(inquiry.caller), self.needs);
-        self.modules.iter().map(|module| (&**module, module.ask(&input))).collect()
+        // What is in shadow takes nothing from what decides.
+        let mut enforced = allowed(&input);
+        let mut shadow = enforced.clone();
+        let mut ask = |module: &Module, input: &RegoValue| {
+            let is_shadow = module.mode == Mode::Shadow;
+            module.ask(input, if is_shadow { &mut shadow } else { &mut enforced })
+        };
+        let statements: Vec<_> = self.modules.iter().map(|module| (&**module, ask(module, &input))).collect();
+        let versions = if self.hearsay.is_empty() { Vec::new() } else { self.hearsay.versions(&input) };
+        let mut others = Vec::with_capacity(versions.len());
+        for Version { input, unsaid } in versions {
+            let again = statements.iter().map(|(module, statement)| {
+                let again = if module.hearsay.is_empty() { statement.clone() } else { ask(module, &input) };
+                (*module, again)
+            });
+            let statements = again.collect();
+            others.push(Reading { statements, input, unsaid });
+        }
+        let is_exhausted = enforced.is_exhausted() || shadow.is_exhausted();
+        Readings { as_said: Reading { statements, input, unsaid: Vec::new() }, others, is_exhausted }
     }
 
     fn evaluator(&self) -> &'static str {
@@ -212,6 +279,21 @@ impl PolicySet {
             (_, false) => "regorus/0.14.1 interpreter",
         }
     }
+}
+
+/// What the modules say of all ways to read an input.
+struct Readings<'s> {
+    as_said: Reading<'s>,
+    others: Vec<Reading<'s>>,
+    /// Somebody wanted more steps than there were.
+    is_exhausted: bool,
+}
+
+/// What the modules say of an input that is read in one way.
+struct Reading<'s> {
+    statements: Vec<(&'s Module, Statement)>,
+    input: RegoValue,
+    unsaid: Vec<String>,
 }
 
 fn enforced<'s>(statements: &'s [(&'s Module, Statement)]) -> Vec<(&'s Module, &'s Statement)> {

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use doorward_model::json::{Kind, Value};
+use bytes::Bytes;
+use doorward_model::json::{Document, Kind, Limits, Numbers, Value};
 use doorward_model::{
-    Agent, Caller, CapabilityKind, ClientLabel, Grant, GrantKind, Operation, Person, ServerId, Timestamp,
+    Agent, Caller, CapabilityKind, ClientLabel, Decision, Grant, GrantKind, Layer, Operation, Person,
+    ServerId, Timestamp,
 };
 
 use crate::document::MEMBERS;
@@ -13,6 +15,7 @@ use crate::facts::{
     Arguments, Context, DefinitionFacts, EarlierCall, Inquiry, ServerFacts, SessionFacts, Target,
 };
 use crate::problem::hint;
+use crate::rego::POLICY_ERROR;
 use crate::ruling::Ruling;
 use crate::set::PolicySet;
 
@@ -82,6 +85,25 @@ pub fn simulate(set: &PolicySet, document: Value<'_>) -> Result<Ruling, InvalidI
         context: &context,
         limits: &limits,
     }))
+}
+
+/// What an input document is read with: it nests as deep as its arguments do, and a record holds
+/// any number.
+pub const WRITTEN: Limits =
+    Limits { depth: 140, values: 1 << 20, index_depth: usize::MAX, numbers: Numbers::Exact };
+
+impl PolicySet {
+    /// Decides on an input document that was written here: as [`decide`](Self::decide) does, on
+    /// any thread, without the call. What cannot be read is refused.
+    pub fn decide_written(&self, document: String) -> Ruling {
+        let parsed = Document::parse(Bytes::from(document), &WRITTEN).map_err(|error| error.to_string());
+        let ruling =
+            parsed.and_then(|document| simulate(self, document.root()).map_err(|error| error.to_string()));
+        ruling.unwrap_or_else(|error| Ruling {
+            errors: vec![error],
+            ..Ruling::from(Decision::deny(Layer::Policy, POLICY_ERROR))
+        })
+    }
 }
 
 fn arguments<'a>(reader: &Reader<'a>) -> Result<Arguments<'a>, InvalidInput> {

@@ -156,17 +156,6 @@ fn a_parameter_that_shares_a_rules_name_is_no_recursion() {
 }
 
 #[test]
-fn an_endless_evaluation_is_cut_by_its_instruction_count() {
-    let source = "package p\nallow if { some i in numbers.range(1, 3000); some j in numbers.range(1, 3000); i + j == 0 }";
-    let set = set_of_rego(source);
-    let (one, other) = (World::new("t").decide(&set), World::new("t").decide(&set));
-    assert_eq!(one, other, "the same, to the letter of the error");
-    assert_eq!(one.evaluator, "regorus/0.14.1 rvm");
-    assert_eq!(one.decision.reasons, ["policy_error"]);
-    assert!(one.errors[0].contains("instruction"), "{:?}", one.errors);
-}
-
-#[test]
 fn a_built_in_that_gets_a_wrong_type_denies_and_a_guarded_one_is_fast() {
     let careless =
         "package p\nallow := true\ndeny contains \"system\" if startswith(input.arguments.path, \"/etc\")";
@@ -227,10 +216,6 @@ fn doubtful_policies_are_accepted_with_a_warning() {
             "p.rego:2: `not` over a call is true when the argument is missing",
         ),
         (
-            "package p\nallow if input.context.client.name == \"x\"",
-            "p.rego:2: `allow` depends on `input.context.client`",
-        ),
-        (
             "package p\nallow if input.tol == \"x\"",
             "p.rego: there is no `input.tol`, so it is undefined; did you mean `input",
         ),
@@ -244,13 +229,41 @@ fn doubtful_policies_are_accepted_with_a_warning() {
 }
 
 #[test]
-fn a_list_shows_what_rego_could_allow_and_what_it_denies_but_not_what_it_hides() {
+fn a_list_shows_what_rego_could_allow_for_some_arguments_and_nothing_else() {
     let cases = [
         ("package p\nallow if input.tool == \"t\"", true, "allowed"),
         ("package p\nallow if input.tool == \"u\"", false, "nobody allows it"),
         ("package p\nallow if input.arguments.x == 1", true, "some arguments may"),
         ("package p\nallow if ok\nok if input.arguments.x == 1", true, "through another rule"),
-        ("package p\ndeny contains \"no\"", true, "a refusal is said, not hidden"),
+        ("package p\nallow := true\ndeny contains \"no\"", false, "denied whatever the arguments"),
+        ("package p\nallow := true\ndeny if input.tool == \"t\"", false, "the same, as a truth"),
+        (
+            "package p\nallow := true\ndeny contains \"no\" if bad\nbad if input.tool == \"t\"",
+            false,
+            "through another rule",
+        ),
+        (
+            "package p\nallow := true\ndeny contains \"no\" if input.arguments.x > 1",
+            true,
+            "denied for some arguments",
+        ),
+        (
+            "package p\nallow := true\ndeny contains \"no\" if not input.arguments.x",
+            true,
+            "denied without arguments alone",
+        ),
+        (
+            "package p\nallow := true\ndeny contains \"a\" if input.tool == \"t\"\ndeny contains \"b\" if input.arguments.x > 1",
+            false,
+            "one part of the refusal does not look at them",
+        ),
+        (
+            "package p\nallow := true\ndeny contains \"a\" if input.tool == \"u\"\ndeny contains \"b\" if not input.arguments.x",
+            true,
+            "the part that does not look at them is silent",
+        ),
+        ("package p\nallow := \"yes\" if input.tool == \"t\"", false, "an error whatever the arguments"),
+        ("package p\ndeny contains \"no\" if input.arguments.x", false, "nobody allows it"),
         ("package p\nallow := true\nhide contains \"no\"", false, "hidden"),
         ("package p\napprove contains \"ask\"", true, "a human may approve"),
     ];

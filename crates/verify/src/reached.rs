@@ -15,6 +15,9 @@ pub enum Reached {
     /// They allow the call, as they did; it was refused for another reason than policy, a
     /// limit for example.
     AllowedByPolicy,
+    /// They refuse the call, as they did; it was answered as if its target did not exist, because
+    /// it does not, or perhaps does not.
+    RefusedByPolicy,
     /// No policy was asked: the call was refused before.
     NotAsked,
     /// The proof has no input document: the log did not keep it, or it is withheld.
@@ -29,6 +32,7 @@ impl Reached {
         match self {
             Self::Same => "reproduced",
             Self::AllowedByPolicy => "allowed-by-policy",
+            Self::RefusedByPolicy => "refused-by-policy",
             Self::NotAsked => "not-asked",
             Self::NoInput => "no-input",
             Self::NoPolicies => "no-policies",
@@ -66,6 +70,9 @@ fn compare(recorded: Value<'_>, ruling: &Ruling) -> Result<Reached, Flaw> {
         }
         // What needs a human was refused, with that as the first reason.
         "approval" => (again.verdict == Verdict::Approve).then_some(Reached::Same),
+        "exposure" if matches!(again.verdict, Verdict::Deny | Verdict::Approve) => {
+            Some(Reached::RefusedByPolicy)
+        }
         _ => (again.verdict == Verdict::Allow).then_some(Reached::AllowedByPolicy),
     };
     let is_same_rule = text(recorded, "rule") == again.rule.as_deref().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! What calls cost while something beside them is slow: another server, a collector of traces.
+//! What calls cost while something beside them is slow: another server, a collector of traces,
+//! a policy.
 //!
 //! The same calls are measured with and without, in turns, so that what the machine does
 //! meanwhile falls on both.
@@ -26,6 +27,11 @@ const WAITING: &str = "800";
 /// How much slower the calls may become, measured at the 99th percentile.
 const BY_SERVER: f64 = 0.20;
 const BY_COLLECTOR: f64 = 0.05;
+const BY_POLICY: f64 = 1.0;
+/// Clients that do nothing but call what a policy takes long to deny.
+const COSTLY_CLIENTS: usize = 8;
+/// A policy that loops over an argument within a loop over it.
+const COSTLY: &str = "regoPolicies:\n  - name: costly\n    source: |\n      package costly\n      deny contains \"no\" if {\n        some i in input.arguments.xs\n        some j in input.arguments.xs\n        i + j == -1\n      }\n";
 
 pub fn run(profile: &str, report: &mut Report) -> anyhow::Result<()> {
     let place = Place::prepare("neighbours", profile)?;
@@ -38,7 +44,58 @@ pub fn run(profile: &str, report: &mut Report) -> anyhow::Result<()> {
     );
     place.configure(&servers, "All")?;
     slow_server(&place, report)?;
-    hung_collector(&place, report)
+    hung_collector(&place, report)?;
+    place.configure(&format!("{servers}{COSTLY}"), "All")?;
+    costly_policy(&place, report)
+}
+
+fn costly_policy(place: &Place, report: &mut Report) -> anyhow::Result<()> {
+    let _gateway = place.gateway(&[])?;
+    wait_for(place.port)?;
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        without.push(p99(place)?);
+        let over = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..COSTLY_CLIENTS)
+            .map(|_| {
+                let (port, over) = (place.port, Arc::clone(&over));
+                std::thread::spawn(move || call_costly(port, &over))
+            })
+            .collect();
+        let measured = p99(place);
+        over.store(true, Ordering::Relaxed);
+        for client in clients {
+            let called = client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
+            anyhow::ensure!(called > 0, "nothing costly was called");
+        }
+        with.push(measured?);
+    }
+    let what = format!("p99 beside {COSTLY_CLIENTS} clients of a policy that takes long");
+    compare(report, &what, BY_POLICY, &without, &with);
+    Ok(())
+}
+
+/// Calls, one after another, what a policy takes long to deny; says how often.
+fn call_costly(port: u16, over: &AtomicBool) -> anyhow::Result<usize> {
+    let numbers: Vec<_> = (0..5_000).map(|number| number.to_string()).collect();
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"quick__echo","arguments":{{"xs":[{}]}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}"#,
+        numbers.join(",")
+    );
+    let mut called = 0;
+    while !over.load(Ordering::Relaxed) {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        write!(
+            stream,
+            "POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {TOKEN}\r\naccept: application/json, text/event-stream\r\ncontent-type: application/json\r\nmcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: quick__echo\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        anyhow::ensure!(answer.contains("policy_error") || answer.contains("take long"), "{answer}");
+        called += 1;
+    }
+    Ok(called)
 }
 
 fn slow_server(place: &Place, report: &mut Report) -> anyhow::Result<()> {

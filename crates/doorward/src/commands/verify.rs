@@ -154,6 +154,9 @@ fn words(reached: Reached) -> &'static str {
         Reached::AllowedByPolicy => {
             "the policies allow it again, as they did; it was refused for another reason"
         }
+        Reached::RefusedByPolicy => {
+            "the policies refuse it again, as they did; it was answered as unknown, because there may be no such thing"
+        }
         Reached::NotAsked => "not the policies': the call was refused before they were asked",
         Reached::NoInput => "not reached again: the proof does not have what the policies were asked",
         Reached::NoPolicies => "not reached again: the proof does not have the policies",

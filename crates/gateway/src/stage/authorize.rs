@@ -5,11 +5,15 @@
 //! no network, no database. That is what lets an auditor reach the same verdict a
 //! year later. When nobody has anything to say, the answer is no.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use doorward_model::json::Value;
 use doorward_model::{Decision, Layer, Verdict};
 use doorward_policy::{Arguments, Inquiry, Ruling, Target, sha256};
 
-use crate::stage::resolve::Resolved;
+use crate::costly::TooMany;
+use crate::stage::resolve::{Presence, Resolved};
 use crate::stage::{Input, Refusal, Refused};
 use crate::tasks;
 
@@ -22,21 +26,39 @@ pub(crate) struct Permitted<'a> {
 }
 
 /// Asks the policy. Allowing is the only path that yields a [`Permitted`].
-pub(crate) fn authorize(resolved: Resolved<'_>) -> Result<Permitted<'_>, Box<Refused<'_>>> {
-    let (ruling, input) = decide(&resolved);
-    match ruling.decision.verdict {
-        Verdict::Allow if resolved.exists() => match resolved.unfit().or_else(|| tasks::lacking(&resolved)) {
-            None => Ok(Permitted { resolved, ruling, input }),
-            Some(error) => Err(resolved.into_refused(Refusal::Invalid(error)).ruled(ruling, input)),
+pub(crate) async fn authorize(resolved: Resolved<'_>) -> Result<Permitted<'_>, Box<Refused<'_>>> {
+    let (ruling, input) = match decide(&resolved) {
+        Decided::At(ruling, input) => (ruling, input),
+        // On the heap: rare, and every call would have room for it.
+        Decided::Costly(document, input) => match Box::pin(decide_elsewhere(&resolved, document)).await {
+            Ok(ruling) => (ruling, input),
+            Err(TooMany) => {
+                let decision = Decision::deny(Layer::Limit, BUSY);
+                return Err(resolved.into_refused(Refusal::Limited { decision, retry_after: SOON }));
+            }
         },
+    };
+    match ruling.decision.verdict {
+        Verdict::Allow if resolved.may_exist() => {
+            match resolved.unfit().or_else(|| tasks::lacking(&resolved)) {
+                None => Ok(Permitted { resolved, ruling, input }),
+                Some(error) => Err(resolved.into_refused(Refusal::Invalid(error)).ruled(ruling, input)),
+            }
+        }
         // Allowed, but there is no such thing, or its registration withholds it.
         Verdict::Allow => {
-            let decision = Decision::hide(Layer::Exposure, "no such capability, or disabled");
+            let decision = Decision::hide(Layer::Exposure, ABSENT);
             Err(resolved.into_refused(Refusal::Unknown(decision)).ruled(ruling, input))
         }
         // To a caller who may not see it, it does not exist.
         Verdict::Hide => {
             let decision = ruling.decision.clone();
+            Err(resolved.into_refused(Refusal::Unknown(decision)).ruled(ruling, input))
+        }
+        // What is refused but absent, or perhaps absent, must not be told from what is hidden.
+        Verdict::Deny | Verdict::Approve if let Some(because) = looks_absent(&resolved) => {
+            let mut decision = Decision::hide(Layer::Exposure, because);
+            decision.reasons.extend(ruling.decision.reasons.iter().cloned());
             Err(resolved.into_refused(Refusal::Unknown(decision)).ruled(ruling, input))
         }
         // Approvals are not built yet: what needs one is refused, and says so.
@@ -56,15 +78,44 @@ pub(crate) fn authorize(resolved: Resolved<'_>) -> Result<Permitted<'_>, Box<Ref
     }
 }
 
-fn decide(resolved: &Resolved<'_>) -> (Ruling, Input) {
+/// Why a call that is allowed, or would be refused, is answered as unknown.
+const ABSENT: &str = "no such capability, or disabled";
+
+/// The same where it is not known whether there is such a thing.
+const PERHAPS_ABSENT: &str = "it is not known whether there is such a capability, and some are hidden";
+
+/// Why a refused call is answered like one on what does not exist, if it is. To whoever may not
+/// see them, what is hidden and what is absent are one.
+fn looks_absent(resolved: &Resolved<'_>) -> Option<&'static str> {
+    let asked = resolved.asked();
+    let may_hide = || asked.snapshot.rulebook.policy.may_hide(asked.caller, &resolved.server().id);
+    match resolved.presence() {
+        Presence::Listed => None,
+        Presence::Absent => Some(ABSENT),
+        Presence::Unknown => may_hide().then_some(PERHAPS_ABSENT),
+    }
+}
+
+/// The reason of a refusal because a caller has too many costly decisions under way.
+const BUSY: &str = "too many calls whose policies take long are under way for this caller; try again in 1 s";
+
+/// When there is room again for them.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What came of asking the policy on a thread that serves others as well.
+enum Decided {
+    At(Ruling, Input),
+    /// It takes too many steps; here is the input document, to decide elsewhere.
+    Costly(String, Input),
+}
+
+fn decide(resolved: &Resolved<'_>) -> Decided {
     let asked = resolved.asked();
     let snapshot = &asked.snapshot;
     let Some(server) = snapshot.server_facts(&resolved.server().id) else {
         // The server was found in this very snapshot; were it not, nothing is allowed.
-        return (
-            Ruling::from(Decision::deny(Layer::Scope, doorward_model::decision::DEFAULT_DENY)),
-            Input::default(),
-        );
+        let decision = Decision::deny(Layer::Scope, doorward_model::decision::DEFAULT_DENY);
+        return Decided::At(Ruling::from(decision), Input::default());
     };
     let context = asked.context();
     let inquiry = Inquiry {
@@ -82,7 +133,19 @@ fn decide(resolved: &Resolved<'_>) -> (Ruling, Input) {
     let document = policy.input_document(&inquiry);
     let digest = sha256(document.as_bytes());
     let is_kept = asked.gateway.ledger.keeps_payloads_of(resolved.server().id.as_str());
-    (policy.decide(&inquiry), Input { digest, document: is_kept.then_some(document) })
+    match policy.decide_quickly(&inquiry) {
+        Some(ruling) => Decided::At(ruling, Input { digest, document: is_kept.then_some(document) }),
+        None => {
+            let kept = is_kept.then(|| document.clone());
+            Decided::Costly(document, Input { digest, document: kept })
+        }
+    }
+}
+
+async fn decide_elsewhere(resolved: &Resolved<'_>, document: String) -> Result<Ruling, TooMany> {
+    let asked = resolved.asked();
+    let policy = Arc::clone(&asked.snapshot.rulebook.policy);
+    asked.gateway.costly.decide(&asked.caller.grant.id, policy, document).await
 }
 
 /// The arguments, as far as policies may look at them.

@@ -42,6 +42,17 @@ pub(crate) struct Resolved<'a> {
     misfit: Option<RpcError>,
 }
 
+/// Whether a server has something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It is in the server's lists.
+    Listed,
+    /// It is not, or its registration withholds it.
+    Absent,
+    /// Its lists are not known, or do not tell.
+    Unknown,
+}
+
 /// What a request names, before anybody looked whether it exists.
 struct Named<'a> {
     kind: CapabilityKind,
@@ -355,19 +366,37 @@ impl<'a> Resolved<'a> {
         self.round.as_ref()
     }
 
-    /// Whether the server is known to have the target and its registration leaves
-    /// it callable. A resource may be read without having been listed (templates);
-    /// what a server that has not answered yet, or not whole, would offer, nobody knows.
-    pub(crate) fn exists(&self) -> bool {
-        if !self.server.offers(self.kind, &self.target) {
-            return false;
+    /// Whether the call can be made: the server has the target, or may have it, and its
+    /// registration leaves it callable. A resource may be read without having been listed
+    /// (templates); what a server that has not answered yet, or not whole, would offer, nobody knows.
+    pub(crate) fn may_exist(&self) -> bool {
+        let is_resource = matches!(self.kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate);
+        match self.presence() {
+            Presence::Listed | Presence::Unknown => true,
+            Presence::Absent => is_resource && self.server.offers(self.kind, &self.target),
         }
-        match self.kind {
-            CapabilityKind::Tool | CapabilityKind::Prompt => {
-                self.is_listed_spelling && (self.capability.is_some() || !self.is_listed)
-            }
-            CapabilityKind::Resource | CapabilityKind::ResourceTemplate => true,
+    }
+
+    /// Whether the server has the target, as far as its lists tell.
+    pub(crate) fn presence(&self) -> Presence {
+        if !self.is_listed_spelling || !self.server.offers(self.kind, &self.target) {
+            return Presence::Absent;
         }
+        if self.capability.is_some() {
+            return Presence::Listed;
+        }
+        // A template may stand for any URI.
+        let is_told = self.is_listed && !(self.kind == CapabilityKind::Resource && self.may_be_templated());
+        if is_told { Presence::Absent } else { Presence::Unknown }
+    }
+
+    /// Whether the server has templates of URIs, or has not said whether it has.
+    fn may_be_templated(&self) -> bool {
+        let kind = CapabilityKind::ResourceTemplate;
+        let listing = self.asked.snapshot.registry.listing(&self.server.id, &self.asked.declared);
+        listing.is_none_or(|listing| {
+            !listing.is_whole(kind) || listing.offered.iter().any(|capability| capability.kind == kind)
+        })
     }
 
     /// What keeps this call from being made as it stands, if anything does. Asked of whoever

@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 use regorus::Value as RegoValue;
 use serde_json::{Value, json};
 
-use super::machine::{Evaluated, Machine};
+use super::allowance::Allowance;
+use super::machine::{Evaluated, Machine, TOO_COSTLY};
 use super::shape::InputPath;
 
 /// How many inputs are tried.
@@ -31,8 +32,8 @@ pub(super) struct Difference {
     pub(super) is_error: bool,
 }
 
-/// The first difference on generated inputs. Only `fast` is counted: where it runs
-/// out of instructions it denies, which stands.
+/// The first difference on generated inputs. Where one of them runs out of
+/// steps it denies, which stands.
 pub(super) fn difference(
     fast: &Machine,
     tree: &Machine,
@@ -43,11 +44,15 @@ pub(super) fn difference(
     let mut inputs = Inputs::new(paths, literals, data);
     for _ in 0..INPUTS {
         let input = RegoValue::from(inputs.next());
-        let ours = fast.run(&input);
-        if ours.iter().any(is_out_of_instructions) {
+        let (mut for_us, mut for_them) = (Allowance::full(&input), Allowance::full(&input));
+        let ours = fast.run(&input, &mut for_us);
+        if ours.iter().any(is_too_costly) {
             continue;
         }
-        let theirs = tree.run(&input);
+        let theirs = tree.run(&input, &mut for_them);
+        if theirs.iter().any(is_too_costly) {
+            continue;
+        }
         if let Some(at) = ours.iter().zip(&theirs).position(|(ours, theirs)| !same(ours, theirs)) {
             return Some(Difference { entry: at, is_error: ours[at].is_ok() && theirs[at].is_err() });
         }
@@ -55,8 +60,8 @@ pub(super) fn difference(
     None
 }
 
-fn is_out_of_instructions(value: &Evaluated) -> bool {
-    matches!(value, Err(error) if error.contains("instruction limit"))
+fn is_too_costly(value: &Evaluated) -> bool {
+    matches!(value, Err(error) if error == TOO_COSTLY)
 }
 
 /// Errors are equal whatever their words: all deny.

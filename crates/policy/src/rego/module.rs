@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use doorward_model::Verdict;
 use regorus::{Engine, Value as RegoValue};
 
+use super::agree::Difference;
 use super::at_line;
 use super::machine::Machine;
 use super::shape::{Form, InputPath, Shape};
 use super::statement::{Entry, Statement};
-use super::{Needs, agree};
+use super::{Allowance, Hearsay, Needs, agree, meter};
 use crate::config::{Mode, Options, RegoSource};
 use crate::document::MEMBERS;
 use crate::problem::{PolicyError, Warning, hint};
@@ -27,8 +29,12 @@ pub(crate) struct Module {
     pub(crate) needs: Needs,
     /// `allow` or `approve` may differ with the arguments.
     pub(crate) arguments_may_allow: bool,
-    /// The first of its rules that sees the arguments.
-    sees_arguments: Option<Entry>,
+    /// What of the input it can see that nobody vouches for.
+    pub(crate) hearsay: Hearsay,
+    /// Those of its rules that see the arguments.
+    sees_arguments: Vec<Entry>,
+    /// Those parts of `deny` that do not, where others do.
+    certain: Option<Machine>,
 }
 
 impl Module {
@@ -40,6 +46,11 @@ impl Module {
     /// Whether it could allow anything: it defines `allow`, or `approve`.
     pub(crate) fn may_allow(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry, Entry::Allow | Entry::Approve))
+    }
+
+    /// Whether it could hide anything.
+    pub(crate) fn may_hide(&self) -> bool {
+        self.entries.contains(&Entry::Hide)
     }
 
     /// Compiles a source that [`scan`](super::scan) let through.
@@ -68,41 +79,33 @@ impl Module {
         let inputs_of = |entry: &Entry| shape.inputs_of(entry.as_str());
         let inputs: BTreeSet<InputPath> = entries.iter().flat_map(inputs_of).collect();
 
-        let tree = Machine::tree(&engine, &paths);
-        let registers = Machine::registers(&mut engine, &data, &paths, options.max_instructions);
-        let machine = match registers {
-            Err(_) => {
-                warnings.push(Warning::new(
-                    source.place(),
-                    "runs on the slower interpreter: the fast one cannot compile it",
-                ));
-                tree
-            }
-            Ok(registers) => match agree::difference(&registers, &tree, &inputs, &shape.literals, &json) {
-                None => registers,
-                Some(difference) => {
-                    let rule = entries[difference.entry].as_str();
-                    let message = if difference.is_error {
-                        format!(
-                            "runs on the slower interpreter: `{rule}` meets arguments of types it cannot use; guard them, for example with `is_string(…)` or `is_array(…)`"
-                        )
-                    } else {
-                        format!("runs on the slower interpreter: the fast one differs about `{rule}`")
-                    };
-                    warnings.push(Warning::new(source.place(), message));
-                    tree
-                }
-            },
-        };
+        let is_linear = shape.calls.iter().any(|name| meter::is_linear(name));
+        let tried = Tried { inputs: &inputs, literals: &shape.literals, data: &json, is_linear };
+        let (machine, doubt) = tried.machine(&mut engine, &data, &paths, options);
+        warnings.extend(doubt.map(|doubt| Warning::new(source.place(), doubt.message(&entries))));
         let sees_arguments = |entry: &Entry| sees(&inputs_of(entry), &["arguments"]);
         let on_arguments = |entry: Entry| entries.contains(&entry) && sees_arguments(&entry);
+        let certain = match without_arguments(source, &shape) {
+            Some(text) => {
+                let mut engine = Engine::new();
+                engine
+                    .add_policy(source.place().to_owned(), text)
+                    .map_err(|error| fail(error.to_string()))?;
+                engine.add_data(data.clone()).map_err(|error| fail(error.to_string()))?;
+                let path = format!("data.{package}.{}", Entry::Deny.as_str());
+                Some(tried.machine(&mut engine, &data, &[path], options).0)
+            }
+            None => None,
+        };
         let module = Self {
             name: source.name.clone(),
             mode: source.mode,
             digest: sha256(source.source.as_bytes()),
             arguments_may_allow: on_arguments(Entry::Allow) || on_arguments(Entry::Approve),
-            sees_arguments: entries.iter().copied().find(sees_arguments),
+            sees_arguments: entries.iter().copied().filter(sees_arguments).collect(),
+            certain,
             needs: Needs::of(&inputs),
+            hearsay: Hearsay::of(&inputs),
             entries,
             machine,
         };
@@ -110,8 +113,8 @@ impl Module {
     }
 
     /// Asks it about one input.
-    pub(crate) fn ask(&self, input: &RegoValue) -> Statement {
-        Statement::read(&self.name, &self.entries, self.machine.run(input))
+    pub(crate) fn ask(&self, input: &RegoValue, allowance: &mut Allowance) -> Statement {
+        Statement::read(&self.name, &self.entries, self.machine.run(input, allowance))
     }
 
     /// Whether it runs on the register machine.
@@ -121,7 +124,22 @@ impl Module {
 
     /// The pointer to its first rule that looks at arguments, if one does.
     pub(crate) fn looks_at_arguments(&self) -> Option<String> {
-        self.sees_arguments.map(|entry| self.pointer(entry))
+        self.sees_arguments.first().map(|entry| self.pointer(*entry))
+    }
+
+    /// Whether it denies every call, whatever the arguments.
+    ///
+    /// * `statement`: what it says of `input`, which has no arguments.
+    pub(crate) fn denies_whatever(&self, statement: &Statement, input: &RegoValue) -> bool {
+        let is_certain = |(verdict, entry, _): &(Verdict, Entry, Vec<String>)| {
+            *verdict == Verdict::Deny && !self.sees_arguments.contains(entry)
+        };
+        statement.said.iter().any(is_certain)
+            || self.certain.as_ref().is_some_and(|certain| {
+                let mut allowance = Allowance::full(input);
+                Statement::read(&self.name, &[Entry::Deny], certain.run(input, &mut allowance))
+                    .says(Verdict::Deny)
+            })
     }
 
     /// The stable pointer to one of its rules.
@@ -137,6 +155,76 @@ impl fmt::Debug for Module {
             .field("digest", &self.digest)
             .finish_non_exhaustive()
     }
+}
+
+/// What machines are tried on.
+struct Tried<'a> {
+    inputs: &'a BTreeSet<InputPath>,
+    literals: &'a BTreeSet<RegoValue>,
+    data: &'a serde_json::Value,
+    /// The module calls functions that take longer the more they are given.
+    is_linear: bool,
+}
+
+/// Why a module does not run on the fast machine.
+enum Doubt {
+    Uncompilable,
+    Differs(Difference),
+}
+
+impl Tried<'_> {
+    /// The fast machine if it can run these rules and agrees with the other one.
+    fn machine(
+        &self,
+        engine: &mut Engine,
+        data: &RegoValue,
+        paths: &[String],
+        options: &Options,
+    ) -> (Machine, Option<Doubt>) {
+        let tree = Machine::tree(engine, paths, options.max_instructions, self.is_linear);
+        let Ok(registers) = Machine::registers(engine, data, paths, options.max_instructions) else {
+            return (tree, Some(Doubt::Uncompilable));
+        };
+        match agree::difference(&registers, &tree, self.inputs, self.literals, self.data) {
+            None => (registers, None),
+            Some(difference) => (tree, Some(Doubt::Differs(difference))),
+        }
+    }
+}
+
+impl Doubt {
+    fn message(&self, entries: &[Entry]) -> String {
+        let why = match self {
+            Self::Uncompilable => "the fast one cannot compile it".to_owned(),
+            Self::Differs(difference) => {
+                let rule = entries[difference.entry].as_str();
+                if difference.is_error {
+                    format!(
+                        "`{rule}` meets arguments of types it cannot use; guard them, for example with `is_string(…)` or `is_array(…)`"
+                    )
+                } else {
+                    format!("the fast one differs about `{rule}`")
+                }
+            }
+        };
+        format!("runs on the slower interpreter: {why}")
+    }
+}
+
+/// The source without those parts of `deny` that see the arguments, if there are such parts
+/// and others. Fewer parts of a set or of a truth never say more.
+fn without_arguments(source: &RegoSource, shape: &Shape) -> Option<String> {
+    let (seeing, others) = shape.parts(Entry::Deny.as_str(), |inputs| sees(inputs, &["arguments"]));
+    if seeing.is_empty() || others == 0 {
+        return None;
+    }
+    let mut text = source.source.clone().into_bytes();
+    for place in seeing {
+        for byte in text.get_mut(place)?.iter_mut().filter(|byte| **byte != b'\n') {
+            *byte = b' ';
+        }
+    }
+    String::from_utf8(text).ok()
 }
 
 /// Whether some path leads to, through or short of `place`.
@@ -186,18 +274,16 @@ fn check(
             warnings.push(Warning::new(source.place(), message));
         }
     }
-    let names_client = |path: &InputPath| path.starts_with(&["context".to_owned(), "client".to_owned()]);
-    if entries.contains(&Entry::Allow) && shape.inputs_of("allow").iter().any(names_client) {
-        let message = "`allow` depends on `input.context.client`, which a client may set as it likes; use `input.agent`";
-        warnings.push(Warning::new(at_line(source, shape.line("allow")), message));
-    }
-    let allow_inputs = shape.inputs_of("allow");
-    let allow_sees = |member: &str| allow_inputs.contains(&vec!["definition".to_owned(), member.to_owned()]);
-    let names_annotations =
-        |path: &InputPath| path.starts_with(&["definition".to_owned(), "annotations".to_owned()]);
-    if allow_inputs.iter().any(names_annotations) && !allow_sees("reviewed_by") {
-        let message = "`allow` depends on annotations, which a server writes about itself; ask `input.definition.reviewed_by` too";
-        warnings.push(Warning::new(at_line(source, shape.line("allow")), message));
+    for entry in entries.iter().filter(|entry| **entry != Entry::Redact) {
+        let places = Hearsay::of(&shape.inputs_of(entry.as_str()));
+        if !places.is_empty() {
+            let message = format!(
+                "`{}` reads {places}, which a client or a server says of itself: it can narrow a verdict and never widen it, so this policy is also decided without it, and the stricter verdict counts{}",
+                entry.as_str(),
+                places.remedy()
+            );
+            warnings.push(Warning::new(at_line(source, shape.line(entry.as_str())), message));
+        }
     }
     for line in &shape.doubtful_nots {
         let message = "`not` over a call is true when the argument is missing; ask for the argument first";

@@ -5,6 +5,7 @@
 //! policy; one too few could let a recursion through, which would end the process.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use regorus::Value as RegoValue;
 use regorus::unstable::{Expr, Literal, Module, Query, Rule, RuleBody, RuleHead, WithModifier};
@@ -24,6 +25,8 @@ pub(super) struct Shape {
     rules: BTreeMap<Vec<String>, Facts>,
     /// Texts and numbers that the module compares with.
     pub(super) literals: BTreeSet<RegoValue>,
+    /// Built-in functions that it calls.
+    pub(super) calls: BTreeSet<String>,
     /// Lines with a `not` over a call that may get an undefined argument.
     pub(super) doubtful_nots: BTreeSet<usize>,
     /// What cannot stay.
@@ -35,6 +38,17 @@ pub(super) struct Shape {
 struct Facts {
     line: usize,
     form: Form,
+    uses: BTreeSet<Use>,
+    inputs: BTreeSet<InputPath>,
+    /// The same for each of them alone.
+    parts: Vec<Part>,
+}
+
+/// One rule of several with one name.
+#[derive(Debug, Default)]
+struct Part {
+    /// Where it stands in the source, in bytes.
+    place: Range<usize>,
     uses: BTreeSet<Use>,
     inputs: BTreeSet<InputPath>,
 }
@@ -110,13 +124,33 @@ impl Shape {
 
     /// Every part of `input` that a rule sees, itself or through others.
     pub(super) fn inputs_of(&self, name: &str) -> BTreeSet<InputPath> {
-        let mut reached: BTreeSet<&Vec<String>> = self.rules.keys().filter(|path| path[0] == name).collect();
+        self.inputs_through(self.rules.keys().filter(|path| path[0] == name).collect())
+    }
+
+    /// The places of the rules of this name that see something for which `sees` holds, and
+    /// how many there are that do not.
+    pub(super) fn parts(
+        &self,
+        name: &str,
+        sees: impl Fn(&BTreeSet<InputPath>) -> bool,
+    ) -> (Vec<Range<usize>>, usize) {
+        let parts = self.rules.iter().filter(|(path, _)| path[0] == name).flat_map(|(_, facts)| &facts.parts);
+        let (seeing, others): (Vec<_>, Vec<_>) = parts.partition(|part| {
+            let mut inputs = self.inputs_through(self.used_by(&part.uses).collect());
+            inputs.extend(part.inputs.iter().cloned());
+            sees(&inputs)
+        });
+        (seeing.into_iter().map(|part| part.place.clone()).collect(), others.len())
+    }
+
+    /// What is seen by these rules and by whatever they use.
+    fn inputs_through<'s>(&'s self, mut reached: BTreeSet<&'s Vec<String>>) -> BTreeSet<InputPath> {
         let mut waiting: Vec<_> = reached.iter().copied().collect();
         let mut inputs = BTreeSet::new();
         while let Some(path) = waiting.pop() {
             let Some(facts) = self.rules.get(path) else { continue };
             inputs.extend(facts.inputs.iter().cloned());
-            for next in self.used_by(facts) {
+            for next in self.used_by(&facts.uses) {
                 if reached.insert(next) {
                     waiting.push(next);
                 }
@@ -125,9 +159,9 @@ impl Shape {
         inputs
     }
 
-    fn used_by<'s>(&'s self, facts: &'s Facts) -> impl Iterator<Item = &'s Vec<String>> {
+    fn used_by<'s>(&'s self, uses: &'s BTreeSet<Use>) -> impl Iterator<Item = &'s Vec<String>> {
         let touches = |used: &Use, path: &[String]| used.iter().zip(path).all(|(a, b)| a == b);
-        self.rules.keys().filter(move |path| facts.uses.iter().any(|used| touches(used, path)))
+        self.rules.keys().filter(move |path| uses.iter().any(|used| touches(used, path)))
     }
 
     fn problem(&mut self, line: u32, message: String) {
@@ -141,7 +175,7 @@ impl Shape {
         'rules: for start in self.rules.keys() {
             let mut trail: Vec<(&Vec<String>, Vec<&Vec<String>>)> = Vec::new();
             let next_of = |path: &Vec<String>| {
-                self.rules.get(path).map(|facts| self.used_by(facts).collect()).unwrap_or_default()
+                self.rules.get(path).map(|facts| self.used_by(&facts.uses).collect()).unwrap_or_default()
             };
             if !done.contains(start) {
                 trail.push((start, next_of(start)));
@@ -253,8 +287,11 @@ impl Reader<'_> {
         if form != Form::Value {
             known.form = form;
         }
-        known.uses.extend(facts.uses);
-        known.inputs.extend(facts.inputs);
+        known.uses.extend(facts.uses.iter().cloned());
+        known.inputs.extend(facts.inputs.iter().cloned());
+        let span = rule.span();
+        let place = span.start as usize..span.end as usize;
+        known.parts.push(Part { place, uses: facts.uses, inputs: facts.inputs });
     }
 
     fn head(&mut self, head: &RuleHead) {
@@ -414,6 +451,7 @@ impl Reader<'_> {
         if let Err(message) = builtins::check(&name, &arguments) {
             self.shape.problem(line, message);
         }
+        self.shape.calls.insert(name);
     }
 
     fn reference(&mut self, expression: &Expr) {
