@@ -21,7 +21,7 @@ async fn without_a_policy_nothing_is_listed_called_or_even_asked() {
     let alice = world.modern("/mcp", ALICE);
     assert_eq!(alice.tools().await, Vec::<String>::new());
     let answer = alice.call("github__get_issue", json!({})).await;
-    assert_eq!(answer.text(), "[POLICY DENIED] default_deny");
+    assert_eq!(answer.text(), "[POLICY DENIED] no rule allows `get_issue` on `github` for the role `staff`");
     let decision = &answer.json()["result"]["_meta"]["dev.doorward/decision"];
     assert_eq!((&decision["verdict"], &decision["reasons"][0]), (&json!("deny"), &json!("default_deny")));
     assert_eq!(answer.json()["result"]["isError"], true);

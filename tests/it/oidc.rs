@@ -112,7 +112,8 @@ async fn a_token_of_the_issuer_opens_what_its_roles_allow() {
     let other = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
     assert_eq!(call(&issuer.signed(&other, &json!({}))).await.status, 401, "signed by somebody else");
     let denied = call(&issuer.token(&json!({"roles": ["guest"]}))).await;
-    assert_eq!(denied.text(), "[POLICY DENIED] default_deny");
+    let why = "[POLICY DENIED] no rule allows `echo` on `github` for the role `guest`";
+    assert_eq!(denied.text(), why);
     assert_eq!(recorder.calls(), ["echo"]);
     assert_eq!(
         *issuer.asked.lock().expect("not poisoned"),

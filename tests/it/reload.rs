@@ -21,10 +21,13 @@ async fn eventually(world: &World, expected: &str) {
     panic!("still {last:?}, not {expected:?}");
 }
 
+/// Which rule is missing, for whom.
+const WHY: &str = "[POLICY DENIED] no rule allows `echo` on `github` for the role `staff`";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_takes_force_and_a_mistake_does_not() {
     let world = World::start(&["github"], "").await;
-    eventually(&world, "[POLICY DENIED] default_deny").await;
+    eventually(&world, WHY).await;
     let config = std::fs::read_to_string(world.config_path()).expect("readable");
     std::fs::write(world.config_path(), format!("{config}{STAFF_MAY_ALL}")).expect("written");
     eventually(&world, "{}").await;
@@ -36,7 +39,7 @@ async fn an_edit_takes_force_and_a_mistake_does_not() {
         "the old rules hold"
     );
     std::fs::write(world.config_path(), config).expect("written");
-    eventually(&world, "[POLICY DENIED] default_deny").await;
+    eventually(&world, WHY).await;
     world.stop().await;
 }
 
@@ -86,7 +89,7 @@ async fn half_a_file_is_no_configuration() {
     }
     // The whole of another one takes force.
     std::fs::write(world.config_path(), whole.replace(STAFF_MAY_ALL, "")).expect("written");
-    eventually(&world, "[POLICY DENIED] default_deny").await;
+    eventually(&world, WHY).await;
     world.stop().await;
 }
 

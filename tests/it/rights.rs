@@ -121,6 +121,9 @@ async fn a_connection_has_the_rights_of_today_and_ends_with_its_key() {
     }
 }
 
+/// Which rule is missing, for whom.
+const WHY: &str = "[POLICY DENIED] no rule allows `echo` on `wiki` for the role `guest`";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_was_taken_away_is_gone_from_connections_of_both_eras() {
     let world = start(&Arc::new(Fixed::new(1))).await;
@@ -137,9 +140,9 @@ async fn a_role_that_was_taken_away_is_gone_from_connections_of_both_eras() {
     while said["id"].is_null() {
         said = legacy.next().await;
     }
-    assert_eq!(said["result"]["content"][0]["text"], "[POLICY DENIED] default_deny", "{said}");
+    assert_eq!(said["result"]["content"][0]["text"], WHY, "{said}");
     let denied = modern.call("b", "wiki__echo").await;
-    assert_eq!(denied["result"]["content"][0]["text"], "[POLICY DENIED] default_deny", "{denied}");
+    assert_eq!(denied["result"]["content"][0]["text"], WHY, "{denied}");
     assert_eq!(world.received(), ["wiki echo"]);
     world.stop().await;
 }

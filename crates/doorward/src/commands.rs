@@ -133,8 +133,8 @@ fn trial(world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     let source = serde_json::from_reader(std::io::stdin().lock())?;
     match doorward_policy::trial_compile(&source) {
         Ok(()) => Ok(Exit::Done),
-        Err(error) => {
-            writeln!(world.err, "{error}")?;
+        Err(errors) => {
+            writeln!(world.err, "{}", serde_json::to_string(&errors)?)?;
             Ok(Exit::No)
         }
     }
@@ -162,5 +162,6 @@ fn load(named: Option<&Path>, world: &mut Surroundings<'_>) -> anyhow::Result<Op
 /// `gateway.yaml:12:3: error: … [server-id]`.
 fn located(path: &Path, lint: &Lint) -> String {
     let gap = if lint.line.is_some() { "" } else { " " };
-    without_odd(&format!("{}:{gap}{lint} [{}]", path.display(), lint.code)).into_owned()
+    let file = lint.file.clone().unwrap_or_else(|| path.display().to_string());
+    without_odd(&format!("{file}:{gap}{lint} [{}]", lint.code)).into_owned()
 }

@@ -164,10 +164,14 @@ pub fn without_configuration() -> Finding {
 fn policies(config: &Config, surroundings: &Surroundings) -> Finding {
     let counted = (config.policies.len(), config.rego_policies.len());
     match runtime::compile(config, surroundings) {
-        Ok(()) if counted == (0, 0) => {
+        Ok(_) if counted == (0, 0) => {
             Finding::warn("policies", "there is none, so every call is denied", "write `policies`")
         }
-        Ok(()) => {
+        Ok(doubts) if !doubts.is_empty() => {
+            let doubts: Vec<_> = doubts.iter().map(ToString::to_string).collect();
+            Finding::warn("policies", doubts.join("; "), "see whether that is what is meant")
+        }
+        Ok(_) => {
             let (roles, rego) = counted;
             Finding::ok("policies", format!("{roles} with role rules and {rego} in Rego compile"))
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Mode, Options, RegoSource, RolePolicy};
 use crate::problem::PolicyError;
-use crate::set::PolicySet;
+use crate::set::{PolicySet, Trial};
 
 /// The evaluator, named in bundles because another one may decide differently.
 pub(crate) const EVALUATOR: &str = "regorus/0.14.1";
@@ -92,10 +92,7 @@ impl PolicySet {
     ///
     /// # Errors
     /// [`BundleError`] where it is none, or would not decide here as it did there.
-    pub fn from_bundle(
-        text: &str,
-        trial: &dyn Fn(&RegoSource) -> Result<(), String>,
-    ) -> Result<Self, BundleError> {
+    pub fn from_bundle(text: &str, trial: &Trial<'_>) -> Result<Self, BundleError> {
         let bundle: Bundle =
             serde_json::from_str(text).map_err(|error| BundleError::Unreadable(error.to_string()))?;
         if bundle.evaluator != EVALUATOR {
@@ -160,7 +157,7 @@ mod tests {
         let cases = [
             ("{}".to_owned(), "is no policy bundle: missing field"),
             (bundle.replacen("regorus/", "other/", 1), "made for the evaluator other/0.14.1"),
-            (bundle.replace("package p", "package"), "does not compile: a"),
+            (bundle.replace("package p", "package"), "does not compile: a:1:"),
             (bundle.replacen("\"rvm\"", "\"interpreter\"", 1), "does not compile to itself"),
             (bundle.replacen("{\"evaluator\"", "{ \"evaluator\"", 1), "does not compile to itself"),
         ];

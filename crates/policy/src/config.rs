@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::problem::{At, PolicyError};
+
 /// Rules for everyone who carries one of some roles.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -98,8 +100,13 @@ pub struct RegoSource {
 }
 
 impl RegoSource {
+    /// What is wrong with all of it.
+    pub fn error(&self, message: impl Into<String>) -> PolicyError {
+        PolicyError::in_source(self.place(), At::START, message)
+    }
+
     /// What messages call it: its file, else its name.
-    pub(crate) fn place(&self) -> &str {
+    pub fn place(&self) -> &str {
         self.file.as_deref().unwrap_or(&self.name)
     }
 }

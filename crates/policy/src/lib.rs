@@ -27,9 +27,9 @@ pub use config::{Condition, Mode, Options, RegoSource, RolePolicy, Rule};
 pub use facts::{
     Arguments, Context, DefinitionFacts, EarlierCall, Inquiry, ServerFacts, SessionFacts, Target,
 };
-pub use problem::{PolicyError, Warning};
+pub use problem::{At, PolicyError, Warning};
 pub use rego::trial_compile;
 pub use roles::claims_named;
 pub use ruling::{Listing, Ruling};
-pub use set::{Compiled, PolicySet, sha256};
-pub use simulate::{InvalidInput, simulate};
+pub use set::{Compiled, PolicySet, Trial, sha256};
+pub use simulate::{InvalidInput, asked, simulate};

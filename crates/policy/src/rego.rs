@@ -15,6 +15,7 @@ mod machine;
 mod meter;
 mod module;
 mod scan;
+mod schema;
 mod shape;
 mod statement;
 
@@ -25,7 +26,7 @@ pub(crate) use module::Module;
 pub(crate) use statement::{Entry, POLICY_ERROR, Statement};
 
 use crate::config::{Options, RegoSource};
-use crate::problem::{PolicyError, Warning};
+use crate::problem::{At, PolicyError, Warning};
 
 /// The stack that a compilation may use.
 const STACK_BYTES: usize = 16 << 20;
@@ -40,11 +41,8 @@ const TRIAL_STACK_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// Every reason why [`PolicySet::compile`](crate::PolicySet::compile) would refuse it.
-pub fn trial_compile(source: &RegoSource) -> Result<(), String> {
-    compile_on(TRIAL_STACK_BYTES, source, &Options::default()).map(drop).map_err(|errors| {
-        let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        texts.join("\n")
-    })
+pub fn trial_compile(source: &RegoSource) -> Result<(), Vec<PolicyError>> {
+    compile_on(TRIAL_STACK_BYTES, source, &Options::default()).map(drop)
 }
 
 /// Compiles a policy that passed its trial.
@@ -57,13 +55,11 @@ pub(crate) fn compile(
 
 /// What can be told without parsing; to be asked before a trial.
 pub(crate) fn prescan(source: &RegoSource) -> Result<(), Vec<PolicyError>> {
-    scan::scan(&source.source)
-        .map_err(|problem| vec![PolicyError::new(at_line(source, problem.line), problem.message)])
+    scan::scan(&source.source).map_err(|problem| vec![wrong(source, problem.at, problem.message)])
 }
 
-/// `refunds.rego:12`.
-fn at_line(source: &RegoSource, line: usize) -> String {
-    format!("{}:{line}", source.place())
+fn wrong(source: &RegoSource, at: At, message: impl Into<String>) -> PolicyError {
+    PolicyError::in_source(source.place(), at, message)
 }
 
 fn compile_on(
@@ -72,7 +68,7 @@ fn compile_on(
     options: &Options,
 ) -> Result<(Module, Vec<Warning>), Vec<PolicyError>> {
     prescan(source)?;
-    let failed = |what: &str| vec![PolicyError::new(source.place(), what)];
+    let failed = |what: &str| vec![wrong(source, At::START, what)];
     std::thread::scope(|scope| {
         let compiling = std::thread::Builder::new()
             .name("rego-compile".to_owned())

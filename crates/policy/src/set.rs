@@ -28,6 +28,9 @@ const INCOMPARABLE: &str =
 #[derive(Default)]
 pub struct Compiled(HashMap<String, (Arc<Module>, Vec<Warning>)>);
 
+/// Tries to compile a Rego source elsewhere, and says what is wrong with it.
+pub type Trial<'a> = dyn Fn(&RegoSource) -> Result<(), Vec<PolicyError>> + 'a;
+
 /// Role rules and Rego policies that decide together.
 #[derive(Debug)]
 pub struct PolicySet {
@@ -54,7 +57,7 @@ impl PolicySet {
         roles: Vec<RolePolicy>,
         rego: Vec<RegoSource>,
         options: &Options,
-        trial: &dyn Fn(&RegoSource) -> Result<(), String>,
+        trial: &Trial<'_>,
     ) -> Result<(Self, Vec<Warning>), Vec<PolicyError>> {
         Self::compile_anew(roles, rego, options, trial, &mut Compiled::default())
     }
@@ -68,7 +71,7 @@ impl PolicySet {
         roles: Vec<RolePolicy>,
         mut rego: Vec<RegoSource>,
         options: &Options,
-        trial: &dyn Fn(&RegoSource) -> Result<(), String>,
+        trial: &Trial<'_>,
         compiled: &mut Compiled,
     ) -> Result<(Self, Vec<Warning>), Vec<PolicyError>> {
         let (mut warnings, mut errors) = (Vec::new(), Vec::new());
@@ -306,7 +309,7 @@ impl Compiled {
         &mut self,
         source: &RegoSource,
         options: &Options,
-        trial: &dyn Fn(&RegoSource) -> Result<(), String>,
+        trial: &Trial<'_>,
     ) -> Result<(Arc<Module>, Vec<Warning>), Vec<PolicyError>> {
         // Everything that a module is made of; two that differ in anything are two.
         let key = format!("{options:?} {source:?}");
@@ -314,7 +317,7 @@ impl Compiled {
             return Ok(known.clone());
         }
         rego::prescan(source)?;
-        trial(source).map_err(|message| vec![PolicyError::new(source.place(), message)])?;
+        trial(source)?;
         let (module, warnings) = rego::compile(source, options)?;
         if self.0.len() >= MODULES_KEPT {
             self.0.clear();

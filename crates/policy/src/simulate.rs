@@ -32,7 +32,7 @@ pub struct InvalidInput {
 /// Decides on an input document, as [`PolicySet::input_document`] writes it.
 ///
 /// A document written by hand may leave out whatever it likes, which then is empty
-/// (`operation` is `tools/call`, `backend` is `unknown`, the time is 1970), and may
+/// (`operation` is the one that goes with what is named, `backend` is `unknown`, the time is 1970), and may
 /// shorten: `user` and `agent` as texts stand for the person and the agent, `roles`
 /// for the roles of the grant. Read it with
 /// [`Numbers::Exact`](doorward_model::json::Numbers::Exact), since records may hold
@@ -53,10 +53,7 @@ pub fn simulate(set: &PolicySet, document: Value<'_>) -> Result<Ruling, InvalidI
             return Err(invalid(&name, &format!("is not part of an input document{}", hint(&name, MEMBERS))));
         }
     }
-    let operation = reader.member("operation").text()?.unwrap_or_else(|| "tools/call".to_owned());
-    let known = Operation::ALL.map(Operation::as_str);
-    let operation = Operation::from_method(&operation)
-        .ok_or_else(|| invalid("operation", &format!("is not one of {}", known.join(", "))))?;
+    let operation = operation(&reader)?;
     let (server, (kind, name)) = (server(&reader)?, target(&reader, operation)?);
     let (caller, definition, session) = (caller(&reader)?, definition(&reader)?, session(&reader)?);
     let limits = limits(&reader)?;
@@ -85,6 +82,54 @@ pub fn simulate(set: &PolicySet, document: Value<'_>) -> Result<Ruling, InvalidI
         context: &context,
         limits: &limits,
     }))
+}
+
+/// What an input document asks about, for whoever wrote it by hand: the operation and its target.
+///
+/// # Errors
+/// [`InvalidInput`] where it names no tool, prompt or resource, or more than one of them.
+pub fn asked(document: Value<'_>) -> Result<(Operation, String), InvalidInput> {
+    let reader = Reader { value: Some(document), path: String::new() };
+    reader.object()?;
+    let named: Vec<_> = named(&reader)?.into_iter().filter(|(_, name)| !name.is_empty()).collect();
+    let operation = operation(&reader)?;
+    let (_, name) = target(&reader, operation)?;
+    match &named[..] {
+        [] => Err(invalid("input", "names nothing: it needs one of `tool`, `prompt` and `resource.uri`")),
+        [(member, _)] if name.is_empty() => {
+            Err(invalid("operation", &format!("is {}, which is not about a `{member}`", operation.as_str())))
+        }
+        [_] => Ok((operation, name)),
+        [(one, _), (other, _), ..] => {
+            Err(invalid("input", &format!("names `{one}` and `{other}`: one call has one of them")))
+        }
+    }
+}
+
+/// What the document names, by member.
+fn named(reader: &Reader<'_>) -> Result<[(&'static str, String); 3], InvalidInput> {
+    let text = |reader: Reader<'_>| reader.text().map(Option::unwrap_or_default);
+    Ok([
+        ("tool", text(reader.member("tool"))?),
+        ("prompt", text(reader.member("prompt"))?),
+        ("resource", text(reader.member("resource").member("uri"))?),
+    ])
+}
+
+/// The operation; where none is said, the one that goes with what is named.
+fn operation(reader: &Reader<'_>) -> Result<Operation, InvalidInput> {
+    let Some(method) = reader.member("operation").text()? else {
+        let named = named(reader)?;
+        let member = named.iter().find(|(_, name)| !name.is_empty()).map_or("tool", |(member, _)| member);
+        return Ok(match member {
+            "prompt" => Operation::PromptsGet,
+            "resource" => Operation::ResourcesRead,
+            _ => Operation::ToolsCall,
+        });
+    };
+    let known = Operation::ALL.map(Operation::as_str);
+    Operation::from_method(&method)
+        .ok_or_else(|| invalid("operation", &format!("is not one of {}", known.join(", "))))
 }
 
 /// What an input document is read with: it nests as deep as its arguments do, and a record holds

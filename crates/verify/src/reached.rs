@@ -3,7 +3,7 @@
 use doorward_ledger::as_recorded;
 use doorward_model::json::Value;
 use doorward_model::{Decision, Verdict};
-use doorward_policy::{PolicySet, RegoSource, Ruling, simulate};
+use doorward_policy::{PolicySet, Ruling, Trial, simulate};
 
 use crate::verify::Flaw;
 
@@ -45,7 +45,7 @@ pub(crate) fn reach(
     decision: Value<'_>,
     policies: Option<Value<'_>>,
     input: Option<Value<'_>>,
-    trial: &dyn Fn(&RegoSource) -> Result<(), String>,
+    trial: &Trial<'_>,
 ) -> Result<Reached, Flaw> {
     if text(decision, "input").is_empty() {
         return Ok(Reached::NotAsked);

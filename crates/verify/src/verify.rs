@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use doorward_ledger::{Checkpoint, Hash, inclusion_holds, is_verifier_key, leaf_hash};
 use doorward_model::json::{Document, Kind, Value, canonical, push_hex};
-use doorward_policy::{RegoSource, sha256};
+use doorward_policy::{Trial, sha256};
 
 use crate::place::member_at;
 use crate::proof::{FORMAT, LIMITS};
@@ -53,7 +53,7 @@ const MEMBERS: [&str; 6] = ["checkpoint", "decision", "format", "input", "outcom
 pub fn verify(
     proof: &[u8],
     key: &str,
-    trial: &dyn Fn(&RegoSource) -> Result<(), String>,
+    trial: &Trial<'_>,
 ) -> Result<Verified, Flaw> {
     if !is_verifier_key(key.trim()) {
         return Err(Flaw::new("key", "is no verifier key, or its hash is not that of the key"));

@@ -28,6 +28,9 @@ pub struct Lint {
     pub code: &'static str,
     /// Where in the document: `servers[2].credential`; empty for the document itself.
     pub path: String,
+    /// The file, where it is another than the configuration itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Line in the file, from 1; absent when the finding is about something missing
     /// from a document without content, or about no line at all.
     pub line: Option<usize>,
@@ -57,7 +60,7 @@ impl fmt::Display for Lint {
             Severity::Warning => "warning: ",
             Severity::Error => "error: ",
         })?;
-        if !self.path.is_empty() {
+        if !self.path.is_empty() && self.file.is_none() {
             write!(f, "{}: ", self.path)?;
         }
         f.write_str(&self.message)?;
@@ -93,8 +96,15 @@ impl Findings {
         self.add(Severity::Warning, code, path.into(), message.into())
     }
 
-    fn add(&mut self, severity: Severity, code: &'static str, path: String, message: String) -> &mut Lint {
-        self.lints.push(Lint { severity, code, path, line: None, column: None, message, remedy: None });
+    pub(crate) fn add(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        path: String,
+        message: String,
+    ) -> &mut Lint {
+        let file = None;
+        self.lints.push(Lint { severity, code, path, file, line: None, column: None, message, remedy: None });
         self.lints.last_mut().expect("one was just added")
     }
 

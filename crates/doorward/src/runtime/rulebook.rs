@@ -10,7 +10,7 @@ use doorward_gateway::door::{Front, Guard, Peers};
 use doorward_identity::Authenticator;
 use doorward_limit::{Limiter, Per, Quota, Quotas, RateLimit, RequestRate, Requests, Window};
 use doorward_model::json::push_hex;
-use doorward_policy::{Compiled, PolicyError, PolicySet, RegoSource, claims_named};
+use doorward_policy::{Compiled, PolicyError, PolicySet, RegoSource, Warning, claims_named};
 use doorward_upstream::{Credential, Protocol, ServerSpec, Transport};
 
 use tokio::sync::watch;
@@ -38,6 +38,8 @@ pub(super) struct Builder {
     limiter: Option<(String, Arc<Limiter>)>,
     requests: Option<Arc<Requests>>,
     authenticator: Option<Arc<Authenticator>>,
+    /// What is doubtful about the policies compiled last.
+    doubts: Vec<Warning>,
 }
 
 impl Builder {
@@ -51,6 +53,7 @@ impl Builder {
             limiter: None,
             requests: None,
             authenticator: None,
+            doubts: Vec::new(),
         }
     }
 
@@ -121,9 +124,10 @@ impl Builder {
         self.tried.extend(survived);
         match compiled {
             Ok((policy, warnings)) => {
-                for warning in warnings {
+                for warning in &warnings {
                     tracing::warn!(target: "doorward::policy", "{warning}");
                 }
+                self.doubts = warnings;
                 usable(policy).map_err(|error| Unusable(vec![error]).into())
             }
             Err(errors) => Err(Unusable(errors).into()),
@@ -165,7 +169,7 @@ pub(crate) fn usable(policy: PolicySet) -> Result<PolicySet, PolicyError> {
     let redacting = policy.redacting().next().map(str::to_owned);
     let message = "defines `redact`, which this version cannot do: take it out, or `deny`";
     match redacting {
-        Some(place) => Err(PolicyError { place, message: message.to_owned() }),
+        Some(place) => Err(PolicyError { place, at: None, message: message.to_owned() }),
         None => Ok(policy),
     }
 }
@@ -183,12 +187,15 @@ impl std::fmt::Display for Unusable {
     }
 }
 
-/// Compiles what a configuration says, and lets go of it: what a start would find wrong.
+/// Compiles what a configuration says, and lets go of it: what a start would find wrong, or
+/// doubtful.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn compile(config: &Config, surroundings: &Surroundings) -> anyhow::Result<()> {
-    Builder::new(surroundings.clone(), Fixed::of(config)).build(config).map(|_| ())
+pub(crate) fn compile(config: &Config, surroundings: &Surroundings) -> anyhow::Result<Vec<Warning>> {
+    let mut builder = Builder::new(surroundings.clone(), Fixed::of(config));
+    builder.build(config)?;
+    Ok(builder.doubts)
 }
 
 fn front(listen: &Listen) -> Front {

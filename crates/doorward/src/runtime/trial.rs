@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest as hash};
-use doorward_policy::RegoSource;
+use doorward_policy::{PolicyError, RegoSource};
 
 /// The hidden command that the child runs.
 pub const COMMAND: &str = "trial-compile";
@@ -27,8 +27,13 @@ pub(super) fn digest(source: &RegoSource) -> [u8; 32] {
 ///
 /// # Errors
 /// What the compiler said, or how the child ended.
+pub fn in_a_child(program: &Path, source: &RegoSource) -> Result<(), Vec<PolicyError>> {
+    run(program, source).map_err(|message| vec![source.error(message)])?
+}
+
+/// What the child says is wrong, or why it says nothing.
 #[allow(clippy::disallowed_methods, reason = "the child is this very program")]
-pub fn in_a_child(program: &Path, source: &RegoSource) -> Result<(), String> {
+fn run(program: &Path, source: &RegoSource) -> Result<Result<(), Vec<PolicyError>>, String> {
     let text = serde_json::to_vec(source).map_err(|error| error.to_string())?;
     let mut child = Command::new(program)
         .arg(COMMAND)
@@ -51,8 +56,8 @@ pub fn in_a_child(program: &Path, source: &RegoSource) -> Result<(), String> {
     let status = child.wait().map_err(|error| error.to_string())?;
     drop(guard);
     match status.code() {
-        Some(0) => Ok(()),
-        Some(1) => Err(said.trim().to_owned()),
+        Some(0) => Ok(Ok(())),
+        Some(1) => serde_json::from_str(&said).map(Err).map_err(|_| said.trim().to_owned()),
         _ => Err(format!("compiling `{}` crashes or takes longer than {} s", source.name, LIMIT.as_secs())),
     }
 }

@@ -24,7 +24,7 @@ async fn look(stage: &Stage) -> Seen {
         for server in &stage.config().servers {
             for tool in super::dummy::TOOLS {
                 let said = known.call(&format!("{}__{tool}", server.id), Some(&json!({}))).await?;
-                if said.verdict != "deny" || !said.because.contains("default_deny") {
+                if said.verdict != "deny" || !said.because.contains("no rule allows") {
                     return Ok(Err(format!("{tool} is answered with {} {}", said.verdict, said.because)));
                 }
                 calls += 1;

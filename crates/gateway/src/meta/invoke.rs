@@ -62,7 +62,7 @@ pub(super) async fn call(mut asked: Box<Asked<'_>>, arguments: Option<Value<'_>>
             let ambiguous = if ambiguous { r#""ambiguous":true,"# } else { "" };
             return Ok(indented(&format!(r#"{{{ambiguous}"result":{result}}}"#)));
         }
-        Settled::Denied { decision, record } => {
+        Settled::Denied { decision, record, .. } => {
             recorded(json!({ "denied": true, "error": words(&decision) }), record)
         }
         Settled::Limited { decision, record, resets_at: Some(at), .. } => {

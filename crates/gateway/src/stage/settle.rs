@@ -19,8 +19,8 @@ use crate::record;
 use crate::stage::send::Answered;
 use crate::stage::{Refusal, Refused, counted};
 use ended::outcome_of;
-use words::unknown;
 pub(crate) use words::{RATE_LIMITED, coded, too_many, tool_failed};
+use words::{unknown, why};
 
 /// How a call ended, before it is put into an envelope.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(crate) enum Settled {
     Denied {
         /// The decision.
         decision: Decision,
+        /// Why, in words.
+        said: String,
         /// The id of its record, if it has one of its own.
         record: Option<String>,
     },
@@ -225,7 +227,10 @@ pub(crate) async fn refuse(refused: Refused<'_>) -> Settled {
             let retry_after = Duration::from_micros(left);
             Settled::Limited { decision, record, retry_after, resets_at: Some(resets_at) }
         }
-        Refusal::Denied(_) => Settled::Denied { decision, record },
+        Refusal::Denied(_) => {
+            let said = why(&refused.asked, &refused.place, &decision);
+            Settled::Denied { decision, said, record }
+        }
         Refusal::Unrecorded(error) => Settled::Failed(unrecorded(&refused.asked, &error)),
     }
 }

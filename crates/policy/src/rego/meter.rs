@@ -45,7 +45,17 @@ const CONSTANT: [&str; 22] = [
 /// Places for wrappers; each knows its function by its position among all names.
 const PLACES: usize = 256;
 
-type Function = fn(&Span, &[Ref<Expr>], &[RegoValue], bool) -> anyhow::Result<RegoValue>;
+/// A built-in, and how it fails: the type is regorus' own business, so it is asked for by name.
+type Function<E> = fn(&Span, &[Ref<Expr>], &[RegoValue], bool) -> Result<RegoValue, E>;
+type Failure = <BuiltinFcn as Fails>::With;
+
+trait Fails {
+    type With;
+}
+
+impl<E> Fails for (Function<E>, u8) {
+    type With = E;
+}
 
 thread_local! {
     /// What is left for built-ins on this thread; `None` after more was wanted.
@@ -91,7 +101,7 @@ fn metered<const PLACE: usize>(
     expressions: &[Ref<Expr>],
     arguments: &[RegoValue],
     strict: bool,
-) -> anyhow::Result<RegoValue> {
+) -> Result<RegoValue, Failure> {
     take(arguments)?;
     let Some((name, (function, _))) = ALL.get(PLACE) else {
         return Err(too_costly());
@@ -104,7 +114,7 @@ fn metered<const PLACE: usize>(
     Ok(made)
 }
 
-fn take(values: &[RegoValue]) -> anyhow::Result<()> {
+fn take(values: &[RegoValue]) -> Result<(), Failure> {
     let left = LEFT.get().unwrap_or_default();
     let most = left / STEPS_A_VALUE;
     let total: u64 = values.iter().map(|value| size(value, most)).sum();
@@ -112,7 +122,7 @@ fn take(values: &[RegoValue]) -> anyhow::Result<()> {
 }
 
 /// A text whose every byte becomes another text may grow beyond all that was given.
-fn take_product(arguments: &[RegoValue]) -> anyhow::Result<()> {
+fn take_product(arguments: &[RegoValue]) -> Result<(), Failure> {
     let length = |at: usize| match arguments.get(at) {
         Some(RegoValue::String(text)) => text.len() as u64,
         _ => 0,
@@ -120,14 +130,14 @@ fn take_product(arguments: &[RegoValue]) -> anyhow::Result<()> {
     pay((length(0) / length(1).max(1) + 1).saturating_mul(length(2)) / 32)
 }
 
-fn pay(steps: u64) -> anyhow::Result<()> {
+fn pay(steps: u64) -> Result<(), Failure> {
     let rest = LEFT.get().and_then(|left| left.checked_sub(steps));
     LEFT.set(rest);
     rest.map(drop).ok_or_else(too_costly)
 }
 
 /// An error that no rule can catch, unlike those about what was given.
-fn too_costly() -> anyhow::Error {
+fn too_costly() -> Failure {
     LimitError::TimeLimitExceeded { elapsed: std::time::Duration::ZERO, limit: std::time::Duration::ZERO }
         .into()
 }
@@ -145,7 +155,7 @@ macro_rules! sixteen {
     };
 }
 
-static WRAPPERS: [Function; PLACES] = sixteen!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+static WRAPPERS: [Function<Failure>; PLACES] = sixteen!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 
 #[cfg(test)]
 mod tests {

@@ -7,14 +7,12 @@ use doorward_model::Verdict;
 use regorus::{Engine, Value as RegoValue};
 
 use super::agree::Difference;
-use super::at_line;
 use super::machine::Machine;
 use super::shape::{Form, InputPath, Shape};
 use super::statement::{Entry, Statement};
-use super::{Allowance, Hearsay, Needs, agree, meter};
+use super::{Allowance, Hearsay, Needs, agree, meter, wrong};
 use crate::config::{Mode, Options, RegoSource};
-use crate::document::MEMBERS;
-use crate::problem::{PolicyError, Warning, hint};
+use crate::problem::{At, PolicyError, Warning};
 use crate::set::sha256;
 
 /// A compiled policy.
@@ -58,11 +56,11 @@ impl Module {
         source: &RegoSource,
         options: &Options,
     ) -> Result<(Self, Vec<Warning>), Vec<PolicyError>> {
-        let fail = |message: String| vec![PolicyError::new(source.place(), message)];
+        let fail = |message: String| vec![wrong(source, At::START, message)];
         let mut engine = Engine::new();
         engine
             .add_policy(source.place().to_owned(), source.source.clone())
-            .map_err(|error| fail(error.to_string().trim().to_owned()))?;
+            .map_err(|error| vec![unparsed(source, &error.to_string())])?;
         let shape = match engine.get_modules().first() {
             Some(module) => Shape::read(module),
             None => return Err(fail("holds no module".to_owned())),
@@ -82,7 +80,10 @@ impl Module {
         let is_linear = shape.calls.iter().any(|name| meter::is_linear(name));
         let tried = Tried { inputs: &inputs, literals: &shape.literals, data: &json, is_linear };
         let (machine, doubt) = tried.machine(&mut engine, &data, &paths, options);
-        warnings.extend(doubt.map(|doubt| Warning::new(source.place(), doubt.message(&entries))));
+        warnings.extend(doubt.map(|doubt| {
+            let at = doubt.entry().map_or(At::START, |entry| shape.at(entries[entry].as_str()));
+            Warning::in_source(source.place(), at, doubt.message(&entries))
+        }));
         let sees_arguments = |entry: &Entry| sees(&inputs_of(entry), &["arguments"]);
         let on_arguments = |entry: Entry| entries.contains(&entry) && sees_arguments(&entry);
         let certain = match without_arguments(source, &shape) {
@@ -193,6 +194,14 @@ impl Tried<'_> {
 }
 
 impl Doubt {
+    /// The position of the rule that it is about.
+    fn entry(&self) -> Option<usize> {
+        match self {
+            Self::Uncompilable => None,
+            Self::Differs(difference) => Some(difference.entry),
+        }
+    }
+
     fn message(&self, entries: &[Entry]) -> String {
         let why = match self {
             Self::Uncompilable => "the fast one cannot compile it".to_owned(),
@@ -232,23 +241,32 @@ fn sees(paths: &BTreeSet<InputPath>, place: &[&str]) -> bool {
     paths.iter().any(|path| path.iter().zip(place).all(|(a, b)| a == b))
 }
 
+/// What the parser says, without the excerpt around it: `--> file:line:col`, the line, a caret, and
+/// then the error.
+fn unparsed(source: &RegoSource, error: &str) -> PolicyError {
+    let place = error.lines().find_map(|line| line.trim_start().strip_prefix("--> "));
+    let mut numbers = place.unwrap_or_default().rsplitn(3, ':').map(|number| number.trim().parse().ok());
+    let (column, line) = (numbers.next().flatten(), numbers.next().flatten());
+    let at = line.zip(column).map_or(At::START, |(line, column)| At::new(line, column));
+    let message = error.rsplit_once("error: ").map_or(error, |(_, message)| message);
+    let message: Vec<_> = message.split_whitespace().collect();
+    wrong(source, at, message.join(" "))
+}
+
 /// Judges what the module looks like, and finds its entry rules.
 fn check(
     source: &RegoSource,
     shape: &Shape,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<Entry>, Vec<PolicyError>> {
-    let mut errors: Vec<_> = shape
-        .problems
-        .iter()
-        .map(|problem| PolicyError::new(at_line(source, problem.line), problem.message.clone()))
-        .collect();
+    let mut errors: Vec<_> =
+        shape.problems.iter().map(|problem| wrong(source, problem.at, problem.message.clone())).collect();
     let mut entries = Vec::new();
     for entry in Entry::ALL {
         let name = entry.as_str();
         let Some(form) = shape.form(name) else { continue };
         entries.push(entry);
-        let wrong = match (entry, form) {
+        let refused = match (entry, form) {
             (_, Form::Function) => Some(format!("`{name}` is a function; nobody calls it")),
             (Entry::Allow, Form::Set) => Some("`allow` is true or false, not a set".to_owned()),
             (Entry::Hide, _) if sees(&shape.inputs_of(name), &["arguments"]) => {
@@ -256,24 +274,15 @@ fn check(
             }
             _ => None,
         };
-        errors.extend(wrong.map(|message| PolicyError::new(at_line(source, shape.line(name)), message)));
+        errors.extend(refused.map(|message| wrong(source, shape.at(name), message)));
     }
     if entries.is_empty() {
-        errors
-            .push(PolicyError::new(source.place(), "defines none of allow, deny, hide, approve and redact"));
+        errors.push(wrong(source, At::START, "defines none of allow, deny, hide, approve and redact"));
     }
     if !errors.is_empty() {
         return Err(errors);
     }
 
-    let inputs: BTreeSet<InputPath> =
-        entries.iter().flat_map(|entry| shape.inputs_of(entry.as_str())).collect();
-    for name in inputs.iter().filter_map(|path| path.first()).collect::<BTreeSet<_>>() {
-        if !MEMBERS.contains(&name.as_str()) {
-            let message = format!("there is no `input.{name}`, so it is undefined{}", hint(name, MEMBERS));
-            warnings.push(Warning::new(source.place(), message));
-        }
-    }
     for entry in entries.iter().filter(|entry| **entry != Entry::Redact) {
         let places = Hearsay::of(&shape.inputs_of(entry.as_str()));
         if !places.is_empty() {
@@ -282,12 +291,12 @@ fn check(
                 entry.as_str(),
                 places.remedy()
             );
-            warnings.push(Warning::new(at_line(source, shape.line(entry.as_str())), message));
+            warnings.push(Warning::in_source(source.place(), shape.at(entry.as_str()), message));
         }
     }
-    for line in &shape.doubtful_nots {
+    for at in &shape.doubtful_nots {
         let message = "`not` over a call is true when the argument is missing; ask for the argument first";
-        warnings.push(Warning::new(at_line(source, *line), message));
+        warnings.push(Warning::in_source(source.place(), *at, message));
     }
     Ok(entries)
 }

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use regorus::Value as RegoValue;
-use regorus::unstable::{Expr, Literal, Module, Query, Rule, RuleBody, RuleHead, WithModifier};
+use regorus::unstable::{Expr, Literal, Module, Query, Rule, RuleBody, RuleHead, Span, WithModifier};
 
-use super::builtins;
 use super::scan::Problem;
+use super::{builtins, schema};
+use crate::problem::At;
 
 /// A path into `input`: `["arguments", "amount"]`. It ends where a step is computed.
 pub(super) type InputPath = Vec<String>;
@@ -27,21 +28,28 @@ pub(super) struct Shape {
     pub(super) literals: BTreeSet<RegoValue>,
     /// Built-in functions that it calls.
     pub(super) calls: BTreeSet<String>,
-    /// Lines with a `not` over a call that may get an undefined argument.
-    pub(super) doubtful_nots: BTreeSet<usize>,
+    /// Places with a `not` over a call that may get an undefined argument.
+    pub(super) doubtful_nots: BTreeSet<At>,
     /// What cannot stay.
     pub(super) problems: Vec<Problem>,
 }
 
 /// What the rules of one name have in common.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Facts {
-    line: usize,
+    at: At,
     form: Form,
     uses: BTreeSet<Use>,
     inputs: BTreeSet<InputPath>,
     /// The same for each of them alone.
     parts: Vec<Part>,
+}
+
+impl Facts {
+    fn at(at: At) -> Self {
+        let (uses, inputs) = (BTreeSet::new(), BTreeSet::new());
+        Self { at, form: Form::Value, uses, inputs, parts: Vec::new() }
+    }
 }
 
 /// One rule of several with one name.
@@ -74,7 +82,7 @@ impl Shape {
                 shape.package.push(root);
                 shape.package.extend(rest.into_iter().flatten());
             }
-            None => shape.problem(module.package.span.line, "has no package name".to_owned()),
+            None => shape.problem(at(&module.package.span), "has no package name".to_owned()),
         }
         let identifier = |part: &String| {
             part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -82,7 +90,7 @@ impl Shape {
         };
         if !shape.package.iter().all(identifier) {
             shape.problem(
-                module.package.span.line,
+                at(&module.package.span),
                 "its package name may hold letters, digits and `_` only".to_owned(),
             );
         }
@@ -95,7 +103,14 @@ impl Shape {
             };
             known.then_some((alias, (root, rest)))
         });
-        let imports = imports.collect();
+        let imports: BTreeMap<String, Steps> = imports.collect();
+        for import in &module.imports {
+            if let Some((_, rest)) = steps(&import.refr).filter(|(root, _)| root == "input")
+                && let Err(message) = schema::check(&rest)
+            {
+                shape.problem(at(&import.span), message);
+            }
+        }
         let names: BTreeSet<String> =
             module.policy.iter().filter_map(|rule| head(rule).map(|head| head.0[0].clone())).collect();
         for rule in &module.policy {
@@ -104,7 +119,7 @@ impl Shape {
                 names: &names,
                 imports: &imports,
                 parameters: BTreeSet::new(),
-                facts: Facts::default(),
+                facts: Facts::at(at(rule.span())),
             }
             .rule(rule);
         }
@@ -117,9 +132,9 @@ impl Shape {
         self.rules.iter().find(|(path, _)| path[0] == name).map(|(_, facts)| facts.form)
     }
 
-    /// The line of a rule.
-    pub(super) fn line(&self, name: &str) -> usize {
-        self.rules.iter().find(|(path, _)| path[0] == name).map_or(1, |(_, facts)| facts.line)
+    /// Where a rule stands.
+    pub(super) fn at(&self, name: &str) -> At {
+        self.rules.iter().find(|(path, _)| path[0] == name).map_or(At::START, |(_, facts)| facts.at)
     }
 
     /// Every part of `input` that a rule sees, itself or through others.
@@ -164,8 +179,11 @@ impl Shape {
         self.rules.keys().filter(move |path| uses.iter().any(|used| touches(used, path)))
     }
 
-    fn problem(&mut self, line: u32, message: String) {
-        self.problems.push(Problem { line: line as usize, message });
+    fn problem(&mut self, at: At, message: String) {
+        let problem = Problem { at, message };
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// Depth-first with colours, without recursion of our own.
@@ -188,9 +206,9 @@ impl Shape {
                 };
                 if let Some(at) = trail.iter().position(|(path, _)| *path == used) {
                     let names: Vec<_> = trail[at..].iter().map(|(path, _)| path.join(".")).collect();
-                    let line = self.rules.get(used).map_or(1, |facts| facts.line);
+                    let at = self.rules.get(used).map_or(At::START, |facts| facts.at);
                     found = Some((
-                        line,
+                        at,
                         format!("`{}` depends on itself: {} → {0}", used.join("."), names.join(" → ")),
                     ));
                     break 'rules;
@@ -200,8 +218,8 @@ impl Shape {
                 }
             }
         }
-        if let Some((line, message)) = found {
-            self.problems.push(Problem { line, message });
+        if let Some((at, message)) = found {
+            self.problem(at, message);
         }
     }
 }
@@ -262,9 +280,9 @@ struct Reader<'s> {
 
 impl Reader<'_> {
     fn rule(mut self, rule: &Rule) {
-        let line = rule.span().line;
+        let place = at(rule.span());
         let Some((path, form)) = head(rule) else {
-            return self.shape.problem(line, "has a rule without a plain name".to_owned());
+            return self.shape.problem(place, "has a rule without a plain name".to_owned());
         };
         match rule {
             Rule::Spec { head, bodies, .. } => {
@@ -279,11 +297,7 @@ impl Reader<'_> {
             }
         }
         let Self { shape, facts, .. } = self;
-        let known = shape.rules.entry(path).or_insert_with(|| Facts {
-            line: line as usize,
-            form,
-            ..Facts::default()
-        });
+        let known = shape.rules.entry(path).or_insert_with(|| Facts { form, ..Facts::at(place) });
         if form != Form::Value {
             known.form = form;
         }
@@ -372,7 +386,7 @@ impl Reader<'_> {
                 let beyond_fixed =
                     |path: &&InputPath| path.len() > 1 && matches!(path[0].as_str(), "arguments" | "limits");
                 if is_call(expr) && self.facts.inputs.difference(&before).any(|path| beyond_fixed(&path)) {
-                    self.shape.doubtful_nots.insert(span.line as usize);
+                    self.shape.doubtful_nots.insert(at(span));
                 }
             }
             Literal::Every { domain, query, .. } => {
@@ -425,7 +439,7 @@ impl Reader<'_> {
                 self.expressions([&**key, &**value]);
                 self.query(query);
             }
-            Expr::Call { span, fcn, params, .. } => self.call(span.line, fcn, params),
+            Expr::Call { span, fcn, params, .. } => self.call(at(span), fcn, params),
             Expr::UnaryExpr { expr, .. } => self.expression(expr),
             Expr::BinExpr { lhs, rhs, .. }
             | Expr::BoolExpr { lhs, rhs, .. }
@@ -438,20 +452,41 @@ impl Reader<'_> {
         }
     }
 
-    fn call(&mut self, line: u32, function: &Expr, arguments: &[regorus::unstable::ExprRef]) {
+    fn call(&mut self, place: At, function: &Expr, arguments: &[regorus::unstable::ExprRef]) {
         let arguments: Vec<&Expr> = arguments.iter().map(|argument| &**argument).collect();
         self.expressions(arguments.iter().copied());
         let Some((root, rest)) = steps(function) else {
-            return self.shape.problem(line, "calls something that has no name".to_owned());
+            return self.shape.problem(place, "calls something that has no name".to_owned());
         };
         if self.names.contains(&root) || root == "data" || self.imports.contains_key(&root) {
             return self.reference(function);
         }
         let name = fixed(&root, &rest).join(".");
         if let Err(message) = builtins::check(&name, &arguments) {
-            self.shape.problem(line, message);
+            self.shape.problem(place, message);
+        }
+        if name == "object.get" {
+            self.looked_up(place, &arguments);
         }
         self.shape.calls.insert(name);
+    }
+
+    /// `object.get(input, "tool", "")` and `object.get(input, ["context", "ip"], "")` read what
+    /// their path says.
+    fn looked_up(&mut self, place: At, arguments: &[&Expr]) {
+        let [object, path, ..] = arguments else { return };
+        let Some((root, mut rest)) = steps(object).filter(|(root, _)| root == "input") else { return };
+        let text = |expression: &Expr| match expression {
+            Expr::String { value, .. } | Expr::RawString { value, .. } => {
+                value.as_string().ok().map(|text| text.to_string())
+            }
+            _ => None,
+        };
+        match path {
+            Expr::Array { items, .. } => rest.extend(items.iter().map(|item| text(item))),
+            path => rest.push(text(path)),
+        }
+        self.rooted(place, &root, &rest);
     }
 
     fn reference(&mut self, expression: &Expr) {
@@ -460,12 +495,12 @@ impl Reader<'_> {
             return;
         }
         if root == "input" || root == "data" {
-            return self.rooted(&root, &rest);
+            return self.rooted(at(expression.span()), &root, &rest);
         }
         if let Some((root, before)) = self.imports.get(&root) {
             let whole: Vec<_> = before.iter().chain(&rest).cloned().collect();
             let root = root.clone();
-            self.rooted(&root, &whole);
+            self.rooted(at(expression.span()), &root, &whole);
         }
         // A rule may have the name of an import; then both are assumed.
         if self.names.contains(&root) {
@@ -473,9 +508,12 @@ impl Reader<'_> {
         }
     }
 
-    fn rooted(&mut self, root: &str, rest: &[Option<String>]) {
+    fn rooted(&mut self, place: At, root: &str, rest: &[Option<String>]) {
         let path = rest.iter().map_while(Clone::clone).collect::<Vec<_>>();
         if root == "input" {
+            if let Err(message) = schema::check(rest) {
+                self.shape.problem(place, message);
+            }
             self.facts.inputs.insert(path);
             return;
         }
@@ -485,6 +523,11 @@ impl Reader<'_> {
             self.facts.uses.insert(path.get(package.len()..).unwrap_or_default().to_vec());
         }
     }
+}
+
+/// Where something stands.
+fn at(span: &Span) -> At {
+    At::new(span.line, span.col)
 }
 
 fn is_call(expression: &Expr) -> bool {

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use doorward_model::decision::DEFAULT_DENY;
 use doorward_model::json::{push_string, quoted};
-use doorward_model::{CapabilityKind, Decision, Operation, Timestamp};
+use doorward_model::{Caller, CapabilityKind, Decision, Operation, Timestamp};
 use doorward_wire::{Era, RpcError};
 
 use super::Settled;
+use crate::pipeline::Asked;
 use crate::reply::{Reply, whole_seconds};
 use crate::stage::Refused;
+use crate::stage::resolve::Place;
 
 /// JSON-RPC code of a refusal where no tool result can carry it. Outside the range
 /// that JSON-RPC and MCP reserve.
@@ -29,9 +32,9 @@ impl Settled {
             }
             Self::Beyond(error) if operation == Operation::ToolsCall => tool_failed(id, era, &error),
             Self::Beyond(error) => Reply::error(Some(id), &error),
-            Self::Denied { decision, record } => {
+            Self::Denied { decision, said, record } => {
                 let data = decision_json(&decision, record.as_deref(), None);
-                refused(id, era, operation == Operation::ToolsCall, POLICY_DENIED, &decision, data)
+                refused(id, era, operation == Operation::ToolsCall, POLICY_DENIED, &said, data)
             }
             Self::Limited { decision, record, retry_after, resets_at } => {
                 let data = decision_json(&decision, record.as_deref(), Some((retry_after, resets_at)));
@@ -61,15 +64,15 @@ fn limited(
     data: String,
     retry_after: Duration,
 ) -> Reply {
-    let reply = refused(id, era, is_tool_call, RATE_LIMITED, decision, data);
+    let said = decision.reasons.first().map_or("denied", String::as_str);
+    let reply = refused(id, era, is_tool_call, RATE_LIMITED, said, data);
     Reply { retry_after: Some(retry_after), ..reply }
 }
 
 /// A refusal: a model reads it as the result of its tool, and everybody else as an
 /// error. It is an answer like any other: some clients end their session at any status but 200.
-fn refused(id: &str, era: Era, is_tool_call: bool, code: i32, decision: &Decision, data: String) -> Reply {
-    let reason = decision.reasons.first().map_or("denied", String::as_str);
-    let text = format!("[POLICY DENIED] {reason}");
+fn refused(id: &str, era: Era, is_tool_call: bool, code: i32, said: &str, data: String) -> Reply {
+    let text = format!("[POLICY DENIED] {said}");
     if !is_tool_call {
         return Reply::error(Some(id), &RpcError::answer(code, text).with_data(data));
     }
@@ -84,6 +87,31 @@ pub(crate) fn tool_failed(id: &str, era: Era, error: &RpcError) -> Reply {
         None => String::new(),
     };
     Reply::result(id, &error_result(&error.message, era, &meta))
+}
+
+/// Why a call was denied: the first reason, or, where nothing allowed it, which rule is missing.
+pub(super) fn why(asked: &Asked<'_>, place: &Place, decision: &Decision) -> String {
+    match decision.reasons.first() {
+        None => "denied".to_owned(),
+        Some(reason) if reason == DEFAULT_DENY => missing(asked.caller, place),
+        Some(reason) => reason.clone(),
+    }
+}
+
+/// Which rule is missing, and for whom.
+fn missing(caller: &Caller, place: &Place) -> String {
+    let server = place.server.as_ref().map_or("", |server| server.id.as_str());
+    let mut roles: Vec<_> = caller.grant.roles.iter().collect();
+    roles.extend(caller.person.iter().flat_map(|person| &person.roles));
+    roles.sort();
+    roles.dedup();
+    let roles: Vec<_> = roles.into_iter().map(|role| format!("`{role}`")).collect();
+    let whom = match &roles[..] {
+        [] => "a caller without roles".to_owned(),
+        [role] => format!("the role {role}"),
+        roles => format!("the roles {}", roles.join(", ")),
+    };
+    format!("no rule allows `{}` on `{server}` for {whom}", place.target)
 }
 
 /// A tool result that says what went wrong; `more` is JSON text of further members.
