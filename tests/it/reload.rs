@@ -46,7 +46,7 @@ async fn an_edit_takes_force_and_a_mistake_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_misspelt_restriction_never_takes_force() {
     let world = World::start(&["github"], "").await;
-    eventually(&world, "[POLICY DENIED] default_deny").await;
+    eventually(&world, WHY).await;
     let config = std::fs::read_to_string(world.config_path()).expect("readable");
     let rule = STAFF_MAY_ALL;
     let narrowed = [

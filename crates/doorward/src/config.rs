@@ -28,6 +28,7 @@ pub mod requests;
 mod schema;
 pub mod servers;
 mod shared;
+mod spelled;
 pub mod tree;
 mod typed;
 pub mod yaml;
@@ -259,6 +260,7 @@ fn build(file: GatewayFile, dialect: Dialect, context: &mut Context<'_>) -> Conf
     let metering = metering::build(file.metering, context);
     reach::check(&servers, &auth, &policies, &rego_policies, &mut context.findings);
     let compat = context.compat;
+    reach::check_names(&servers, &policies, dialect, &mut context.findings);
     Config {
         listen,
         data_dir,

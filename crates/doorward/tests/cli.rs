@@ -531,3 +531,100 @@ fn policies_that_no_gateway_puts_in_force_decide_nothing() {
     assert_eq!((ran.code, &*ran.out), (Some(1), ""), "{}", ran.err);
     assert!(ran.err.contains("cards: defines `redact`, which this version cannot do"), "{}", ran.err);
 }
+
+/// A gateway that one caller may use, and nothing to complain about.
+const PLAIN: &str = "auth: {type: none}\nservers:\n  - {id: pay, url: \"http://127.0.0.1:9/mcp\", enabled: true}\npolicies:\n  - {id: all, name: All, roles: ['*'], rules: [{action: allow}]}\n";
+
+#[test]
+fn a_mistake_in_a_policy_is_said_once_where_it_stands() {
+    let in_a_file = format!("{PLAIN}regoPolicies:\n  - {{name: cap, file: cap.rego}}\n");
+    let written_out = |source: &str| {
+        let indented: String = source.lines().map(|line| format!("      {line}\n")).collect();
+        format!("{PLAIN}regoPolicies:\n  - name: cap\n    source: |\n{indented}")
+    };
+    let unknown = "package cap\n\ndeny contains \"no\" if input.args.amount > 100\n";
+    let client = "package cap\n\ndeny contains \"no\" if input.context.client.name == \"x\"\n";
+    let cases = [
+        (unknown, Some(1), "3:23: error: ", "there is no `input.args`; did you mean `arguments`? [rego]"),
+        (client, Some(0), "3:1: warning: ", "the stricter verdict counts; to allow by client, use"),
+    ];
+    for (source, code, place, message) in cases {
+        let world = World::with("gateway.yaml", &in_a_file);
+        std::fs::write(world.dir.path().join("cap.rego"), source).expect("written");
+        let ran = world.run(&["check"]);
+        let line = ran.out.lines().find(|line| line.starts_with("cap.rego:")).unwrap_or(&ran.out);
+        assert!(line.starts_with(&format!("cap.rego:{place}")) && line.contains(message), "{}", ran.out);
+        assert_eq!(
+            (ran.code, ran.out.lines().filter(|line| line.contains("rego")).count()),
+            (code, 1),
+            "{}",
+            ran.out
+        );
+        // The source begins in line 9 of the configuration, indented by 6.
+        let (line, rest) = place.split_once(':').expect("a line");
+        let (column, severity) = rest.split_once(':').expect("a column");
+        let (line, column): (usize, usize) =
+            (line.parse().expect("a line"), column.parse().expect("a column"));
+        let world = World::with("gateway.yaml", &written_out(source));
+        let ran = world.run(&["check"]);
+        let expected = format!("gateway.yaml:{}:{}:{severity}regoPolicies[0].source: ", line + 8, column + 6);
+        assert!(ran.out.contains(&expected) && ran.out.contains(message), "{expected}\n{}", ran.out);
+    }
+}
+
+#[test]
+fn a_simulation_takes_one_call_and_policies_that_are_off_or_not_configured_yet() {
+    let text = format!(
+        "{PLAIN}regoPolicies:\n  - {{name: cap, mode: off, source: \"package cap\\ndeny contains \\\"too much\\\" if input.arguments.amount > 100\"}}\n"
+    );
+    let world = World::with("gateway.yaml", &text);
+    let new = "package new\ndeny contains \"new\" if input.tool == \"refund\"\n";
+    for (name, text) in [("new.rego", new), ("cap.rego", "package cap\n")] {
+        std::fs::write(world.dir.path().join(name), text).expect("written");
+    }
+    let simulate = |input: &str, more: &[&str]| {
+        std::fs::write(world.dir.path().join("call.json"), input).expect("written");
+        let mut arguments = vec!["policy", "simulate", "--input", "call.json"];
+        arguments.extend(more);
+        world.run(&arguments)
+    };
+    let call = r#"{"backend":"pay","tool":"refund","arguments":{"amount":101},"roles":["x"]}"#;
+    let cases: [(&[&str], i32, &str); 4] = [
+        (&[], 0, "allow []"),
+        (&["--enforce", "cap"], 1, "deny [\"too much\"]"),
+        (&["--rego", "new.rego"], 1, "deny [\"new\"]"),
+        (&["--enforce", "cap", "--rego", "new.rego"], 1, "deny [\"too much\",\"new\"]"),
+    ];
+    for (more, code, expected) in cases {
+        let ran = simulate(call, more);
+        let said: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+        let verdict = said["verdict"].as_str().unwrap_or_default();
+        assert_eq!(
+            (ran.code, format!("{verdict} {}", said["reasons"])),
+            (Some(code), expected.to_owned()),
+            "{more:?}"
+        );
+        assert_eq!((&said["operation"], &said["target"]), (&"tools/call".into(), &"refund".into()));
+    }
+    let read = simulate(r#"{"backend":"pay","resource":{"uri":"file:///a"},"roles":["x"]}"#, &[]);
+    assert!(read.out.contains("\"resources/read\"") && read.out.contains("file:///a"), "{}", read.out);
+    for (input, more, expected) in [
+        ("{}", vec![], "`input` names nothing: it needs one of `tool`, `prompt` and `resource.uri`"),
+        (
+            r#"{"tool":"a","prompt":"b"}"#,
+            vec![],
+            "`input` names `tool` and `prompt`: one call has one of them",
+        ),
+        (
+            r#"{"operation":"prompts/get","tool":"a"}"#,
+            vec![],
+            "`operation` is prompts/get, which is not about a `tool`",
+        ),
+        (call, vec!["--enforce", "cpa"], "there is no policy `cpa` in `regoPolicies`"),
+        (call, vec!["--rego", "cap.rego"], "cap.rego:1:1: error: defines none of"),
+    ] {
+        let ran = simulate(input, &more);
+        assert_eq!((ran.code == Some(0), &*ran.out), (false, ""), "{input} {more:?}");
+        assert!(ran.err.contains(expected), "{}", ran.err);
+    }
+}

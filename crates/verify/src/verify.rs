@@ -50,11 +50,7 @@ const MEMBERS: [&str; 6] = ["checkpoint", "decision", "format", "input", "outcom
 ///
 /// # Errors
 /// The first [`Flaw`].
-pub fn verify(
-    proof: &[u8],
-    key: &str,
-    trial: &Trial<'_>,
-) -> Result<Verified, Flaw> {
+pub fn verify(proof: &[u8], key: &str, trial: &Trial<'_>) -> Result<Verified, Flaw> {
     if !is_verifier_key(key.trim()) {
         return Err(Flaw::new("key", "is no verifier key, or its hash is not that of the key"));
     }

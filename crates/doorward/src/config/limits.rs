@@ -8,6 +8,7 @@ use super::Context;
 use super::dialect::Dialect;
 use super::lint::did_you_mean;
 use super::servers::Server;
+use super::spelled;
 
 /// Calls a minute where nothing else is said.
 const PER_MINUTE: u32 = 60;
@@ -155,6 +156,10 @@ pub(crate) fn build(
     for (index, file) in files.into_iter().enumerate() {
         let path = format!("limits[{index}]");
         warn_of_no_server(&file, &path, servers, context);
+        if let Some(tool) = given(&file.tool) {
+            let path = format!("{path}.tool");
+            spelled::check(&tool, &path, true, servers, dialect, &mut context.findings);
+        }
         let name = file.name.clone();
         let is_taken = limits.rates.iter().any(|other| other.name == name)
             || limits.quotas.iter().any(|other| other.name == name);

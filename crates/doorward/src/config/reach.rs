@@ -1,10 +1,12 @@
 //! Rules against servers and roles: what can never match, and what nobody can reach.
 
 use super::auth::{Auth, AuthKind};
+use super::dialect::Dialect;
 use super::lint::Findings;
 use super::policies::{Action, RolePolicy, Rule};
 use super::rego::{Mode, RegoPolicy};
 use super::servers::Server;
+use super::spelled;
 
 /// Adds what is odd about the rules, seen together with everything else.
 pub(crate) fn check(
@@ -46,6 +48,30 @@ pub(crate) fn check(
         }
     }
     check_keys(auth, servers, findings);
+}
+
+/// Adds names that are spelled as clients see them.
+pub(crate) fn check_names(
+    servers: &[Server],
+    policies: &[RolePolicy],
+    dialect: Dialect,
+    findings: &mut Findings,
+) {
+    for (index, policy) in policies.iter().enumerate() {
+        for (number, rule) in policy.rules.iter().enumerate() {
+            for (key, pattern) in [("tool", &rule.tool), ("prompt", &rule.prompt)] {
+                let Some(pattern) = pattern else { continue };
+                let path = format!("policies[{index}].rules[{number}].{key}");
+                spelled::check(pattern, &path, true, servers, dialect, findings);
+            }
+        }
+    }
+    for (index, server) in servers.iter().enumerate() {
+        for (number, pattern) in server.disable.iter().enumerate() {
+            let path = format!("servers[{index}].disable[{number}]");
+            spelled::check(pattern, &path, false, servers, dialect, findings);
+        }
+    }
 }
 
 fn check_rule(

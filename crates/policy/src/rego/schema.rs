@@ -15,11 +15,11 @@ enum Shape {
     List(&'static Shape),
     /// Members of these names and no others.
     Object(&'static [(&'static str, Shape)]),
-    /// Members of any name.
-    Counters,
+    /// Members of any name, without members of their own.
+    Named,
 }
 
-use Shape::{Counters, List, Object, Open, Plain};
+use Shape::{Named, List, Object, Open, Plain};
 
 const TEXTS: Shape = List(&Plain);
 
@@ -48,6 +48,7 @@ const DOCUMENT: Shape = Object(&[
         "identity",
         Object(&[
             ("agent", Object(&[("id", Plain)])),
+            ("claims", Named),
             ("grant", Object(&[("expires_at", Plain), ("id", Plain), ("roles", TEXTS)])),
             (
                 "user",
@@ -61,7 +62,7 @@ const DOCUMENT: Shape = Object(&[
             ),
         ]),
     ),
-    ("limits", Counters),
+    ("limits", Named),
     ("operation", Plain),
     ("prompt", Plain),
     ("resource", Object(&[("uri", Plain)])),
@@ -83,9 +84,9 @@ pub(super) fn check(path: &[Option<String>]) -> Result<(), String> {
         shape = match (shape, step) {
             (Open, _) => return Ok(()),
             // Which member a computed step leads to, nobody knows.
-            (Object(_) | Counters, None) => return Ok(()),
+            (Object(_) | Named, None) => return Ok(()),
             (List(items), None) => items,
-            (Counters, Some(_)) => &Plain,
+            (Named, Some(_)) => &Plain,
             (Object(members), Some(name)) => match members.iter().find(|(known, _)| known == name) {
                 Some((_, member)) => member,
                 None => {
@@ -138,6 +139,7 @@ mod tests {
             ("arguments.any.thing", ""),
             ("definition.annotations.readOnlyHint", ""),
             ("limits.calls_this_hour", ""),
+            ("identity.claims.department", ""),
             ("session.calls._.tool", ""),
             ("scopes._", ""),
             ("args.amount", "there is no `input.args`; did you mean `arguments`?"),

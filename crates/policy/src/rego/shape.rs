@@ -495,12 +495,12 @@ impl Reader<'_> {
             return;
         }
         if root == "input" || root == "data" {
-            return self.rooted(at(expression.span()), &root, &rest);
+            return self.rooted(beginning(expression), &root, &rest);
         }
         if let Some((root, before)) = self.imports.get(&root) {
             let whole: Vec<_> = before.iter().chain(&rest).cloned().collect();
             let root = root.clone();
-            self.rooted(at(expression.span()), &root, &whole);
+            self.rooted(beginning(expression), &root, &whole);
         }
         // A rule may have the name of an import; then both are assumed.
         if self.names.contains(&root) {
@@ -528,6 +528,14 @@ impl Reader<'_> {
 /// Where something stands.
 fn at(span: &Span) -> At {
     At::new(span.line, span.col)
+}
+
+/// Where a reference begins; its own span is that of its last step.
+fn beginning(expression: &Expr) -> At {
+    match expression {
+        Expr::RefDot { refr, .. } | Expr::RefBrack { refr, .. } => beginning(refr),
+        other => at(other.span()),
+    }
 }
 
 fn is_call(expression: &Expr) -> bool {
