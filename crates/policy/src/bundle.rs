@@ -157,7 +157,7 @@ mod tests {
         let cases = [
             ("{}".to_owned(), "is no policy bundle: missing field"),
             (bundle.replacen("regorus/", "other/", 1), "made for the evaluator other/0.14.1"),
-            (bundle.replace("package p", "package"), "does not compile: a:1:"),
+            (bundle.replace("package p", "package"), "does not compile: a:2:"),
             (bundle.replacen("\"rvm\"", "\"interpreter\"", 1), "does not compile to itself"),
             (bundle.replacen("{\"evaluator\"", "{ \"evaluator\"", 1), "does not compile to itself"),
         ];

@@ -152,8 +152,8 @@ fn what_could_not_be_repeated_or_not_end_is_refused_by_name_and_place() {
             "there is no `input.session.calls[_].tol`",
         ),
         (
-            "package p\nallow if object.get(input, [\"context\", \"pi\"], \"\") == \"\"",
-            "there is no `input.context.pi`; did you mean `ip`?",
+            "package p\nallow if object.get(input, [\"context\", \"orign\"], \"\") == \"\"",
+            "there is no `input.context.orign`; did you mean `origin`?",
         ),
         ("package p\nallow if input.scopes.admin", "is a list"),
         ("package p[\"a b\"]\nallow := true", "package name"),

@@ -106,7 +106,7 @@ mod tests {
             ("a\n\0".to_owned(), Some(2)),
             ("# a\0[".to_owned(), Some(1)),
             ("\"a".to_owned(), Some(1)),
-            ("`a\n".to_owned(), Some(2)),
+            ("`a\n".to_owned(), Some(1)),
             (" ".repeat(256 * 1024 + 1), Some(1)),
         ];
         for (source, expected) in cases {
