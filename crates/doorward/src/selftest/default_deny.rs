@@ -24,7 +24,8 @@ async fn look(stage: &Stage) -> Seen {
         for server in &stage.config().servers {
             for tool in super::dummy::TOOLS {
                 let said = known.call(&format!("{}__{tool}", server.id), Some(&json!({}))).await?;
-                let is_default = ["default_deny", "no rule allows"].iter().any(|words| said.because.contains(words));
+                let is_default =
+                    ["default_deny", "no rule allows"].iter().any(|words| said.because.contains(words));
                 if said.verdict != "deny" || !is_default {
                     return Ok(Err(format!("{tool} is answered with {} {}", said.verdict, said.because)));
                 }

@@ -19,7 +19,7 @@ enum Shape {
     Named,
 }
 
-use Shape::{Named, List, Object, Open, Plain};
+use Shape::{List, Named, Object, Open, Plain};
 
 const TEXTS: Shape = List(&Plain);
 
