@@ -83,7 +83,6 @@ mod tests {
             id: id.to_owned(),
             kind: GrantKind::Key,
             issuer: None,
-            claims: Default::default(),
             roles: Vec::new(),
             servers: None,
             scopes: Vec::new(),
