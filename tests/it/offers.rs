@@ -6,7 +6,7 @@ use doorward_registry::name::exposed;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::world::{ALICE, BOB, Client, Recorder, STAFF_MAY_ALL, World, call, eventually};
+use crate::world::{ALICE, BOB, Client, Recorder, STAFF_MAY_ALL, World, call, doorward, eventually};
 
 /// `staff` may do everything, `guest` calls `echo` alone.
 const RULES: &str = "policies:
@@ -167,6 +167,54 @@ async fn a_name_that_two_tools_would_have_is_neithers_and_only_the_listed_spelli
     assert_eq!(problems.as_array().expect("two").len(), 2, "{problems}");
     assert!(meta(&world, BOB, "server_status").await["s"].get("problems").is_none());
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_shows_what_one_server_offers_and_what_is_wrong_with_it() {
+    let world = World::start(&["odd"], RULES).await;
+    let odd = &world.recorders[0];
+    odd.offer_only(&["echo"]);
+    let whole = json!({"name": "whole", "title": "All of it", "description": "first\nsecond",
+        "inputSchema": {"type": "object"}, "outputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}});
+    odd.defines(whole.clone());
+    odd.defines(json!({"name": "hopeless", "inputSchema": {"type": "string"}}));
+    let run = async |arguments: &[&str]| {
+        let ran = doorward(&world.config_path(), arguments).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.out
+    };
+    // Nobody has asked it anything so far.
+    let tools = run(&["servers", "tools", "odd"]).await;
+    assert_eq!(tools, "echo\n    does echo\nwhole  [All of it]\n    first\n");
+    let tools: Value =
+        serde_json::from_str(&run(&["servers", "tools", "odd", "--json"]).await).expect("JSON");
+    assert_eq!(tools[1], whole);
+    let resources = run(&["servers", "resources", "odd"]).await;
+    assert_eq!(resources, "wiki://handbook  [handbook]\n\nTemplates:\nwiki://{page}  [page]\n");
+    assert_eq!(run(&["servers", "prompts", "odd"]).await, "review\n");
+    let shown = run(&["servers", "show", "odd"]).await;
+    for part in [
+        "state         connected",
+        "offers        2 tools, 1 resources, 1 resource templates, 1 prompts",
+        "problem       tool `hopeless`: its definition is malformed",
+        "last answer",
+        "up for",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let nobody = doorward(&world.config_path(), &["servers", "tools", "nobody"]).await;
+    assert_eq!((nobody.code, nobody.err.as_str()), (Some(1), "the running gateway has no server `nobody`\n"));
+
+    let listed = meta(&world, ALICE, "list_tools").await;
+    let listed = listed.as_array().expect("a list").iter().find(|it| it["name"] == "whole").expect("listed");
+    for member in ["title", "description", "inputSchema", "outputSchema", "annotations"] {
+        assert_eq!(listed[member], whole[member]);
+    }
+    let config = world.config_path();
+    let World { folder, running, .. } = world;
+    running.stop().await;
+    assert_eq!(doorward(&config, &["servers", "tools", "odd"]).await.code, Some(3), "nobody is there to ask");
+    drop(folder);
 }
 
 /// A server that is off, one that lacks a secret, and one that is there.

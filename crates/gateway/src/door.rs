@@ -5,6 +5,7 @@ mod body;
 mod collect;
 mod cors;
 mod guard;
+mod look;
 mod media;
 mod order;
 mod peer;

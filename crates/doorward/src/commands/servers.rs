@@ -1,6 +1,8 @@
 //! `doorward servers`: what is registered, and how it is doing where a gateway runs. Places are
 //! shown as the file has them, because what `${VAR}` was filled with may be a secret.
 
+mod look;
+
 use std::path::Path;
 
 use doorward_gateway::door::{Doing, Doings, Order, read_doings};
@@ -23,6 +25,20 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show how one server is doing, what is wrong with it, and what its child printed last
+    #[command(after_help = "Example:\n  doorward servers show github")]
+    Show(look::Arguments),
+    /// List the tools that a server offers, as clients are shown them
+    #[command(
+        after_help = "Examples:\n  doorward servers tools github\n  doorward servers tools github --json"
+    )]
+    Tools(look::Arguments),
+    /// List the resources that a server offers, and its resource templates
+    #[command(after_help = "Example:\n  doorward servers resources github")]
+    Resources(look::Arguments),
+    /// List the prompts that a server offers, with their arguments
+    #[command(after_help = "Example:\n  doorward servers prompts github")]
+    Prompts(look::Arguments),
 }
 
 #[derive(Serialize)]
@@ -52,7 +68,13 @@ pub(super) fn run(
     named: Option<&Path>,
     world: &mut Surroundings<'_>,
 ) -> anyhow::Result<Exit> {
-    let Command::List { json } = command;
+    let json = match command {
+        Command::List { json } => json,
+        Command::Show(arguments) => return look::run(look::What::All, arguments, named, world),
+        Command::Tools(arguments) => return look::run(look::What::Tools, arguments, named, world),
+        Command::Resources(arguments) => return look::run(look::What::Resources, arguments, named, world),
+        Command::Prompts(arguments) => return look::run(look::What::Prompts, arguments, named, world),
+    };
     let Some(loaded) = load(named, world)? else { return Ok(Exit::No) };
     let servers = &loaded.config.servers;
     let doings = doings(&loaded.config, world)?;

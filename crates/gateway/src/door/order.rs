@@ -59,6 +59,8 @@ pub enum Order {
     Set(ServerId, Level),
     /// Say how the servers are doing.
     Servers,
+    /// Say everything about this server.
+    Look(ServerId),
 }
 
 /// How a server is doing.
@@ -86,6 +88,10 @@ impl Order {
         match self {
             Self::Show => format!("{{\"doorward\":{VERSION},\"log\":\"show\"}}\n"),
             Self::Servers => format!("{{\"doorward\":{VERSION},\"servers\":\"show\"}}\n"),
+            Self::Look(server) => {
+                let server = quoted(server.as_str());
+                format!("{{\"doorward\":{VERSION},\"servers\":\"look\",\"server\":{server}}}\n")
+            }
             Self::Set(server, level) => {
                 let (server, level) = (quoted(server.as_str()), level.as_str());
                 format!("{{\"doorward\":{VERSION},\"log\":\"{level}\",\"server\":{server}}}\n")
@@ -98,8 +104,14 @@ impl Order {
         let document = document(line, &["log", "server", "servers"]).ok()?;
         let text = |name: &str| document.root().get(name)?.as_str().map(std::borrow::Cow::into_owned);
         if document.root().get("servers").is_some() {
-            let is_alone = document.root().get("log").is_none() && document.root().get("server").is_none();
-            return (is_alone && text("servers")? == "show").then_some(Self::Servers);
+            if document.root().get("log").is_some() {
+                return None;
+            }
+            return match (text("servers")?.as_str(), document.root().get("server")) {
+                ("show", None) => Some(Self::Servers),
+                ("look", Some(_)) => Some(Self::Look(ServerId::try_from(text("server")?).ok()?)),
+                _ => None,
+            };
         }
         match (text("log")?, document.root().get("server")) {
             (word, None) if word == "show" => Some(Self::Show),
@@ -187,7 +199,7 @@ mod tests {
     #[test]
     fn an_order_arrives_as_it_was_meant_and_nothing_else_is_one() {
         let server = || ServerId::try_from("github".to_owned()).expect("an id");
-        let mut orders = vec![Order::Show, Order::Servers];
+        let mut orders = vec![Order::Show, Order::Servers, Order::Look(server())];
         orders.extend(Level::ALL.map(|level| Order::Set(server(), level)));
         for order in orders {
             let line = order.line();
@@ -196,6 +208,9 @@ mod tests {
         for line in [
             r#"{"doorward":1,"log":"show","server":"github"}"#,
             r#"{"doorward":1,"log":"debug"}"#,
+            r#"{"doorward":1,"servers":"look"}"#,
+            r#"{"doorward":1,"servers":"look","server":"A B"}"#,
+            r#"{"doorward":1,"servers":"show","server":"github"}"#,
             r#"{"doorward":1,"servers":"github"}"#,
             r#"{"doorward":1,"servers":"show","log":"show"}"#,
             r#"{"doorward":1,"log":"loud","server":"github"}"#,

@@ -20,9 +20,11 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::look::look;
 use super::order::{self, Doing, Doings, Level, Levels, NoServer, Order};
 use super::preface::{self, InForce, Preface, Turned};
 use super::{Until, serve_stdio};
+use crate::condition::condition;
 use crate::gateway::Gateway;
 
 /// The socket's name in its folder.
@@ -204,6 +206,9 @@ async fn serve_client(
     if let Some(order) = line.clone().ok().and_then(Order::parse) {
         let answer = match order {
             Order::Servers => order::doings(&doings(&gateway)),
+            Order::Look(server) => {
+                look(&gateway, &server).await.unwrap_or_else(|refused| order::answer(Err(refused)))
+            }
             order => {
                 let levels = obey(&gateway, &*holder, &order);
                 order::answer(levels.as_ref().map_err(|refused| *refused))
@@ -244,12 +249,7 @@ async fn serve_client(
 fn doings(gateway: &Gateway) -> Doings {
     let snapshot = gateway.snapshot();
     let each = snapshot.registry.servers().iter().map(|server| {
-        let status = gateway.upstreams.status(&server.id);
-        let state = match status {
-            _ if !server.enabled => "disabled",
-            Some(status) => status.state.as_str(),
-            None => "registered",
-        };
+        let state = condition(gateway, server).state.as_str();
         let listings = snapshot.registry.listings(&server.id).iter();
         let count = |listing: &Listing| {
             listing.offered.iter().filter(|capability| capability.kind == CapabilityKind::Tool).count() as u64

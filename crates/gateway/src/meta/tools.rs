@@ -14,12 +14,18 @@ pub(super) async fn list(mut asked: Box<Asked<'_>>) -> Result<String, Failure> {
         .iter()
         .map(|tool| {
             let definition: Value = serde_json::from_slice(&tool.raw).unwrap_or_default();
-            json!({
+            let mut entry = json!({
                 "serverId": tool.server.id.as_str(),
                 "name": &*tool.name,
                 "description": definition.get("description"),
                 "inputSchema": definition.get("inputSchema"),
-            })
+            });
+            for member in ["title", "outputSchema", "annotations"] {
+                if let Some(value) = definition.get(member) {
+                    entry[member] = value.clone();
+                }
+            }
+            entry
         })
         .collect();
     Ok(pretty(&Value::Array(tools)))
