@@ -329,6 +329,43 @@ async fn the_list_of_servers_has_state_and_number_of_tools_while_a_gateway_runs(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn children_are_started_in_the_base_directory() {
+    // Answers nothing; where it was started, it leaves a file.
+    const CHILD: &str = "import os, sys\nopen(sys.argv[1], 'w').write(os.getcwd())\nsys.stdin.read()\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let base = folder.path().join("base");
+    std::fs::create_dir_all(base.join("inner")).expect("created");
+    std::fs::write(base.join("child.py"), CHILD).expect("written");
+    std::fs::write(base.join("inner/child.py"), CHILD).expect("written");
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    let servers = format!(
+        "servers:\n  - {{id: one, command: python3, args: [child.py, \"{}\"], start: eager, enabled: true}}\n  - {{id: other, command: python3, args: [child.py, \"{}\"], cwd: inner, start: eager, enabled: true}}\n{STAFF_MAY_ALL}",
+        one.display(),
+        other.display()
+    );
+    let config = folder.path().join("gateway.yaml");
+    std::fs::write(&config, configuration(folder.path(), &[], &servers)).expect("written");
+    let mut gateway = Command::new(binary("doorward"))
+        .arg("--config")
+        .arg(&config)
+        .arg("--base-dir")
+        .arg(&base)
+        .args(["serve", "--port", &free_port().to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let says = |path: &Path, folder: &Path| {
+        let folder = folder.canonicalize().expect("there").display().to_string();
+        std::fs::read_to_string(path).is_ok_and(|said| said == folder)
+    };
+    eventually("both say where they are", async || says(&one, &base) && says(&other, &base.join("inner")))
+        .await;
+    gateway.kill().await.expect("killed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_may_be_started_with_the_gateway() {
     let recorder = Recorder::start("github", Speaks::Modern).await;
     let entry = |start: &str| {

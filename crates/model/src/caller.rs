@@ -34,6 +34,10 @@ pub fn domain_of(address: &str) -> Option<String> {
 /// A domain in the one spelling that is compared: lower case, and what is not ASCII in the form
 /// that DNS has for it (UTS 46). What is no domain is only put into lower case.
 pub fn domain(text: &str) -> String {
+    // Every row of the log's index has one, and nearly all are ASCII.
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     idna::domain_to_ascii(text).ok().filter(|ascii| !ascii.is_empty()).unwrap_or_else(|| text.to_lowercase())
 }
 
