@@ -543,6 +543,20 @@ fn a_time_in_seconds_is_told_what_it_must_be() {
     );
     assert!(said("S3CR3T").ends_with(expected), "{}", said("S3CR3T"));
     assert!(said("[1]").ends_with(expected), "{}", said("[1]"));
+    let schema: serde_json::Value = serde_json::from_str(&doorward::config::schema()).expect("JSON");
+    let members = schema["$defs"]["ServerFile"]["properties"].as_object().expect("members");
+    let is_time =
+        |member: &serde_json::Value| member["description"].as_str().unwrap_or("").contains("milliseconds");
+    let times: Vec<_> = members.iter().filter(|(_, member)| is_time(member)).map(|(key, _)| key).collect();
+    assert!(times.len() >= 3, "{times:?}");
+    for key in times {
+        let text = format!("servers: [{{id: a, command: x, {key}: 30s, enabled: true}}]");
+        let said = load(&text).expect_err("no number")[0].to_string();
+        assert!(said.contains(&format!("`{key}` is a number of milliseconds, such as 30000")), "{said}");
+        let text = format!("servers: [{{id: a, command: x, {key}: 30, enabled: true}}]");
+        let found = findings(&text);
+        assert!(found.contains(&format!("W1 milliseconds servers[0].{key}")), "{key}: {found:?}");
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl WrongKind {
 }
 
 /// Keys whose values are numbers of milliseconds.
-const MILLISECONDS: [&str; 4] = ["timeout", "startTimeout", "idleTimeout", "flushIntervalMs"];
+const MILLISECONDS: [&str; 5] = ["timeout", "maxTimeout", "startTimeout", "idleTimeout", "flushIntervalMs"];
 
 impl WrongKind {
     /// Says of a time that it is a number of milliseconds: people write `30s`.
