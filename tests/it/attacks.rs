@@ -19,3 +19,4 @@ mod server;
 mod smuggling;
 mod spellings;
 mod terminal;
+mod turned_away;

@@ -98,23 +98,14 @@ fn known() -> BTreeSet<String> {
         ("gateway/src/door/serve.rs", "code"),
         ("identity/src/refused.rs", "reason"),
         ("model/src/outcome.rs", "as_str"),
+        ("gateway/src/turned_away.rs", "as_str"),
     ] {
         known.extend(words_of(place, function));
     }
     known.extend(texts(&source("gateway/src/codes.rs"), &["&str ="]));
     known.extend(texts(&source("model/src/decision.rs"), &["DEFAULT_DENY: &str ="]));
     known.extend(texts(&source("policy/src/rego/statement.rs"), &["POLICY_ERROR: &str ="]));
-    known.extend(texts(
-        &source("gateway/src/door"),
-        &[
-            "turn_away(&gateway,",
-            "note(gateway,",
-            "note_of(gateway,",
-            "note_of(&gateway,",
-            "entry(gateway,",
-            "reason:",
-        ],
-    ));
+    known.extend(texts(&source("gateway/src/door"), &["reason:"]));
     known.extend(texts(&source("gateway/src/allowance.rs"), &["REASON: &str ="]));
     known.extend(texts(&source("gateway/src/refusals.rs"), &["LEFT_OUT: &str ="]));
     known.extend(numbers(&source("wire/src/error.rs"), &["i32 = "]));

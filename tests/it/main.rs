@@ -55,6 +55,7 @@ mod selftest;
 #[cfg(target_os = "linux")]
 mod servers;
 mod sessions;
+mod silence;
 mod skills;
 mod subscriptions;
 mod surfaces;

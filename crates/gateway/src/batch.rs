@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use crate::gateway::Gateway;
 use crate::receive::{self, Arrival};
 use crate::reply::Reply;
+use crate::turned_away::Reason;
 
 /// Most messages of one batch.
 const MOST: usize = 50;
@@ -28,27 +29,41 @@ pub(crate) async fn answer(
     arrival: Arrival,
     body: Bytes,
 ) -> Reply {
+    let ip = arrival.ip;
+    let refuse = |reason, error: &RpcError| {
+        gateway.turned_away(reason, ip);
+        Reply::error(None, error)
+    };
     let messages = match split(body, &gateway.settings.json) {
         Ok(messages) => messages,
-        Err(error) => return Reply::error(None, &error),
+        Err(error) => return refuse(Reason::Malformed, &error),
     };
+    match arrival.session() {
+        Ok(Some(session)) if session.opening.revision == Revision::V2025_03_26 => {}
+        Ok(_) => return refuse(Reason::Malformed, &not_here()),
+        // Without its session no message of the batch can be answered.
+        Err(error) => return refuse(Reason::NoSession, &error),
+    }
     let (received, started) = (gateway.clock.now(), gateway.clock.elapsed());
     let mut replies = Vec::new();
     let mut work = Vec::new();
+    let mut first = None;
     for message in messages {
         match receive::receive(message, arrival.clone(), &gateway, received, started) {
             Ok(incoming) if incoming.revision == Revision::V2025_03_26 && incoming.session.is_some() => {
                 work.push(Arc::clone(&gateway).answer(Arc::clone(&caller), incoming, None, None));
             }
-            Ok(_) => return Reply::error(None, &not_here()),
+            Ok(_) => return refuse(Reason::Malformed, &not_here()),
             Err(unreadable) => {
-                // Without its session no message of the batch can be answered.
-                if unreadable.error.status == 404 {
-                    return Reply::error(None, &unreadable.error);
-                }
+                gateway.turned_away(unreadable.reason(), ip);
                 replies.push(unreadable.reply());
+                first.get_or_insert(unreadable);
             }
         }
+    }
+    // Where nothing is a message, the whole is none.
+    if let Some(first) = first.filter(|first| first.id.is_none() && work.is_empty()) {
+        return Reply::error(None, &first.error);
     }
     replies.extend(join_all(work).await);
     let retry_after = replies.iter().filter_map(|reply| reply.retry_after).max();

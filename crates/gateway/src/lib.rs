@@ -43,6 +43,7 @@ mod subscriptions;
 mod surface;
 mod tasks;
 mod trace;
+mod turned_away;
 mod uri;
 mod view;
 

@@ -25,6 +25,7 @@ use crate::reply::Reply;
 use crate::session::replicas::Tidings;
 use crate::stage::settle::tool_failed;
 use crate::surface::Surface;
+use crate::turned_away::Reason;
 use crate::{skills, tasks};
 
 pub(crate) use listen::{Listening, listen};
@@ -39,6 +40,7 @@ pub(crate) async fn request(asked: Box<Asked<'_>>) -> Reply {
     let mut running = match session.begin(id, asked.gateway.settings.sessions.requests) {
         Ok(running) => running,
         Err(why) => {
+            asked.gateway.turned_away(Reason::Busy, asked.incoming.arrival.ip);
             let error = RpcError::answer(INVALID_REQUEST, why);
             return if asked.request.method == Operation::ToolsCall.as_str() {
                 tool_failed(id, asked.era(), &error)
@@ -94,7 +96,10 @@ async fn other(asked: Box<Asked<'_>>, id: &str, method: &str, era: Era) -> Reply
         ("resources/subscribe", Era::Legacy) => subscribe::subscribe(asked).await,
         ("resources/unsubscribe", Era::Legacy) => subscribe::unsubscribe(&asked),
         ("logging/setLevel", Era::Legacy) => set_level(&asked).await,
-        (method, era) => Reply::error(Some(id), &RpcError::unknown_method(method, era)),
+        (method, era) => {
+            asked.gateway.turned_away(Reason::UnknownMethod, asked.incoming.arrival.ip);
+            Reply::error(Some(id), &RpcError::unknown_method(method, era))
+        }
     }
 }
 

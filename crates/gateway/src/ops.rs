@@ -7,7 +7,7 @@ use bytes::Bytes;
 use doorward_model::{Caller, Reach, ServerId};
 use doorward_upstream::State;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use crate::door::Body;
 use crate::gateway::Gateway;
@@ -64,7 +64,7 @@ fn servers(gateway: &Gateway) -> Vec<(ServerId, bool)> {
 }
 
 /// Answers a route for operators; `in_full` for whom the details are meant.
-pub(crate) fn answer(gateway: &Gateway, method: &Method, route: Route, in_full: bool) -> Response<Body> {
+pub(crate) fn answer(gateway: &Gateway, route: Route, in_full: bool) -> Response<Body> {
     const PLAIN: &str = "text/plain; charset=utf-8";
     let (status, kind, text) = match route {
         Route::Health => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
@@ -83,11 +83,6 @@ pub(crate) fn answer(gateway: &Gateway, method: &Method, route: Route, in_full: 
         ),
     };
     let mut response = Response::new(Body::from(Bytes::from(text)));
-    if method != Method::GET && method != Method::HEAD {
-        *response.body_mut() = Body::Whole(None);
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        return response;
-    }
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response

@@ -26,6 +26,7 @@ use crate::session::Session;
 use crate::stage::identify::presented;
 use crate::stage::settle::tool_failed;
 use crate::surface::Surface;
+use crate::turned_away::Reason;
 use crate::{bounds, exact};
 
 /// The session header, both spellings of which differ only by case.
@@ -112,6 +113,18 @@ impl Arrival {
         }
     }
 
+    /// Its session, if it shows one.
+    ///
+    /// # Errors
+    /// When what it shows is none.
+    pub(crate) fn session(&self) -> Result<Option<Arc<Session>>, RpcError> {
+        match &self.carrier {
+            Carrier::Http(_, None) if self.shows_session() => Err(no_session()),
+            Carrier::Http(_, session) => Ok(session.clone()),
+            Carrier::Connection(connection) => Ok(connection.session().clone()),
+        }
+    }
+
     /// Whether it comes with a session, whatever that is worth.
     fn shows_session(&self) -> bool {
         match &self.carrier {
@@ -182,6 +195,16 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// Whether it wants an answer.
+    pub(crate) fn is_request(&self) -> bool {
+        matches!(Message::read(&self.document), Ok(Message::Request(_)))
+    }
+
+    /// Whether it is `initialize`, of the era that has it.
+    pub(crate) fn opens_session(&self) -> bool {
+        self.era() == Era::Legacy && self.session.is_none()
+    }
+
     /// The era of its revision.
     pub fn era(&self) -> Era {
         self.revision.era()
@@ -203,6 +226,11 @@ impl Unreadable {
     /// A message whose id cannot be relied on.
     pub(crate) fn without_id(error: RpcError) -> Self {
         Self { id: None, error, tool: None }
+    }
+
+    /// Why it is turned away.
+    pub(crate) fn reason(&self) -> Reason {
+        if self.error.status == 404 { Reason::NoSession } else { Reason::Malformed }
     }
 
     /// The answer.

@@ -414,6 +414,12 @@ impl Events {
     }
 }
 
+/// Sends exactly this, and reads no more than the head of the answer.
+pub async fn open(client: &Client, method: Method, headers: &HeaderMap, body: Bytes) -> Response<Incoming> {
+    let stream = TcpStream::connect(client.address).await.expect("connected");
+    send(stream, method, &client.path, headers, body).await.expect("an answer")
+}
+
 /// Sends one request on a connection, and reads the answer.
 pub async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,

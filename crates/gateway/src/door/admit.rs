@@ -11,11 +11,13 @@ use doorward_wire::RpcError;
 use http::{Response, StatusCode};
 
 use super::Body;
+use super::refuse::refuse;
 use super::respond::{challenge, plain, respond};
 use crate::gateway::Gateway;
 use crate::reply::Reply;
 use crate::stage::identify::identify;
 use crate::stage::settle::RATE_LIMITED;
+use crate::turned_away::Reason;
 
 /// Finds out who calls, unless too many from this address turned out to be nobody; see
 /// [`Strangers`](super::Strangers).
@@ -50,60 +52,30 @@ pub(super) async fn let_in(
     }
     let account = authenticator.account(presented, refused);
     let event = EventRecord { detail: Some(&account), ..EventRecord::default() };
-    if entry(gateway, "unauthenticated", peer, event) {
+    if gateway.turned_away_as(Reason::Unauthenticated, Some(peer.ip()), event) {
         tracing::info!(target: "doorward::identity", %peer, reason = account, "caller refused");
     }
     Err(Box::new(challenge()))
 }
 
 /// Refuses a request for where it comes from, or for where it wants to go.
-pub(super) fn turn_away(
-    gateway: &Gateway,
-    reason: &'static str,
-    peer: SocketAddr,
-    text: &str,
-) -> Response<Body> {
+pub(super) fn turn_away(gateway: &Gateway, reason: Reason, peer: SocketAddr, text: &str) -> Response<Body> {
     match gateway.strangers.refused(peer.ip()) {
-        Ok(()) => {
-            note(gateway, reason, peer);
-            plain(StatusCode::FORBIDDEN, text)
-        }
+        Ok(()) => refuse(gateway, peer, reason, plain(StatusCode::FORBIDDEN, text)),
         Err(exceeded) => too_many(gateway, peer, &exceeded),
     }
 }
 
 /// Refuses a request because there were too many refused ones from its address.
 fn too_many(gateway: &Gateway, peer: SocketAddr, exceeded: &Exceeded) -> Response<Body> {
-    note(gateway, "flood", peer);
     let error = RpcError {
         code: RATE_LIMITED,
         message: "too many refused requests from this address; try again later".to_owned(),
         data: None,
         status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
     };
-    respond(Reply { retry_after: Some(exceeded.retry_after), ..Reply::error(None, &error) })
-}
-
-/// Counts a request that was turned away before any decision, and leaves an entry about
-/// it if its address has not had too many; says whether it did.
-pub(super) fn note(gateway: &Gateway, reason: &'static str, peer: SocketAddr) -> bool {
-    entry(gateway, reason, peer, EventRecord::default())
-}
-
-/// The same for a request of a caller that is known.
-pub(super) fn note_of(gateway: &Gateway, reason: &'static str, peer: SocketAddr, caller: &Caller) {
-    entry(gateway, reason, peer, EventRecord { grant: Some(&caller.grant.id), ..EventRecord::default() });
-}
-
-/// The same, with more to say than the reason.
-fn entry(gateway: &Gateway, reason: &'static str, peer: SocketAddr, event: EventRecord<'_>) -> bool {
-    gateway.metrics.refused(reason);
-    if !gateway.strangers.has_entry(peer.ip(), reason) {
-        gateway.metrics.unrecorded();
-        return false;
-    }
-    gateway.refused(EventRecord { reason, ip: Some(peer.ip()), ..event });
-    true
+    let reply = Reply { retry_after: Some(exceeded.retry_after), ..Reply::error(None, &error) };
+    refuse(gateway, peer, Reason::Flood, respond(reply))
 }
 
 /// Leaves one entry for each address whose refusals did not all get their own.

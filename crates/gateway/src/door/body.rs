@@ -18,8 +18,11 @@ use crate::method::Listening;
 use crate::reply::Reply;
 use crate::session::stream::Event;
 
-/// How often a silent stream shows that it is alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long nothing may be said to a client that takes a stream. Balancers cut connections that are
+/// silent for a minute, some for less.
+pub(super) const QUIET: Duration = Duration::from_secs(10);
+/// A comment: something is said, and means nothing.
+const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
 /// An answer on its way out.
 pub enum Body {
@@ -114,6 +117,7 @@ impl Drop for Pending {
 pub struct CallStream {
     pending: Pending,
     notifications: mpsc::Receiver<Bytes>,
+    /// What is sent first.
     first: Option<Bytes>,
     answer: Option<Bytes>,
     done: bool,
@@ -123,17 +127,22 @@ pub struct CallStream {
 }
 
 impl CallStream {
-    /// Starts with a notification that already came.
-    pub fn new(pending: Pending, notifications: mpsc::Receiver<Bytes>, first: Bytes) -> Self {
+    /// Starts with a notification that already came, or with a comment.
+    pub fn new(pending: Pending, notifications: mpsc::Receiver<Bytes>, first: Option<Bytes>) -> Self {
         Self {
             pending,
             notifications,
-            first: Some(first),
+            first: Some(first.map_or(COMMENT, |first| sse::event(&first))),
             answer: None,
             done: false,
             rest: VecDeque::new(),
             alive: keep_alive(),
         }
+    }
+
+    /// A stream on which nothing but the answer will be said.
+    pub fn quiet(pending: Pending) -> Self {
+        Self::new(pending, mpsc::channel(1).1, None)
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -144,7 +153,7 @@ impl CallStream {
             return Poll::Ready(None);
         }
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(sse::event(&first)));
+            return Poll::Ready(Some(first));
         }
         if self.answer.is_none()
             && let Poll::Ready(reply) = self.pending.poll(cx)
@@ -160,7 +169,7 @@ impl CallStream {
             self.rest.extend(sse::pieces("", answer));
             return Poll::Ready(next_piece(&mut self.rest));
         }
-        self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b":\n\n")))
+        self.alive.poll_tick(cx).map(|_| Some(COMMENT))
     }
 }
 
@@ -180,12 +189,14 @@ impl ListenStream {
         if let Poll::Ready(next) = self.listening.poll_next(cx) {
             return Poll::Ready(next.map(|notification| sse::event(&notification)));
         }
-        self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b":\n\n")))
+        self.alive.poll_tick(cx).map(|_| Some(COMMENT))
     }
 }
 
 /// Events of a session's stream, which know their places.
 pub struct EventStream {
+    /// What is sent first.
+    first: Option<Bytes>,
     events: mpsc::Receiver<Event>,
     /// What is left of an event that has begun.
     rest: VecDeque<Bytes>,
@@ -195,10 +206,18 @@ pub struct EventStream {
 impl EventStream {
     /// Relays `events` until they end.
     pub(crate) fn new(events: mpsc::Receiver<Event>) -> Self {
-        Self { events, rest: VecDeque::new(), alive: keep_alive() }
+        Self { first: None, events, rest: VecDeque::new(), alive: keep_alive() }
+    }
+
+    /// The same, where nothing may come for long: beginning with a comment.
+    pub(crate) fn quiet(events: mpsc::Receiver<Event>) -> Self {
+        Self { first: Some(COMMENT), ..Self::new(events) }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
         if let Some(piece) = next_piece(&mut self.rest) {
             return Poll::Ready(Some(piece));
         }
@@ -211,7 +230,7 @@ impl EventStream {
                 }
             }));
         }
-        self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b":\n\n")))
+        self.alive.poll_tick(cx).map(|_| Some(COMMENT))
     }
 }
 
@@ -221,7 +240,7 @@ fn next_piece(rest: &mut VecDeque<Bytes>) -> Option<Bytes> {
 }
 
 fn keep_alive() -> Interval {
-    let mut alive = interval(KEEP_ALIVE);
+    let mut alive = interval(QUIET);
     alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     alive.reset();
     alive

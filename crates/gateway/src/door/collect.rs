@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use doorward_model::Space;
 use doorward_model::room::SMALL;
+use http::HeaderMap;
+use http::header::EXPECT;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming as HyperBody;
+use hyper::body::{Body as _, Incoming as HyperBody};
 
 /// How long a client may take to send a body.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
@@ -24,10 +26,35 @@ pub(super) enum NoBody {
     Lost,
 }
 
-pub(super) async fn collect(body: HyperBody, limit: usize, space: &mut Space) -> Result<Bytes, NoBody> {
+/// Reads the body of a request with these headers.
+pub(super) async fn collect(
+    body: HyperBody,
+    limit: usize,
+    headers: &HeaderMap,
+    space: &mut Space,
+) -> Result<Bytes, NoBody> {
+    // What says itself that it is too long need not be read to be refused.
+    if body.size_hint().lower() > limit as u64 {
+        // Who waits for leave to send it has sent nothing, and is not told to.
+        if !headers.contains_key(EXPECT) {
+            tokio::spawn(tokio::time::timeout(BODY_WITHIN, drain(body, limit)));
+        }
+        return Err(NoBody::TooLarge);
+    }
     match tokio::time::timeout(BODY_WITHIN, read(body, limit, space)).await {
         Ok(read) => read,
         Err(_) => Err(NoBody::Lost),
+    }
+}
+
+/// Lets a client finish that writes before it reads, so that it gets to see its answer.
+async fn drain(mut body: HyperBody, limit: usize) {
+    let mut left = limit.saturating_mul(DRAINED);
+    while let Some(Ok(frame)) = body.frame().await {
+        left = match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(left) => left,
+            None => return,
+        };
     }
 }
 

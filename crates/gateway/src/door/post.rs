@@ -5,19 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorward_model::shared::Unshared;
 use doorward_model::{Caller, Space};
-use doorward_wire::Era;
 use doorward_wire::message::{Message, Request as RpcRequest};
+use doorward_wire::{Era, RpcError};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming as HyperBody;
 use tokio::sync::mpsc;
 
-use super::admit::note_of;
+use super::body::QUIET;
 use super::collect::{NoBody, collect};
 use super::media::negotiate;
+use super::refuse::refuse_of;
 use super::respond::{event_stream, events, plain, respond};
 use super::tell::{self, Cause, tell};
-use super::{Body, CallStream, ListenStream, Pending};
+use super::{Body, CallStream, EventStream, ListenStream, Pending};
 use crate::batch;
 use crate::gateway::Gateway;
 use crate::method;
@@ -26,6 +28,7 @@ use crate::receive::{self, Arrival, Carrier, Incoming};
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::surface::Surface;
+use crate::turned_away::Reason;
 
 /// How long a call may take before its stream is opened, so that the client has a place to
 /// come back to should its connection break.
@@ -46,11 +49,11 @@ pub(super) async fn post(
     let started = gateway.clock.elapsed();
     let can_stream = match negotiate(request.headers()) {
         Ok(can_stream) => can_stream,
-        Err(response) => return *response,
+        Err(answer) => return refuse_of(&gateway, peer, &caller, Reason::MediaType, *answer),
     };
     let (parts, body) = request.into_parts();
     let mut space = gateway.settings.room.space();
-    let body = match collect(body, gateway.settings.max_body, &mut space).await {
+    let body = match collect(body, gateway.settings.max_body, &parts.headers, &mut space).await {
         Ok(body) => body,
         Err(why) => return unread(&gateway, peer, &caller, &why),
     };
@@ -59,7 +62,11 @@ pub(super) async fn post(
     }
     let session = match session(&gateway, &caller, &surface, &parts.headers).await {
         Ok(session) => session,
-        Err(reply) => return respond(reply),
+        Err(Unfound::Shared(error)) => return respond(Reply::later(None, &error)),
+        Err(Unfound::Ticket(error)) => {
+            let answer = respond(Reply::error(None, &error));
+            return refuse_of(&gateway, peer, &caller, Reason::Malformed, answer);
+        }
     };
     let arrival = Arrival {
         surface,
@@ -70,26 +77,37 @@ pub(super) async fn post(
     };
     if batch::is_one(&body) {
         // Only sessions have batches, and what they ask for goes on without its client.
-        return answered(Pending::new(Box::pin(batch::answer(gateway, caller, arrival, body)), true, space))
-            .await;
+        let pending = Pending::new(Box::pin(batch::answer(gateway, caller, arrival, body)), true, space);
+        return if can_stream { patiently(pending).await } else { answered(pending).await };
     }
     let incoming = match receive::receive(body, arrival, &gateway, received, started) {
         Ok(incoming) => incoming,
         Err(unreadable) => {
-            note_of(&gateway, "malformed", peer, &caller);
-            return respond(unreadable.reply());
+            return refuse_of(&gateway, peer, &caller, unreadable.reason(), respond(unreadable.reply()));
         }
     };
     if incoming.listens
         && let Ok(Message::Request(message)) = Message::read(&incoming.document)
     {
         gateway.metrics.came(&message.method);
-        return Box::pin(subscribe(&gateway, &caller, &incoming, message, can_stream)).await;
+        return Box::pin(subscribe(&gateway, &caller, &incoming, message, peer, can_stream)).await;
     }
     if incoming.streams {
         return converse(gateway, caller, incoming, space).await;
     }
-    answered(work(gateway, caller, incoming, space, None, None)).await
+    // The answer to `initialize` has a header, which a stream would have sent before it is known.
+    let can_wait = can_stream && incoming.is_request() && !incoming.opens_session();
+    let pending = work(gateway, caller, incoming, space, None, None);
+    if can_wait { patiently(pending).await } else { answered(pending).await }
+}
+
+/// The answer in one piece, or, if it takes long, on a stream that shows meanwhile that somebody is
+/// there: balancers cut connections on which nothing is said.
+async fn patiently(mut pending: Pending) -> Response<Body> {
+    match tokio::time::timeout(QUIET, std::future::poll_fn(|cx| pending.poll(cx))).await {
+        Ok(reply) => respond(reply),
+        Err(_) => event_stream(Body::Call(Box::new(CallStream::quiet(pending)))),
+    }
 }
 
 /// The answer in one piece.
@@ -99,17 +117,25 @@ async fn answered(mut pending: Pending) -> Response<Body> {
 
 /// The answer to a body that could not be read.
 fn unread(gateway: &Gateway, peer: SocketAddr, caller: &Caller, why: &NoBody) -> Response<Body> {
-    match why {
-        NoBody::NoRoom => {
-            note_of(gateway, "overloaded", peer, caller);
-            respond(Reply::overloaded())
-        }
+    let (reason, answer) = match why {
+        NoBody::NoRoom => (Reason::Overloaded, respond(Reply::overloaded())),
         NoBody::TooLarge => {
-            note_of(gateway, "too_large", peer, caller);
-            plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this gateway accepts")
+            let text = "the body is larger than this gateway accepts";
+            (Reason::TooLarge, plain(StatusCode::PAYLOAD_TOO_LARGE, text))
         }
-        NoBody::Lost => plain(StatusCode::REQUEST_TIMEOUT, "the body broke off or took too long"),
-    }
+        NoBody::Lost => {
+            (Reason::BrokenOff, plain(StatusCode::REQUEST_TIMEOUT, "the body broke off or took too long"))
+        }
+    };
+    refuse_of(gateway, peer, caller, reason, answer)
+}
+
+/// Why there is no telling whether a request has a session.
+enum Unfound {
+    /// What it shows is no ticket.
+    Ticket(RpcError),
+    /// Whether the session is open cannot be asked at the moment.
+    Shared(Unshared),
 }
 
 /// The session whose ticket the request shows, if it shows one.
@@ -118,18 +144,16 @@ async fn session(
     caller: &Arc<Caller>,
     surface: &Surface,
     headers: &HeaderMap,
-) -> Result<Option<Arc<Session>>, Reply> {
+) -> Result<Option<Arc<Session>>, Unfound> {
     match receive::ticket(headers) {
-        Ok(Some(ticket)) => {
-            gateway.session(ticket, caller, surface).await.map_err(|error| Reply::later(None, &error))
-        }
+        Ok(Some(ticket)) => gateway.session(ticket, caller, surface).await.map_err(Unfound::Shared),
         Ok(None) => Ok(None),
-        Err(error) => Err(Reply::error(None, &error)),
+        Err(error) => Err(Unfound::Ticket(error)),
     }
 }
 
 /// Answers a client that takes a stream: with one as soon as there is something to say before
-/// the answer, or a place to come back to is worth having; with JSON otherwise.
+/// the answer, a place to come back to is worth having, or it takes long; with JSON otherwise.
 async fn converse(
     gateway: Arc<Gateway>,
     caller: Arc<Caller>,
@@ -154,14 +178,24 @@ async fn converse(
             }
         },
         Some(retry) = tell::hung_up(&mut hang_ups) => Cause::HungUp(retry),
-        () = tokio::time::sleep(PRIME_AFTER), if primes => Cause::Slow,
+        () = tokio::time::sleep(if primes { PRIME_AFTER } else { QUIET }) => Cause::Slow,
     };
     match (session, cause) {
-        (Some(session), cause) => events(tell(&gateway, &session, pending, notifications, hang_ups, cause)),
-        (None, Cause::Said(first)) => {
-            event_stream(Body::Call(Box::new(CallStream::new(pending, notifications, first))))
+        (Some(session), cause) => {
+            // One that opens with its place says something at once.
+            let is_quiet = matches!(cause, Cause::Slow) && !primes;
+            let told = tell(&gateway, &session, pending, notifications, hang_ups, cause);
+            match is_quiet {
+                true => event_stream(Body::Events(Box::new(EventStream::quiet(told)))),
+                false => events(told),
+            }
         }
-        (None, Cause::HungUp(_) | Cause::Slow) => answered(pending).await,
+        (None, Cause::Said(first)) => {
+            event_stream(Body::Call(Box::new(CallStream::new(pending, notifications, Some(first)))))
+        }
+        (None, Cause::HungUp(_) | Cause::Slow) => {
+            event_stream(Body::Call(Box::new(CallStream::new(pending, notifications, None))))
+        }
     }
 }
 
@@ -189,10 +223,13 @@ async fn subscribe(
     caller: &Arc<Caller>,
     incoming: &Incoming,
     message: RpcRequest<'_>,
+    peer: SocketAddr,
     can_stream: bool,
 ) -> Response<Body> {
     if !can_stream {
-        return plain(StatusCode::NOT_ACCEPTABLE, "subscriptions/listen answers with text/event-stream");
+        let text = "subscriptions/listen answers with text/event-stream";
+        let answer = plain(StatusCode::NOT_ACCEPTABLE, text);
+        return refuse_of(gateway, peer, caller, Reason::MediaType, answer);
     }
     let opened = match Asked::new(gateway, caller, incoming, message, None) {
         Ok(asked) => method::listen(&asked).await,

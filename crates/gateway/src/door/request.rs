@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use doorward_model::Caller;
+use http::header::{ALLOW, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming as HyperBody;
 
@@ -12,7 +13,8 @@ use super::admit::{let_in, turn_away};
 use super::cors;
 use super::media::accepts;
 use super::post::post;
-use super::respond::{events, no_session, not_allowed, plain, respond};
+use super::refuse::{no_session, not_allowed, refuse, transfer_coding, unknown_path};
+use super::respond::{events, plain, respond};
 use crate::gateway::Gateway;
 use crate::ops::{self, Route};
 use crate::receive::{self, LAST_EVENT};
@@ -22,6 +24,7 @@ use crate::snapshot::Snapshot;
 use crate::stage::identify::presented;
 use crate::standpoint::{Credential, Standpoint};
 use crate::surface::Surface;
+use crate::turned_away::Reason;
 
 /// Answers one request.
 pub(super) async fn answer(
@@ -33,29 +36,30 @@ pub(super) async fn answer(
     let snapshot = gateway.snapshot();
     let front = &snapshot.rulebook.front;
     let route = Route::of(request.uri().path());
+    if is_packed(request.headers()) {
+        let client = front.peers.client(peer.ip(), request.headers());
+        return transfer_coding(&gateway, SocketAddr::new(client, peer.port()));
+    }
     // Whoever looks after the machine asks how it is from anywhere.
     let is_own = peer.ip().to_canonical() == bound;
     if !is_own && !front.peers.may_connect(peer.ip()) && !matches!(route, Some(Route::Health | Route::Ready))
     {
-        return turn_away(&gateway, "address", peer, "requests are taken from the proxy only");
+        return turn_away(&gateway, Reason::Address, peer, "requests are taken from the proxy only");
     }
     let peer = SocketAddr::new(front.peers.client(peer.ip(), request.headers()), peer.port());
     if !front.peers.admits(peer.ip()) {
-        return turn_away(&gateway, "address", peer, "this address is not let in");
+        return turn_away(&gateway, Reason::Address, peer, "this address is not let in");
     }
     let authority = request.uri().authority().map(|authority| authority.as_str());
     if let Err(foreign) = front.guard.check(bound, request.headers(), authority) {
-        return turn_away(&gateway, "foreign", peer, &foreign.to_string());
+        return turn_away(&gateway, Reason::Foreign, peer, &foreign.to_string());
     }
     if let Some(route) = route {
         let is_here = is_here(bound, peer, request.headers());
         return operations(&gateway, &snapshot, route, is_here, peer, &request).await;
     }
     let Some(surface) = Surface::from_path(request.uri().path()) else {
-        return plain(
-            StatusCode::NOT_FOUND,
-            "nothing here; MCP is served on /mcp, /mcp/{server} and /mcp/_gateway",
-        );
+        return unknown_path(&gateway, peer);
     };
     let page = front.guard.listed(request.headers()).cloned();
     if page.is_some() && cors::is_preflight(&request) {
@@ -75,17 +79,25 @@ async fn operations(
     request: &Request<HyperBody>,
 ) -> Response<Body> {
     let method = request.method();
+    if method != Method::GET && method != Method::HEAD {
+        let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET");
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refuse(gateway, peer, Reason::HttpMethod, answer);
+    }
     let presented = presented(request.headers());
     match route {
-        Route::Health => ops::answer(gateway, method, route, false),
-        _ if is_here => ops::answer(gateway, method, route, true),
+        Route::Health => ops::answer(gateway, route, false),
+        _ if is_here => ops::answer(gateway, route, true),
         // Who only wants to know whether it is ready need not say who it is.
-        Route::Ready if presented.bearer.is_none() => ops::answer(gateway, method, route, false),
+        Route::Ready if presented.bearer.is_none() => ops::answer(gateway, route, false),
         Route::Ready | Route::Metrics => {
             match let_in(gateway, &snapshot.rulebook.authenticator, peer, presented).await {
-                Ok(caller) if ops::may_read(&caller) => ops::answer(gateway, method, route, true),
-                Ok(_) if route == Route::Ready => ops::answer(gateway, method, route, false),
-                Ok(_) => plain(StatusCode::FORBIDDEN, "this needs the scope audit.read"),
+                Ok(caller) if ops::may_read(&caller) => ops::answer(gateway, route, true),
+                Ok(_) if route == Route::Ready => ops::answer(gateway, route, false),
+                Ok(_) => {
+                    let answer = plain(StatusCode::FORBIDDEN, "this needs the scope audit.read");
+                    refuse(gateway, peer, Reason::Scope, answer)
+                }
                 Err(response) => *response,
             }
         }
@@ -110,9 +122,16 @@ async fn mcp(
     match *request.method() {
         Method::POST => post(gateway, caller, surface, peer, request).await,
         Method::GET => listen(&gateway, &caller, surface, peer, request.headers()).await,
-        Method::DELETE => delete(&gateway, &caller, &surface, request.headers()).await,
-        _ => not_allowed(),
+        Method::DELETE => delete(&gateway, &caller, &surface, peer, request.headers()).await,
+        _ => not_allowed(&gateway, peer),
     }
+}
+
+/// Whether its body is packed for the way in any other manner than in chunks.
+fn is_packed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return false };
+    codings.next().is_some() || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
 /// Whether this was asked on this machine, as far as anybody can tell: a proxy here that nobody
@@ -132,15 +151,18 @@ async fn listen(
 ) -> Response<Body> {
     let ticket = match receive::ticket(headers) {
         Ok(Some(ticket)) => ticket,
-        Ok(None) => return not_allowed(),
-        Err(error) => return respond(Reply::error(None, &error)),
+        Ok(None) => return not_allowed(gateway, peer),
+        Err(error) => {
+            return refuse(gateway, peer, Reason::Malformed, respond(Reply::error(None, &error)));
+        }
     };
     if !accepts(headers, "text", "event-stream") {
-        return plain(StatusCode::NOT_ACCEPTABLE, "GET opens a text/event-stream; say so in Accept");
+        let answer = plain(StatusCode::NOT_ACCEPTABLE, "GET opens a text/event-stream; say so in Accept");
+        return refuse(gateway, peer, Reason::MediaType, answer);
     }
     let session = match gateway.session(ticket, caller, &surface).await {
         Ok(Some(session)) => session,
-        Ok(None) => return no_session(),
+        Ok(None) => return no_session(gateway, peer),
         Err(error) => return respond(Reply::later(None, &error)),
     };
     let standpoint = Standpoint {
@@ -161,7 +183,10 @@ async fn listen(
     };
     match stream {
         Some(stream) => events(stream),
-        None => plain(StatusCode::BAD_REQUEST, "nothing is kept of the stream that Last-Event-ID names"),
+        None => {
+            let text = "nothing is kept of the stream that Last-Event-ID names";
+            refuse(gateway, peer, Reason::NoSession, plain(StatusCode::BAD_REQUEST, text))
+        }
     }
 }
 
@@ -170,16 +195,19 @@ async fn delete(
     gateway: &Arc<Gateway>,
     caller: &Arc<Caller>,
     surface: &Surface,
+    peer: SocketAddr,
     headers: &HeaderMap,
 ) -> Response<Body> {
     let ticket = match receive::ticket(headers) {
         Ok(Some(ticket)) => ticket,
-        Ok(None) => return not_allowed(),
-        Err(error) => return respond(Reply::error(None, &error)),
+        Ok(None) => return not_allowed(gateway, peer),
+        Err(error) => {
+            return refuse(gateway, peer, Reason::Malformed, respond(Reply::error(None, &error)));
+        }
     };
     let session = match gateway.session(ticket, caller, surface).await {
         Ok(Some(session)) => session,
-        Ok(None) => return no_session(),
+        Ok(None) => return no_session(gateway, peer),
         Err(error) => return respond(Reply::later(None, &error)),
     };
     gateway.end_session(&session).await;

@@ -2,12 +2,12 @@
 
 use doorward_wire::RpcError;
 use doorward_wire::error::INVALID_REQUEST;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::{Body, EventStream};
-use crate::receive::{self, SESSION};
+use crate::receive::SESSION;
 use crate::reply::{Reply, whole_seconds};
 use crate::session::stream::Event;
 
@@ -52,15 +52,4 @@ pub(super) fn challenge() -> Response<Body> {
     let mut response = plain(StatusCode::UNAUTHORIZED, "present a key or token: Authorization: Bearer …");
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"doorward\""));
     response
-}
-
-pub(super) fn not_allowed() -> Response<Body> {
-    let mut response =
-        plain(StatusCode::METHOD_NOT_ALLOWED, "use POST; GET and DELETE need an Mcp-Session-Id");
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-    response
-}
-
-pub(super) fn no_session() -> Response<Body> {
-    respond(Reply::error(None, &receive::no_session()))
 }

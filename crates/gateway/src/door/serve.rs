@@ -17,8 +17,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::admit::note_left_out;
+use super::paced::Paced;
 use super::{Guard, Peers, request};
 use crate::gateway::{Gateway, SWEEP_EVERY};
+use crate::turned_away::Reason;
 
 /// A bound address.
 pub struct Listener {
@@ -73,8 +75,11 @@ pub struct Front {
     pub peers: Peers,
 }
 
-/// How long a client may take to send the head of a request.
+/// How long a client may take to send the head of a request once it has begun.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may be idle. Longer than balancers keep it, which is a minute as a rule: else
+/// they send a request into a connection that ends at this moment.
+const IDLE: Duration = Duration::from_secs(90);
 /// Bytes that the head of a request may have.
 pub const MAX_HEAD: usize = 64 << 10;
 
@@ -166,17 +171,29 @@ async fn serve_connection(
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
 ) {
+    let (stream, working) = Paced::new(stream, HEAD_TIMEOUT);
+    let serving = Arc::clone(&gateway);
     let service = service_fn(move |incoming| {
-        let gateway = Arc::clone(&gateway);
-        async move { Ok::<_, Infallible>(request::answer(gateway, bound, peer, incoming).await) }
+        let (gateway, working) = (Arc::clone(&serving), working.clone());
+        working.begin();
+        async move {
+            let answer = request::answer(gateway, bound, peer, incoming).await;
+            Ok::<_, Infallible>(answer.map(|body| working.until_sent(body)))
+        }
     });
     // A request may have 100 headers: hyper's own limit, and quicker left to it.
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(IDLE)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    // A connection that breaks is the client's business.
-    let _ = watcher.watch(connection).await;
+    // A connection that breaks is the client's business; what is no request has been refused.
+    if let Err(error) = watcher.watch(connection).await {
+        if error.is_parse_too_large() {
+            gateway.turned_away(Reason::HeadTooLarge, Some(peer.ip()));
+        } else if error.is_parse() {
+            gateway.turned_away(Reason::Malformed, Some(peer.ip()));
+        }
+    }
     drop(permit);
 }

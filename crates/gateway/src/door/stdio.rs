@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorward_identity::Presented;
-use doorward_ledger::EventRecord;
 use doorward_model::json::Document;
 use doorward_model::{Caller, Secret};
 use doorward_wire::RpcError;
@@ -29,6 +28,7 @@ use crate::reply::Reply;
 use crate::session::principal;
 use crate::session::stream::Event;
 use crate::surface::Surface;
+use crate::turned_away::Reason;
 
 /// Messages that may wait for a client that reads slowly.
 const OUTBOX: usize = 256;
@@ -83,11 +83,15 @@ pub async fn serve_stdio(
                     None => break 'client Err(client.turn_away(&gateway, line).await),
                 },
                 Line::TooLong => {
+                    gateway.turned_away(Reason::TooLarge, None);
                     let error =
                         RpcError::bad_request(PARSE_ERROR, "the message is larger than this gateway accepts");
                     client.say(Reply::error(None, &error).body).await;
                 }
-                Line::NoRoom => client.say(Reply::overloaded().body).await,
+                Line::NoRoom => {
+                    gateway.turned_away(Reason::Overloaded, None);
+                    client.say(Reply::overloaded().body).await;
+                }
             }
         }
         while client.calls.try_join_next().is_some() {}
@@ -159,10 +163,10 @@ impl Client {
     /// Answers a message of a client that is not let in any more.
     async fn turn_away(&self, gateway: &Gateway, line: Bytes) -> io::Error {
         const WHY: &str = "the key or token of this connection is no longer accepted";
-        gateway.metrics.refused("unauthenticated");
         let account = self.account(gateway).await;
         let detail = account.as_deref();
-        gateway.refused(EventRecord { reason: "unauthenticated", detail, ..EventRecord::default() });
+        let event = EventRecord { detail, ..EventRecord::default() };
+        gateway.turned_away_as(Reason::Unauthenticated, None, event);
         let document = Document::parse(line, &gateway.settings.json).ok();
         let id = document.as_ref().and_then(|document| match Message::read(document) {
             Ok(Message::Request(request)) => Some(request.id.raw()),
@@ -190,6 +194,7 @@ impl Client {
         let incoming = match receive::receive(line, arrival, gateway, received, started) {
             Ok(incoming) => incoming,
             Err(unreadable) => {
+                gateway.turned_away(unreadable.reason(), None);
                 return self.say(unreadable.reply().body).await;
             }
         };

@@ -10,6 +10,7 @@ use super::offer::{self, Offer};
 use crate::pipeline::Asked;
 use crate::reply::Reply;
 use crate::surface::Surface;
+use crate::turned_away::Reason;
 use crate::view;
 
 /// How long the introduction waits for servers that nobody has needed so far. Those that
@@ -33,7 +34,10 @@ pub(crate) struct Described {
 /// Answers `server/discover`.
 pub(crate) async fn discover(mut asked: Box<Asked<'_>>) -> Reply {
     let id = asked.request.id.raw();
-    let Some(server) = described(&mut asked).await else { return Reply::error(Some(id), &no_such_server()) };
+    let Some(server) = described(&mut asked).await else {
+        asked.gateway.turned_away(Reason::UnknownPath, asked.incoming.arrival.ip);
+        return Reply::error(Some(id), &no_such_server());
+    };
     let mut result = String::from(r#"{"resultType":"complete","supportedVersions":["#);
     for (at, revision) in Revision::ALL.into_iter().enumerate() {
         if at > 0 {

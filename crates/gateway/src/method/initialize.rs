@@ -11,6 +11,7 @@ use crate::receive::Carrier;
 use crate::reply::Reply;
 use crate::session::{self, Opening};
 use crate::standpoint::Standpoint;
+use crate::turned_away::Reason;
 
 /// Agrees on a revision and opens the session.
 pub(crate) async fn initialize(mut asked: Box<Asked<'_>>) -> Reply {
@@ -34,10 +35,12 @@ pub(crate) async fn initialize(mut asked: Box<Asked<'_>>) -> Reply {
     // In this session, lists will be asked for with what it declares.
     asked.declared = opening.abilities.declared();
     let Some(server) = discover::described(&mut asked).await else {
+        asked.gateway.turned_away(Reason::UnknownPath, asked.incoming.arrival.ip);
         return Reply::error(Some(id), &discover::no_such_server());
     };
     let gateway = asked.gateway;
     let Some(session) = gateway.open_session(opening, asked.caller).await else {
+        gateway.turned_away(Reason::Busy, asked.incoming.arrival.ip);
         let error = RpcError {
             code: -32_000,
             message: "too many sessions; try again later".to_owned(),

@@ -21,6 +21,7 @@ use crate::standpoint::Standpoint;
 use crate::streams::{Place, Wants};
 use crate::subscriptions::Held;
 use crate::surface::Surface;
+use crate::turned_away::Reason;
 
 /// How long a server that is there may take to agree to a subscription. The client
 /// waits for the acknowledgement, which cannot be added to later.
@@ -67,6 +68,7 @@ pub(crate) async fn listen(asked: &Asked<'_>) -> Result<Listening, Reply> {
     let standpoint = Arc::new(Standpoint::of(asked));
     let (streams, since) = (&asked.gateway.streams, asked.gateway.steps());
     let Some((place, mailbox)) = streams.open(&standpoint, wants, id, since, limits.each) else {
+        asked.gateway.turned_away(Reason::Busy, asked.incoming.arrival.ip);
         return Err(refuse(too_many(limits.each)));
     };
     // Reading begins before anything can be said.
