@@ -33,7 +33,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use doorward_model::ServerId;
 use doorward_model::json::{Document, Value, push_string};
-use doorward_upstream::{Answer, UpstreamError};
+use doorward_upstream::{Answer, Call, Round, UpstreamError};
 use doorward_wire::adapt::{self, Completeness};
 use doorward_wire::{Era, RpcError};
 
@@ -149,7 +149,12 @@ pub(crate) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result
     let is_direct = !state::is_suspended(resolved.round())
         && (!asked.abilities.can_be_asked() || asked.gateway.upstreams.era(server) == Some(Era::Modern));
     let sent = if is_direct {
-        Sent::Answer(asked.gateway.upstreams.call(server, outgoing.call(resolved)).await?)
+        let answer = asked.gateway.upstreams.call(server, outgoing.call(resolved)).await?;
+        match answered_ahead(resolved, &answer) {
+            // On the heap: rare, and every call would have room for it.
+            Some(next) => Sent::Answer(Box::pin(again(resolved, &outgoing, next)).await?),
+            None => Sent::Answer(answer),
+        }
     } else {
         Box::pin(suspended::relay(resolved, outgoing)).await?
     };
@@ -164,6 +169,40 @@ pub(crate) async fn relay(resolved: &Resolved<'_>, outgoing: Outgoing) -> Result
         }
         None => Ok(Sent::Answer(answer)),
     }
+}
+
+/// What a call takes along that is made again.
+struct Next {
+    responses: String,
+    state: Option<String>,
+}
+
+/// What a client has answered ahead, if its server asks just that.
+fn answered_ahead(resolved: &Resolved<'_>, answer: &Answer) -> Option<Next> {
+    let round = resolved.round().filter(|round| round.resume == state::Resume::Unasked)?;
+    let (given, result) = (round.responses?, result_that_asks(answer)?);
+    let entries = entries(result);
+    let is_answered = |(key, entry): &(String, Entry)| {
+        given.get(key).is_some_and(Value::is_object)
+            && resolved.asked().abilities.allow(&entry.method(), entry.params())
+    };
+    if entries.is_empty() || entries.len() > MOST || !entries.iter().all(is_answered) {
+        return None;
+    }
+    for (key, entry) in &entries {
+        let response = given.get(key).map_or("", Value::raw);
+        evidence::note(resolved, &entry.method(), evidence::gist(response));
+    }
+    let keys: Vec<_> = entries.into_iter().map(|(key, _)| key).collect();
+    let state = result.get("requestState").and_then(Value::as_str).map(Cow::into_owned);
+    Some(Next { responses: round.to(&keys), state })
+}
+
+/// Makes the call again with what was asked.
+async fn again(resolved: &Resolved<'_>, outgoing: &Outgoing, next: Next) -> Result<Answer, UpstreamError> {
+    let round = Round { responses: &next.responses, state: next.state.as_deref() };
+    let call = Call { round: Some(round), ..outgoing.call(resolved) };
+    resolved.asked().gateway.upstreams.call(&resolved.server().id, call).await
 }
 
 /// The result, if it asks for input.

@@ -66,12 +66,7 @@ impl Gateway {
     }
 
     /// The same, with more to say than the reason.
-    pub(crate) fn turned_away_as(
-        &self,
-        reason: Reason,
-        ip: Option<IpAddr>,
-        event: EventRecord<'_>,
-    ) -> bool {
+    pub(crate) fn turned_away_as(&self, reason: Reason, ip: Option<IpAddr>, event: EventRecord<'_>) -> bool {
         let reason = reason.as_str();
         self.metrics.refused(reason);
         if !self.strangers.has_entry(ip.unwrap_or(NO_ADDRESS), reason) {

@@ -205,5 +205,20 @@ async fn only_what_a_server_asked_is_answered() {
     let sent = received(&server);
     let expected = json!({"who": {"action": "accept", "content": {}, "_meta": {"a/b": 2}}});
     assert_eq!((&sent["inputResponses"], &sent["requestState"]), (&expected, &json!("own")), "{sent}");
+    // Who answers ahead is heard once the server has asked, and to what it asked.
+    let before = server.calls().len();
+    let mut ahead = call("ask", json!({}));
+    ahead["inputResponses"] =
+        json!({"who": {"action": "accept", "content": {}}, "what": {"action": "accept"}});
+    assert_eq!(client.request("tools/call", ahead).await.json()["result"]["content"], json!([]));
+    let [first, second] = &server.calls()[before..] else { panic!("two calls") };
+    assert!(first["params"].get("inputResponses").is_none(), "{first}");
+    let answered = json!({"who": {"action": "accept", "content": {}}});
+    assert_eq!(second["params"]["inputResponses"], answered, "{second}");
+    // One that is never asked is never told.
+    let mut other = call("ask", json!({}));
+    other["inputResponses"] = json!({"what": {"action": "accept"}});
+    assert_eq!(client.request("tools/call", other).await.json()["result"]["resultType"], "input_required");
+    assert!(received(&server).get("inputResponses").is_none(), "{}", received(&server));
     world.stop().await;
 }

@@ -32,6 +32,8 @@ pub(crate) enum Resume {
     },
     /// Here, where the server's call is suspended under this name.
     Suspended(String),
+    /// Nowhere: nothing has been asked yet. What is answered ahead waits for its question.
+    Unasked,
 }
 
 /// What a call that is made again brings along.
@@ -45,9 +47,15 @@ pub(crate) struct Round<'a> {
 impl Round<'_> {
     /// Of the answers, those to what the server asked: JSON text, empty for none.
     pub(crate) fn asked_for(&self) -> String {
-        let (Some(responses), Resume::Server { asked, .. }) = (self.responses, &self.resume) else {
-            return String::new();
-        };
+        match &self.resume {
+            Resume::Server { asked, .. } => self.to(asked),
+            Resume::Suspended(_) | Resume::Unasked => String::new(),
+        }
+    }
+
+    /// Of the answers, those under these keys: JSON text, empty for none.
+    pub(crate) fn to(&self, asked: &[String]) -> String {
+        let Some(responses) = self.responses else { return String::new() };
         let mut out = String::new();
         let is_answer = |key: &str| asked.iter().any(|asked| asked == key);
         for (key, answer) in responses.members().filter(|(key, _)| is_answer(key)) {
@@ -109,6 +117,7 @@ pub(crate) fn seal(resolved: &Resolved<'_>, resume: &Resume) -> Option<String> {
             clear.push(2);
             clear.extend_from_slice(name.as_bytes());
         }
+        Resume::Unasked => return None,
     }
     if clear.len() > LONGEST {
         return None;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorward_identity::Presented;
+use doorward_ledger::EventRecord;
 use doorward_model::json::Document;
 use doorward_model::{Caller, Secret};
 use doorward_wire::RpcError;

@@ -11,7 +11,7 @@ use doorward_model::{CapabilityKind, Decision, Layer, Operation};
 use doorward_registry::{Capability, Mirrored, Server, name};
 use doorward_wire::{Era, RpcError, error};
 
-use crate::ask::state::{self, Round};
+use crate::ask::state::{self, Resume, Round};
 use crate::catalogs;
 use crate::exact;
 use crate::pipeline::Asked;
@@ -188,8 +188,10 @@ fn round<'a>(
     if responses.is_some_and(|responses| !responses.is_object()) {
         return Err(RpcError::answer(error::INVALID_PARAMS, "params.inputResponses must be an object"));
     }
-    // Without it nothing was asked, and what nobody asked goes nowhere.
-    let Some(state) = params.get("requestState") else { return Ok(None) };
+    // Without it nothing was asked yet, and what nobody asks goes nowhere.
+    let Some(state) = params.get("requestState") else {
+        return Ok(responses.is_some().then_some(Round { responses, resume: Resume::Unasked }));
+    };
     let binding = state::binding(asked, operation.as_str(), server, target, arguments);
     let resume = state::open(asked, &binding, state.as_str().as_deref().unwrap_or_default())?;
     Ok(Some(Round { responses, resume }))

@@ -160,12 +160,14 @@ impl Outgoing {
             place: None,
             keeps: self.keeps,
             departure: self.departure.as_ref(),
-            round: resolved.round().map(|round| doorward_upstream::Round {
-                responses: &self.responses,
-                state: match &round.resume {
-                    Resume::Server { state, .. } => state.as_deref(),
-                    Resume::Suspended(_) => None,
-                },
+            round: resolved.round().and_then(|round| match &round.resume {
+                Resume::Server { state, .. } => {
+                    Some(doorward_upstream::Round { responses: &self.responses, state: state.as_deref() })
+                }
+                Resume::Suspended(_) => {
+                    Some(doorward_upstream::Round { responses: &self.responses, state: None })
+                }
+                Resume::Unasked => None,
             }),
             extra_headers: &self.headers,
         }
