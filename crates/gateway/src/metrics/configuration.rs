@@ -30,6 +30,10 @@ impl Configuration {
             in_force_since: Gauge::default(),
             rejected_since: Gauge::default(),
         };
+        for outcome in ["success", "failure"] {
+            // At zero from the start, so that the first one is an increase.
+            drop(new.reloads.get_or_create(&Outcome { outcome }));
+        }
         new.successful.set(1);
         new.in_force_since.set(started_seconds);
         new
