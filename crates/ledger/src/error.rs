@@ -114,6 +114,11 @@ pub enum LedgerError {
     /// The index cannot be read or written.
     #[error("index: {0}")]
     Index(String),
+    /// The index says something else of a call than the log.
+    #[error(
+        "the index says something else of entry {0} than the log; stop the gateway and run `doorward audit reindex`"
+    )]
+    IndexDiffers(u64),
     /// The log is closed.
     #[error("the log is closed")]
     Closed,
@@ -139,6 +144,7 @@ impl LedgerError {
             Self::NoSeal => "ledger-no-seal",
             Self::Payload { .. } => "ledger-payload",
             Self::Index(_) => "ledger-index",
+            Self::IndexDiffers(_) => "ledger-index-differs",
             Self::Closed => "ledger-closed",
         }
     }

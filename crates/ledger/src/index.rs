@@ -2,9 +2,11 @@
 //!
 //! A projection and nothing more: it is built behind the writer, from what that hands
 //! over or from the segments, and can be deleted at any time. A row holds what calls are found by, how they
-//! ended, and where in the log the rest stands, which is read from there.
+//! ended, and where in the log both stand. Whatever is shown of a call is read from there.
 
+mod cells;
 pub(crate) mod columns;
+pub(crate) mod compare;
 pub(crate) mod feed;
 mod filter;
 mod follow;
@@ -14,6 +16,8 @@ mod row;
 mod tests;
 mod usage;
 
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,11 +40,14 @@ const FILE: &str = "index.db";
 const CATCH_UP_LOOKS: usize = 50;
 const CATCH_UP_PACE: Duration = Duration::from_millis(20);
 /// Goes up when the table changes; an index of another version is built anew.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
+/// Rows that a start compares with the log.
+pub(crate) const SAMPLE: usize = 200;
 
 const SCHEMA: &str = "
 CREATE TABLE calls(
     seq INTEGER PRIMARY KEY, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
+    end_segment INTEGER, end_offset INTEGER,
     time TEXT NOT NULL, consumer TEXT NOT NULL, person TEXT, domain TEXT, agent TEXT,
     server TEXT, target TEXT NOT NULL, verdict TEXT NOT NULL,
     outcome TEXT, duration_us INTEGER, upstream_us INTEGER, error TEXT, code TEXT, dlp TEXT NOT NULL
@@ -72,13 +79,19 @@ impl Index {
                 tracing::warn!(target: "doorward::ledger", %error, "the index cannot be used and is built anew");
             }
         }
+        Self::begin(log)
+    }
+
+    /// Throws away the index that is there and begins another.
+    pub(crate) fn begin(log: &Path) -> Result<Self, LedgerError> {
+        let path = log.join(FILE);
         for suffix in ["", "-wal", "-shm"] {
             let mut name = path.clone().into_os_string();
             name.push(suffix);
             // What is not there need not be removed.
             let _ = std::fs::remove_file(name);
         }
-        let database = Connection::open(&path)?;
+        let database = open_for_owner(&path)?;
         prepare(&database)?;
         database.execute_batch(SCHEMA)?;
         database.pragma_update(None, "user_version", VERSION)?;
@@ -89,7 +102,7 @@ impl Index {
         if !path.exists() {
             return Ok(None);
         }
-        let database = Connection::open(path)?;
+        let database = open_for_owner(path)?;
         if database.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? != VERSION {
             return Ok(None);
         }
@@ -139,6 +152,46 @@ impl Index {
         Ok(self.database.query_row("SELECT next FROM position", [], |row| row.get(0))?)
     }
 
+    /// How many entries it has taken in as the one who writes it, and how many calls those are.
+    pub(crate) fn taken_in(&self) -> (u64, u64) {
+        self.follower.as_ref().map_or((0, 0), Follower::taken_in)
+    }
+
+    /// What of it is not as the log says, found in a few rows and their number; `None` where
+    /// nothing is. [`compare`] looks at everything.
+    ///
+    /// * `remembered`: how many calls the first so many entries are, as `keyDir` knows.
+    /// * `places`: chooses the rows.
+    pub(crate) fn sampled(
+        &self,
+        remembered: Option<(u64, u64)>,
+        mut places: impl FnMut() -> u64,
+    ) -> Result<Option<String>, LedgerError> {
+        let (entries, all) = self.taken_in();
+        if let Some((until, calls)) = remembered.filter(|(until, _)| *until <= entries) {
+            let sql = "SELECT count(*) FROM calls WHERE seq < ?1";
+            let found: u64 = self.database.query_row(sql, [until], |row| row.get(0))?;
+            if found != calls {
+                return Ok(Some(format!("it has {found} of {calls} calls")));
+            }
+        }
+        let sql = format!("{} WHERE seq >= ?1 ORDER BY seq LIMIT 1", select());
+        let mut statement = self.database.prepare(&sql)?;
+        let mut log = Places::new(&self.log);
+        for _ in 0..SAMPLE.min(usize::try_from(all).unwrap_or(SAMPLE)) {
+            let mut rows = statement.query([places() % entries.max(1)])?;
+            let Some(row) = rows.next()? else { continue };
+            match CallRow::read(row, &mut log) {
+                Ok(_) => {}
+                Err(LedgerError::IndexDiffers(entry)) => {
+                    return Ok(Some(format!("entry {entry} is another")));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
     /// Takes in everything up to the entry with this number; where it can, from `feed`.
     pub(crate) fn follow(&mut self, written: u64, feed: &Feed) -> Result<(), LedgerError> {
         match &mut self.follower {
@@ -156,8 +209,7 @@ impl Index {
         let limit = filter.limit.min(1_000_000);
         // Reasons stand in the log alone, so that only reading on tells how many rows are enough.
         let most = if filter.reasons.is_empty() { limit } else { 1_000_000 };
-        let sql =
-            format!("SELECT {} FROM calls WHERE {condition} ORDER BY seq DESC LIMIT {most}", row::COLUMNS);
+        let sql = format!("{} WHERE {condition} ORDER BY seq DESC LIMIT {most}", select());
         let mut statement = self.database.prepare(&sql)?;
         let mut rows = statement.query(params_from_iter(values))?;
         let mut places = Places::new(&self.log);
@@ -219,6 +271,20 @@ impl Index {
         usage.finish();
         Ok(usage)
     }
+}
+
+/// Everything that [`CallRow::read`] wants.
+fn select() -> String {
+    format!("SELECT {}, {} FROM calls", row::PLACE, cells::COLUMNS)
+}
+
+/// Opens the database for its owner alone; the files beside it get the same mode.
+fn open_for_owner(path: &Path) -> Result<Connection, LedgerError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    // One that an earlier version left may be readable by others.
+    let private = file.and_then(|file| file.set_permissions(Permissions::from_mode(0o600)));
+    private.map_err(LedgerError::file("open", path))?;
+    Ok(Connection::open(path)?)
 }
 
 fn prepare(database: &Connection) -> Result<(), LedgerError> {

@@ -20,6 +20,8 @@ pub(crate) struct Known {
 
 struct Now {
     memory: Memory,
+    /// What is written down.
+    saved: Option<Memory>,
     /// The last time it could not be written, which was said.
     failing: bool,
 }
@@ -49,15 +51,20 @@ impl Known {
             if before.seal.is_some() && before.seal != memory.seal {
                 return other(keys::SEAL);
             }
-            (memory.entries, memory.root) = (before.entries, before.root);
+            (memory.entries, memory.root, memory.index) = (before.entries, before.root, before.index);
         }
-        let now = Mutex::new(Now { memory, failing: false });
+        let now = Mutex::new(Now { memory, saved: before.clone(), failing: false });
         Ok((keys, Self { path, before, now }))
     }
 
     /// What was known when the log was opened.
     pub(crate) fn before(&self) -> Option<(&Memory, &Path)> {
         self.before.as_ref().map(|memory| (memory, &*self.path))
+    }
+
+    /// Takes note of how far the index goes; that is written down with the next checkpoint.
+    pub(crate) fn note_index(&self, taken_in: (u64, u64)) {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).memory.index = Some(taken_in);
     }
 
     /// Takes note of the last checkpoint; `None` of a log that has none yet. Keys that cannot be
@@ -67,8 +74,11 @@ impl Known {
         if let Some(checkpoint) = checkpoint {
             (now.memory.entries, now.memory.root) = (checkpoint.size, checkpoint.root);
         }
+        if now.saved.as_ref() == Some(&now.memory) {
+            return;
+        }
         match now.memory.save(&self.path) {
-            Ok(()) => now.failing = false,
+            Ok(()) => (now.saved, now.failing) = (Some(now.memory.clone()), false),
             Err(error) => {
                 if !now.failing {
                     tracing::warn!(target: "doorward::ledger", %error,

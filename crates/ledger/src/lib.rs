@@ -34,6 +34,7 @@ mod preview;
 mod promises;
 mod record;
 mod recover;
+mod reindex;
 mod segment;
 mod shared;
 mod verify;
@@ -46,6 +47,7 @@ pub use checkpoint::{Checkpoint, is_origin, is_verifier_key};
 pub use error::LedgerError;
 pub use events::events;
 pub use evidence::{Evidence, Included, evidence, is_anchored};
+pub use index::compare::Compared;
 pub use index::{
     CallRow, Dimensions, Filter, Index, NO_AGENT, NO_PERSON, Recorded, SHORTEST_START, Stats, Status, Sum,
     UnknownStatus, Usage,
@@ -60,4 +62,5 @@ pub use options::{Capture, Durability, Options};
 pub use preview::secrets_in;
 pub use record::{DecisionRecord, EventRecord, OutcomeRecord};
 pub use recover::Recovery;
+pub use reindex::reindex;
 pub use verify::{Against, Fault, Report, verify};

@@ -249,7 +249,7 @@ impl Ledger {
         shared.checkpoint()?;
         let options = &shared.options;
         let keys = Some((&*options.keys, &*options.origin));
-        verify::verify(&options.folder, &Against { anchors: &options.anchors, keys, key: None })
+        verify::verify(&options.folder, &Against { anchors: &options.anchors, keys, key: None, index: true })
     }
 
     /// The public key as a signed-note verifier key.
@@ -274,6 +274,7 @@ impl Handle {
                 tracing::error!(target: "doorward::ledger", "a thread of the log panicked");
             }
         }
+        self.shared.remember();
     }
 }
 

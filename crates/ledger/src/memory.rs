@@ -28,12 +28,14 @@ pub(crate) struct Memory {
     /// Fingerprints of the key that salts and of the one that seals.
     pub salt: Hash,
     pub seal: Option<Hash>,
+    /// How many entries the index had taken in, and how many calls those are.
+    pub index: Option<(u64, u64)>,
 }
 
 impl Memory {
     /// What is remembered of a log that has no entry yet.
     pub(crate) fn new(key: String, salt: Hash, seal: Option<Hash>) -> Self {
-        Self { entries: 0, root: Tree::default().root(), key, salt, seal }
+        Self { entries: 0, root: Tree::default().root(), key, salt, seal, index: None }
     }
 
     /// Reads what is remembered; `None` where that is nothing.
@@ -61,6 +63,7 @@ impl Memory {
             key: value["key"].as_str()?.to_owned(),
             salt: unhex(value["salt"].as_str()?)?,
             seal,
+            index: value["index"]["entries"].as_u64().zip(value["index"]["calls"].as_u64()),
         })
     }
 
@@ -77,6 +80,7 @@ impl Memory {
             "key": self.key,
             "salt": hex(&self.salt),
             "seal": self.seal.as_ref().map(hex),
+            "index": self.index.map(|(entries, calls)| json!({"entries": entries, "calls": calls})),
         });
         whole::write(path, format!("{text}\n").as_bytes()).map_err(LedgerError::file("write", path))
     }

@@ -19,7 +19,7 @@ use crate::canonical::{self, Draft};
 use crate::checkpoint::{self, Checkpoint};
 use crate::ends::{End, Ends};
 use crate::error::LedgerError;
-use crate::index::Index;
+use crate::index::{Index, SAMPLE};
 use crate::keys::Keys;
 use crate::known::Known;
 use crate::notes;
@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     /// Held while a checkpoint is made, so that they stand in order: how much the last one covers.
     signing: Mutex<Option<u64>>,
     index: Mutex<Index>,
+    /// Chooses the rows that are compared with the log; gone once that is done.
+    sample: Mutex<Option<Vec<u64>>>,
     _lock: File,
 }
 
@@ -129,6 +131,7 @@ impl Shared {
             sync_thread: Mutex::new(None),
             signing: Mutex::default(),
             index: Mutex::new(Index::open(&folder, entries, &head)?),
+            sample: Mutex::new(Some(chosen(random))),
             options,
             _lock: lock,
         });
@@ -261,7 +264,34 @@ impl Shared {
     pub(crate) fn follow(&self) -> Result<(), LedgerError> {
         self.flush()?;
         let written = self.writer.written();
-        lock(&self.index).follow(written, self.writer.feed())
+        let mut index = lock(&self.index);
+        index.follow(written, self.writer.feed())?;
+        if let Some(sample) = lock(&self.sample).take() {
+            self.hold_index(&mut index, &sample, written)?;
+        }
+        self.known.note_index(index.taken_in());
+        Ok(())
+    }
+
+    /// Compares a few rows of the index, and their number, with the log and with what `keyDir`
+    /// remembers. Where they differ, the index is built anew.
+    fn hold_index(&self, index: &mut Index, sample: &[u64], written: u64) -> Result<(), LedgerError> {
+        let remembered = self.known.before().and_then(|(memory, _)| memory.index);
+        let mut places = sample.iter().copied().cycle();
+        let Some(wrong) = index.sampled(remembered, || places.next().unwrap_or_default())? else {
+            return Ok(());
+        };
+        let reason = format!("the index was not what the log says ({wrong}) and was built anew");
+        tracing::warn!(target: "doorward::ledger", "{reason}");
+        *index = Index::begin(&self.options.folder)?;
+        index.follow(written, self.writer.feed())?;
+        let time = self.clock.now();
+        self.event(&EventRecord { kind: "reindexed", time, reason: &reason, ..EventRecord::default() })
+    }
+
+    /// Writes down what is known of log and index, once both have ended.
+    pub(crate) fn remember(&self) {
+        self.known.remember(None);
     }
 
     /// Lets both threads end after one last round.
@@ -468,6 +498,13 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Numbers by chance.
+fn chosen(random: &dyn Random) -> Vec<u64> {
+    let mut bytes = [0; 8 * SAMPLE];
+    random.fill(&mut bytes);
+    bytes.as_chunks().0.iter().map(|number| u64::from_be_bytes(*number)).collect()
 }
 
 /// Takes the log for this process.

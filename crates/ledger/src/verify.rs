@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{Checkpoint, verifier_key};
 use crate::error::LedgerError;
+use crate::index::Index;
+use crate::index::compare::{self, Compared, Comparison};
 use crate::keys;
 use crate::memory::{self, Memory};
 use crate::merkle::{Hash, Tree, leaf_hash};
@@ -30,6 +32,8 @@ pub struct Report {
     pub covered: u64,
     /// The root over all entries, hexadecimal.
     pub head: String,
+    /// What came of comparing the index; `None` where there is none, or it was not asked for.
+    pub index: Option<Compared>,
     /// What does not hold, in the order of the log. Empty when all holds.
     pub faults: Vec<Fault>,
 }
@@ -87,6 +91,8 @@ pub struct Against<'a> {
     pub keys: Option<(&'a Path, &'a str)>,
     /// A verifier key to believe rather than any of those.
     pub key: Option<&'a str>,
+    /// Whether its index is to be compared with it, where there is one.
+    pub index: bool,
 }
 
 /// Checks the log in `folder` against its own checkpoints and everything in `against`.
@@ -113,9 +119,17 @@ pub fn verify(folder: &Path, against: &Against<'_>) -> Result<Report, LedgerErro
         report.faults.push(Fault::of_file(&missing.path, 1, "the file of checkpoints is missing"));
     }
     let is_remembered = memory.is_some();
+    let remembered_index = memory.as_ref().and_then(|(memory, _)| memory.index);
     report.covered = report.covered.max(known);
     promises.extend(memory.map(|(memory, path)| Promises::remembered(&memory, path, &verifier)));
-    walk(folder, &mut promises, &mut report)?;
+    // Before the entries as well: an index never has more than the log.
+    let index = if against.index { Index::open_read_only(folder).ok() } else { None };
+    let mut rows = index.as_ref().map(compare::rows).transpose()?;
+    let until = rows.as_ref().map(|(until, _)| *until);
+    let rows = rows.as_mut().map(|(until, rows)| Comparison::new(*until, rows));
+    let mut comparison = rows.transpose()?;
+    walk(folder, &mut promises, comparison.as_mut(), &mut report)?;
+    let compared = comparison.map(Comparison::end).transpose()?;
     // Its own checkpoints are written before anybody else hears of them.
     let signed = promises.first().map_or(0, |own| own.covered);
     let is_whole = report.faults.is_empty();
@@ -125,6 +139,27 @@ pub fn verify(folder: &Path, against: &Against<'_>) -> Result<Report, LedgerErro
     } else if is_whole && report.entries > 0 && report.covered == 0 && !is_remembered {
         let reason = format!("no checkpoint vouches for any of {} entries", report.entries);
         report.faults.push(Fault::of_file(&own, 1, &reason));
+    }
+    if report.faults.is_empty()
+        && let Some((entry, wrong)) = compared.as_ref().and_then(|compared| compared.differs.as_ref())
+    {
+        let place = folder.join(compare::name());
+        let reason = format!(
+            "the index is not what the log says of entry {entry}: {wrong}; run `doorward audit reindex`"
+        );
+        report.faults.push(Fault::of_file(&place, 1, &reason));
+    }
+    report.index = compared;
+    if let (Some(compared), Some(until), Some((taken_in, _))) = (&mut report.index, until, remembered_index)
+        && report.faults.is_empty()
+        && until < taken_in
+    {
+        compared.differs = Some((until, "it is missing".to_owned()));
+        let place = folder.join(compare::name());
+        let reason = format!(
+            "the index has taken in {until} entries, and keyDir knows that it had {taken_in}; run `doorward audit reindex`"
+        );
+        report.faults.push(Fault::of_file(&place, 1, &reason));
     }
     Ok(report)
 }
@@ -257,7 +292,12 @@ fn hold_all(promises: &mut [Promises<'_>], tree: &Tree, report: &mut Report) -> 
     Ok(true)
 }
 
-fn walk(folder: &Path, promises: &mut [Promises<'_>], report: &mut Report) -> Result<(), LedgerError> {
+fn walk(
+    folder: &Path,
+    promises: &mut [Promises<'_>],
+    mut index: Option<&mut Comparison<'_>>,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
     let mut tree = Tree::default();
     let mut previous: Hash = [0; 32];
     let segments = segment::list(folder)?;
@@ -304,6 +344,9 @@ fn walk(folder: &Path, promises: &mut [Promises<'_>], report: &mut Report) -> Re
                     report.faults.push(found);
                     break 'segments;
                 }
+            }
+            if let Some(index) = &mut index {
+                index.pass(sequence, &line.entry)?;
             }
             previous = leaf_hash(&line.entry);
             tree.push(previous);

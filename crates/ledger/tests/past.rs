@@ -63,7 +63,8 @@ impl Held {
 
     fn report(&self) -> Report {
         let keys = self.keys();
-        let against = Against { anchors: &self.anchors, keys: Some((&keys, "doorward")), key: None };
+        let against =
+            Against { anchors: &self.anchors, keys: Some((&keys, "doorward")), ..Against::default() };
         verify(&self.log(), &against).expect("readable")
     }
 

@@ -10,7 +10,7 @@ pub(super) use select::{Period, duration};
 
 use std::path::{Path, PathBuf};
 
-use doorward_ledger::{Against, Index, Report, verify, verify_legacy};
+use doorward_ledger::{Against, Index, Report, reindex, verify, verify_legacy};
 use select::Selection;
 
 use super::{Exit, Surroundings, load};
@@ -26,9 +26,14 @@ pub enum Command {
     /// Count calls by status and server
     #[command(after_help = "Examples:\n  doorward audit stats\n  doorward audit stats --last 7d --json")]
     Stats(Stats),
-    /// Check every hash, the order and the signed checkpoints
+    /// Check every hash, the order, the signed checkpoints and the index
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Verify),
+    /// Build the index anew from the log, while no gateway runs
+    #[command(
+        after_help = "The index is what `audit log`, `audit stats` and `usage` find calls by. `audit verify` compares it with the log."
+    )]
+    Reindex,
     /// Prove one decision to somebody without the log
     Prove(prove::Arguments),
     /// Print records as calls end, until Ctrl-C
@@ -109,6 +114,12 @@ pub(super) fn run(
             verified(&report, arguments.json, world)
         }
         Command::Tail(arguments) => tail::run(arguments, &folder, world),
+        Command::Reindex => {
+            let holder = format!("process {} (`doorward audit reindex`)", std::process::id());
+            let calls = reindex(&folder, holder)?;
+            writeln!(world.out, "✅ The index is built anew: {calls} calls.")?;
+            Ok(Exit::Done)
+        }
         Command::Prove(arguments) => prove::run(arguments, &config, world),
     }
 }
@@ -124,6 +135,9 @@ fn verified(report: &Report, json: bool, world: &mut Surroundings<'_>) -> anyhow
             "covered": report.covered,
             "checkpoints": report.checkpoints,
             "head": report.head,
+            "index": report.index.as_ref().map(|index| serde_json::json!({
+                "compared": index.calls, "agrees": index.differs.is_none(),
+            })),
             "faults": faults,
         });
         writeln!(world.out, "{}", serde_json::to_string_pretty(&answer)?)?;
@@ -137,6 +151,12 @@ fn verified(report: &Report, json: bool, world: &mut Surroundings<'_>) -> anyhow
                 "{} entries, {} of them covered by {} signed checkpoints; head {}",
                 report.entries, report.covered, report.checkpoints, report.head
             )?;
+            match &report.index {
+                Some(index) => writeln!(world.out, "the index agrees with the log: {} calls", index.calls)?,
+                None => {
+                    writeln!(world.out, "there is no index to compare; a gateway builds it at its start")?
+                }
+            }
         }
         Some(bad) => {
             let is_entry = report.faults.first().is_some_and(|fault| fault.entry.is_some());

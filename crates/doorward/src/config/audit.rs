@@ -40,7 +40,7 @@ pub struct Audit {
 impl Audit {
     /// Everything that the log is held against.
     pub fn against(&self) -> Against<'_> {
-        Against { anchors: &self.anchors, keys: Some((&self.log_keys, &self.origin)), key: None }
+        Against { anchors: &self.anchors, keys: Some((&self.log_keys, &self.origin)), key: None, index: true }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use doorward_gateway::door;
-use doorward_ledger::{Index, Inspection, LedgerError, inspect, verify};
+use doorward_ledger::{Against, Index, Inspection, LedgerError, inspect, verify};
 use doorward_model::Timestamp;
 
 use super::{Finding, data};
@@ -60,7 +60,10 @@ pub(super) fn check(config: &Config, is_held: bool) -> (Vec<Finding>, Option<Tim
 
 /// What is wrong with any entry; `None` if nothing is.
 fn fault(config: &Config, found: &Inspection) -> Option<Finding> {
-    let report = match verify(&config.audit.dir, &config.audit.against()) {
+    let report = match verify(
+        &config.audit.dir,
+        &Against { index: data::is_own(&config.audit.dir), ..config.audit.against() },
+    ) {
         Ok(report) => report,
         Err(error) => return Some(broken(&error)),
     };

@@ -34,6 +34,7 @@ pub(crate) enum Column {
     Origin,
     Reasons,
     Rule,
+    Sequence,
     Trace,
 }
 
@@ -45,6 +46,7 @@ impl Column {
     fn named(key: &[u8]) -> Option<Self> {
         Some(match key {
             b"_prev" => Self::Previous,
+            b"_seq" => Self::Sequence,
             b"agent" => Self::Agent,
             b"arguments" => Self::Arguments,
             b"call" => Self::Call,

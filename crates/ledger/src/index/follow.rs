@@ -5,15 +5,14 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use memchr::memchr;
-use rusqlite::{Connection, Statement, Transaction, params};
+use rusqlite::{Connection, Statement, ToSql, Transaction, params, params_from_iter};
 
-use crate::entry::Raw;
 use crate::error::LedgerError;
+use crate::index::cells;
 use crate::index::columns::{Column, Entry};
 use crate::index::feed::{Briefs, Feed, Kind, Next, Position};
 use crate::merkle::{Hash, leaf_hash};
 use crate::segment::{self, Lines};
-use doorward_model::domain_of;
 use doorward_model::json::push_hex;
 
 /// Bytes of the log that are taken in at once. Every entry fits.
@@ -27,6 +26,8 @@ pub(super) struct Follower {
     offset: u64,
     /// The hash of the entry before `next`, hexadecimal.
     head: String,
+    /// How many rows there are.
+    calls: u64,
     /// Room for what is taken in, used again and again.
     chunk: Vec<u8>,
     briefs: Briefs,
@@ -37,7 +38,14 @@ struct Pending<'a> {
     segment: u64,
     offset: u64,
     decision: Entry<'a>,
-    outcome: Option<Entry<'a>>,
+    outcome: Option<Outcome<'a>>,
+}
+
+/// An outcome, and the segment and the offset where it stands.
+struct Outcome<'a> {
+    segment: u64,
+    offset: u64,
+    entry: Entry<'a>,
 }
 
 /// Rows on their way into the table. Most calls end soon after they began; those cost
@@ -45,7 +53,7 @@ struct Pending<'a> {
 #[derive(Default)]
 struct Batch<'a> {
     decisions: Vec<(u64, Pending<'a>)>,
-    late: Vec<(u64, Entry<'a>)>,
+    late: Vec<(u64, Outcome<'a>)>,
 }
 
 impl<'a> Batch<'a> {
@@ -54,10 +62,13 @@ impl<'a> Batch<'a> {
             Kind::Decision => {
                 self.decisions.push((sequence, Pending { segment, offset, decision: entry, outcome: None }));
             }
-            Kind::Outcome(of) => match self.decisions.binary_search_by_key(&of, |(decision, _)| *decision) {
-                Ok(at) => self.decisions[at].1.outcome = Some(entry),
-                Err(_) => self.late.push((of, entry)),
-            },
+            Kind::Outcome(of) => {
+                let outcome = Outcome { segment, offset, entry };
+                match self.decisions.binary_search_by_key(&of, |(decision, _)| *decision) {
+                    Ok(at) => self.decisions[at].1.outcome = Some(outcome),
+                    Err(_) => self.late.push((of, outcome)),
+                }
+            }
             Kind::Event => {}
         }
     }
@@ -86,8 +97,14 @@ impl Follower {
         let sql = "SELECT next, segment, offset, head FROM position";
         let (next, segment, offset, head) =
             database.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        let calls = database.query_row("SELECT count(*) FROM calls", [], |row| row.get(0))?;
         let (log, chunk, briefs) = (log.to_path_buf(), Vec::new(), Briefs::default());
-        Ok(Self { log, next, segment, offset, head, chunk, briefs })
+        Ok(Self { log, next, segment, offset, head, calls, chunk, briefs })
+    }
+
+    /// How many entries were taken in, and how many calls those are.
+    pub(super) fn taken_in(&self) -> (u64, u64) {
+        (self.next, self.calls)
     }
 
     /// Whether the entries taken in are the first of a log that has so many, the last
@@ -137,6 +154,7 @@ impl Follower {
         }
         let head = hex(&end.head);
         batch.store(database, &end, &head)?;
+        self.calls += batch.decisions.len() as u64;
         (self.next, self.segment, self.offset, self.head) = (end.next, end.segment, end.offset, head);
         Ok(())
     }
@@ -185,6 +203,7 @@ impl Follower {
         let end = Position { next, segment: self.segment, offset, head: leaf_hash(last) };
         let head = hex(&end.head);
         batch.store(database, &end, &head)?;
+        self.calls += batch.decisions.len() as u64;
         drop(batch);
         (self.next, self.offset, self.head) = (next, offset, head);
         Ok(chunk)
@@ -198,7 +217,7 @@ fn hex(hash: &Hash) -> String {
 }
 
 /// What an entry is to the index; `None` for what is no entry.
-fn kind(entry: &Entry<'_>) -> Option<Kind> {
+pub(super) fn kind(entry: &Entry<'_>) -> Option<Kind> {
     Some(match entry.text(Column::Kind)?.as_ref() {
         "decision" => Kind::Decision,
         "outcome" => match entry.number(Column::Of).and_then(|of| u64::try_from(of).ok()) {
@@ -209,49 +228,31 @@ fn kind(entry: &Entry<'_>) -> Option<Kind> {
     })
 }
 
-const INSERT: &str =
-    "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)";
+const INSERT: &str = "INSERT OR REPLACE INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)";
 
 fn insert(statement: &mut Statement<'_>, sequence: u64, pending: &Pending<'_>) -> Result<(), LedgerError> {
-    let text = |column| pending.decision.text(column);
-    let end = pending.outcome.as_ref();
-    let ended = |column| end.and_then(|end| end.value(column)).or_else(|| pending.decision.value(column));
-    let domain = text(Column::Email).and_then(|email| domain_of(&email));
-    statement.execute(params![
+    let outcome = pending.outcome.as_ref();
+    let place = params![
         sequence,
         pending.segment,
         pending.offset,
-        text(Column::Time),
-        text(Column::Consumer),
-        text(Column::Person),
-        domain,
-        text(Column::Agent),
-        text(Column::Server),
-        text(Column::Target),
-        text(Column::Verdict),
-        ended(Column::Outcome).and_then(Raw::text),
-        ended(Column::Duration).and_then(Raw::number),
-        end.and_then(|end| end.number(Column::Upstream)),
-        ended(Column::Error).and_then(Raw::text),
-        end.and_then(|end| end.text(Column::Code)),
-        end.and_then(|end| end.text(Column::Dlp)).unwrap_or("none".into()),
-    ])?;
+        outcome.map(|outcome| outcome.segment),
+        outcome.map(|outcome| outcome.offset),
+    ];
+    let cells = cells::of_call(&pending.decision, outcome.map(|outcome| &outcome.entry));
+    let cells = cells.iter().map(|cell| cell as &dyn ToSql);
+    statement.execute(params_from_iter(place.iter().copied().chain(cells)))?;
     Ok(())
 }
 
-fn update(transaction: &Transaction<'_>, of: u64, outcome: &Entry<'_>) -> Result<(), LedgerError> {
+fn update(transaction: &Transaction<'_>, of: u64, outcome: &Outcome<'_>) -> Result<(), LedgerError> {
+    let place = params![of, outcome.segment, outcome.offset];
+    let cells = cells::of_outcome(&outcome.entry);
+    let cells = cells.iter().map(|cell| cell as &dyn ToSql);
     transaction
         .prepare_cached(
-            "UPDATE calls SET outcome = ?2, duration_us = ?3, upstream_us = ?4, error = ?5, code = ?6, dlp = ?7 WHERE seq = ?1",
+            "UPDATE calls SET end_segment = ?2, end_offset = ?3, outcome = ?4, duration_us = ?5, upstream_us = ?6, error = ?7, code = ?8, dlp = ?9 WHERE seq = ?1",
         )?
-        .execute(params![
-            of,
-            outcome.text(Column::Outcome),
-            outcome.number(Column::Duration),
-            outcome.number(Column::Upstream),
-            outcome.text(Column::Error),
-            outcome.text(Column::Code),
-            outcome.text(Column::Dlp).unwrap_or("none".into()),
-        ])?;
+        .execute(params_from_iter(place.iter().copied().chain(cells)))?;
     Ok(())
 }

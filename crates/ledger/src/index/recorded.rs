@@ -8,7 +8,7 @@ use super::filter::Filter;
 use super::{CallRow, Index};
 use crate::error::LedgerError;
 use crate::payload;
-use crate::segment::{self, Lines};
+use crate::segment::Places;
 
 /// The shortest start of an id that calls are found by, in hexadecimal digits: it tells the
 /// minute.
@@ -87,33 +87,16 @@ impl Index {
     }
 
     fn entries_of(&self, row: CallRow) -> Result<Recorded, LedgerError> {
-        let sql = "SELECT segment, offset FROM calls WHERE seq = ?1";
-        let place = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let (first, offset): (u64, u64) = self.database.query_row(sql, [row.seq], place)?;
-        let later = segment::list(&self.log)?.into_iter().filter(|(start, _)| *start >= first);
-        let (mut decision, mut outcome) = (Vec::new(), None);
-        // Quotes within texts are escaped, so that no text can pass for this.
-        let end = format!(",\"kind\":\"outcome\",\"of\":{},", row.seq);
-        for (at, (_, path)) in later.enumerate() {
-            let mut lines = Lines::open(&path, if at == 0 { offset } else { 0 })?;
-            while let Some(line) = lines.next()? {
-                if decision.is_empty() {
-                    decision = line.entry;
-                    // Without a time at the end there is no end yet; with one in the
-                    // decision itself there is nothing to look for.
-                    if row.outcome.is_none() || ends_itself(&decision) {
-                        return Ok(Recorded { row, decision, outcome });
-                    }
-                } else if memchr::memmem::find(&line.entry, end.as_bytes()).is_some() {
-                    outcome = Some(line.entry);
-                    return Ok(Recorded { row, decision, outcome });
-                }
-            }
-        }
+        let sql = "SELECT segment, offset, end_segment, end_offset FROM calls WHERE seq = ?1";
+        let place = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let (segment, offset, end_segment, end_offset): (u64, u64, Option<u64>, Option<u64>) =
+            self.database.query_row(sql, [row.seq], place)?;
+        let mut places = Places::new(&self.log);
+        let decision = places.read(segment, offset)?;
+        let outcome = match end_segment.zip(end_offset) {
+            Some((segment, offset)) => Some(places.read(segment, offset)?),
+            None => None,
+        };
         Ok(Recorded { row, decision, outcome })
     }
-}
-
-fn ends_itself(decision: &[u8]) -> bool {
-    memchr::memmem::find(decision, b",\"outcome\":\"").is_some()
 }

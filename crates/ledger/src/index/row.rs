@@ -8,16 +8,21 @@ use doorward_model::{CallId, Seal};
 use rusqlite::Row;
 use serde_json::{Value, json};
 
+use super::cells;
 use super::columns::{Column, Entry};
+use super::feed::Kind;
 use super::filter::Status;
+use super::follow::kind;
 use crate::error::LedgerError;
 use crate::merkle::leaf_hash;
 use crate::payload;
 use crate::segment::Places;
 use doorward_model::json::push_hex;
 
-/// The columns that [`CallRow::read`] expects, in order.
-pub(super) const COLUMNS: &str = "seq, segment, offset, outcome, duration_us, upstream_us, error, code, dlp";
+/// The columns that [`CallRow::read`] expects before [`cells::COLUMNS`], in order.
+pub(super) const PLACE: &str = "seq, segment, offset, end_segment, end_offset";
+/// How many those are.
+const FIRST_CELL: usize = 5;
 
 /// One call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,15 +62,42 @@ pub struct CallRow {
 }
 
 impl CallRow {
+    /// Reads a call from the log, from where its row says that it stands; the rest of the row is
+    /// only what it was found by.
+    ///
+    /// # Errors
+    /// [`LedgerError::IndexDiffers`] where the row says something else than the log.
     pub(super) fn read(row: &Row<'_>, places: &mut Places) -> Result<Self, LedgerError> {
-        let bytes = places.read(row.get(1)?, row.get(2)?)?;
+        let seq: u64 = row.get(0)?;
+        let mut entry_at = |segment: usize| match (row.get(segment)?, row.get(segment + 1)?) {
+            (Some(segment), Some(offset)) => match places.read(segment, offset) {
+                Ok(entry) => Ok(Some(entry)),
+                Err(LedgerError::Index(_)) => Err(LedgerError::IndexDiffers(seq)),
+                Err(error) => Err(error),
+            },
+            _ => Ok(None),
+        };
+        let bytes = entry_at(1)?.ok_or(LedgerError::IndexDiffers(seq))?;
+        let end_bytes = entry_at(3)?;
         let entry = Entry::read(&bytes);
+        let end = end_bytes.as_deref().map(Entry::read);
+        let is_decision = matches!(kind(&entry), Some(Kind::Decision));
+        let is_its_end =
+            end.as_ref().is_none_or(|end| matches!(kind(end), Some(Kind::Outcome(of)) if of == seq));
+        let is_at_its_place = entry.number(Column::Sequence) == i64::try_from(seq).ok();
+        let cells = cells::of_call(&entry, end.as_ref());
+        let differing = cells::differing(&cells, row, FIRST_CELL)?;
+        if !is_decision || !is_its_end || !is_at_its_place || differing.is_some() {
+            return Err(LedgerError::IndexDiffers(seq));
+        }
+        let last = end.as_ref().unwrap_or(&entry);
         let maybe = |column| entry.text(column).map(Cow::into_owned);
         let text = |column| maybe(column).unwrap_or_default();
+        let count = |column| last.number(column).and_then(|number| u64::try_from(number).ok());
         let mut hash = String::new();
         push_hex(&mut hash, &leaf_hash(entry.bytes()));
         Ok(Self {
-            seq: row.get(0)?,
+            seq,
             call: text(Column::Call),
             time: text(Column::Time),
             person: maybe(Column::Person),
@@ -84,12 +116,12 @@ impl CallRow {
                 .unwrap_or_default(),
             layer: text(Column::Layer),
             rule: maybe(Column::Rule),
-            outcome: row.get(3)?,
-            duration_us: row.get(4)?,
-            upstream_us: row.get(5)?,
-            error: row.get(6)?,
-            code: row.get(7)?,
-            dlp: row.get(8)?,
+            outcome: last.text(Column::Outcome).map(Cow::into_owned),
+            duration_us: count(Column::Duration),
+            upstream_us: end.as_ref().and_then(|_| count(Column::Upstream)),
+            error: last.text(Column::Error).map(Cow::into_owned),
+            code: end.as_ref().and_then(|end| end.text(Column::Code)).map(Cow::into_owned),
+            dlp: end.as_ref().and_then(|end| end.text(Column::Dlp)).unwrap_or("none".into()).into_owned(),
             args: entry
                 .value(Column::Arguments)
                 .and_then(|arguments| arguments.get("preview")?.text())
