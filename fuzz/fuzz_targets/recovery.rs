@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use doorward_ledger::{Against, DecisionRecord, Durability, Ledger, Options, OutcomeRecord, verify};
+use doorward_ledger::{Against, DecisionRecord, Durability, Ledger, Options, OutcomeRecord, Secrets, verify};
 use doorward_model::clock::Fixed;
 use doorward_model::{CallId, ClientLabel, Clock, Outcome, Timestamp};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -112,6 +112,7 @@ fn decision(call: CallId, received: Timestamp) -> DecisionRecord<'static> {
         bundle: "sha256:0",
         input_digest: "sha256:1",
         input: None,
+        secrets: Secrets::default(),
         evaluator: "rules",
         shadow: &[],
         limits: &[],

@@ -127,6 +127,12 @@ async fn verified(proof: &Path, key: &str, more: &[&str]) -> (Option<i32>, Value
     (output.status.code(), said)
 }
 
+/// What `verify` prints for people.
+async fn shown(proof: &Path, key: &str) -> String {
+    let run = tokio::process::Command::new(program()).arg("verify").arg(proof).args(["--key", key]).output();
+    String::from_utf8(run.await.expect("it runs").stdout).expect("text")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_decision_is_proven_with_a_public_key_alone() {
     let past = Past::of(RULES).await;
@@ -137,6 +143,7 @@ async fn every_kind_of_decision_is_proven_with_a_public_key_alone() {
         assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(0), "", ""), "{kind}");
         let (code, said) = verified(&proof, key.trim(), &[]).await;
         assert_eq!((code, &said["valid"]), (Some(0), &json!(true)), "{kind}: {said}");
+        assert_eq!(said["repeated"], true, "{kind}: {said}");
         assert_eq!(said["decision"]["call"], *call, "{kind}");
         let end = said["outcome"]["outcome"].as_str().or(said["decision"]["outcome"].as_str());
         let end = format!("{} {}", said["reached"].as_str().expect("a word"), end.expect("it has ended"));
@@ -201,7 +208,10 @@ async fn what_was_not_kept_or_is_withheld_is_said_to_be_missing() {
         let (proof, ran) = past.prove(&call, more).await;
         assert_eq!((ran.code, &*ran.err), (Some(0), ""));
         let (code, said) = verified(&proof, &key, &[]).await;
-        assert_eq!((code, &said["reached"]), (Some(0), &json!(expected)), "{said}");
+        assert_eq!((code, &said["reached"]), (Some(4), &json!(expected)), "{said}");
+        assert_eq!((&said["valid"], &said["repeated"]), (&json!(true), &json!(false)), "{said}");
+        let shown = shown(&proof, &key).await;
+        assert!(shown.starts_with("⚠️ Intact, but the verdict was NOT repeated"), "{shown}");
         let parts: Value = serde_json::from_slice(&fs::read(&proof).expect("a proof")).expect("JSON");
         assert_eq!(parts["input"].is_null(), expected == "no-input");
         assert_eq!(parts["policies"].is_null(), expected == "no-policies");
@@ -211,7 +221,7 @@ async fn what_was_not_kept_or_is_withheld_is_said_to_be_missing() {
     let (proof, ran) = past.prove(&call, &[]).await;
     assert!(ran.code == Some(0) && ran.err.contains("`audit.capture: full` keeps it"), "{ran:?}");
     let (code, said) = verified(&proof, &past.key().display().to_string(), &[]).await;
-    assert_eq!((code, &said["reached"]), (Some(0), &json!("no-input")), "{said}");
+    assert_eq!((code, &said["reached"]), (Some(4), &json!("no-input")), "{said}");
     assert!(!past.folder.path().join("data/audit/payloads").exists());
 
     let unknown = past.prove("019a2b3c-4d5e-7f60-8123-456789abcdef", &[]).await.1;
@@ -247,6 +257,18 @@ async fn every_altered_byte_of_a_proof_is_found_and_its_part_named() {
         assert!(verify(&proof[..cut], &key, &trial).is_err(), "cut at {cut}");
     }
     let text = String::from_utf8(proof).expect("text");
+    let mut parts: Value = serde_json::from_str(&text).expect("JSON");
+    let note = parts["checkpoint"].as_str().expect("a note").to_owned();
+    for behind in ["more\n", "\n", "— other AAAA\n"] {
+        parts["checkpoint"] = json!(format!("{note}{behind}"));
+        let flaw = verify(format!("{parts}\n").as_bytes(), &key, &trial).expect_err("one spelling");
+        assert_eq!(flaw.field, "checkpoint", "{behind:?}: {flaw}");
+    }
+    let (name, rest) = key.trim().split_once('+').expect("a name");
+    let (_, public) = rest.split_once('+').expect("a hash");
+    let wrong =
+        verify(text.as_bytes(), &format!("{name}+00000000+{public}"), &trial).expect_err("another hash");
+    assert_eq!(wrong.field, "key");
     for spelled in
         [text.replacen("{\"checkpoint\"", "{ \"checkpoint\"", 1), format!("{text}\n"), format!(" {text}")]
     {

@@ -63,6 +63,8 @@ pub enum Exit {
     Usage,
     /// The gateway could not be reached.
     Unreachable,
+    /// A proof holds, and its verdict was not reached again.
+    NotRepeated,
 }
 
 impl From<Exit> for ExitCode {
@@ -72,6 +74,7 @@ impl From<Exit> for ExitCode {
             Exit::No => 1,
             Exit::Usage => 2,
             Exit::Unreachable => 3,
+            Exit::NotRepeated => 4,
         })
     }
 }

@@ -127,6 +127,7 @@ pub fn open_ledger(
     // Also where nothing is sealed for the log today: with another key, what was sealed before
     // could not be read.
     options.seal = Some(seal);
+    options.payload_days = audit.payload_days;
     options.new_log.clone_from(&surroundings.new_log);
     options.checkpoint_entries = audit.checkpoint_entries;
     options.checkpoint_interval = audit.checkpoint_interval;

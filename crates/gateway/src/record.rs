@@ -1,6 +1,6 @@
 //! From what a call carries to what the ledger writes.
 
-use doorward_ledger::{DecisionRecord, LedgerError, OutcomeRecord, Ticket};
+use doorward_ledger::{DecisionRecord, LedgerError, OutcomeRecord, Secrets, Ticket};
 use doorward_model::{Decision, Operation, Outcome, Verdict};
 use doorward_policy::Ruling;
 
@@ -105,6 +105,10 @@ fn base<'r>(
         bundle: asked.snapshot.rulebook.policy.digest(),
         input_digest: "",
         input: None,
+        secrets: Secrets {
+            known: Some(&asked.snapshot.rulebook.known),
+            presented: asked.incoming.arrival.presented().bearer,
+        },
         evaluator: "",
         shadow: &[],
         limits: &[],

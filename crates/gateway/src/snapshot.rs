@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use doorward_identity::Authenticator;
-use doorward_ledger::Dimensions;
+use doorward_ledger::{Dimensions, KnownSecrets};
 use doorward_limit::{Limiter, Quotas, Requests};
 use doorward_model::{Caller, CapabilityKind, Map, ServerId};
 use doorward_policy::{DefinitionFacts, PolicySet, ServerFacts};
@@ -28,6 +28,8 @@ pub struct Rulebook {
     pub limiter: Arc<Limiter>,
     /// How many requests one caller may make that are no calls; shared in the same way.
     pub requests: Arc<Requests>,
+    /// Secrets of the configuration, which no preview of arguments shows.
+    pub known: Arc<KnownSecrets>,
     /// Quotas. What they have counted is kept elsewhere and outlives every rulebook.
     pub quotas: Arc<Quotas>,
     /// What is reported of usage; `None` if nothing is.

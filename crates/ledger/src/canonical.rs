@@ -15,6 +15,7 @@ use crate::index::columns::Column;
 use crate::index::feed::{Kind, Marks};
 use crate::merkle::Hash;
 use crate::options::Capture;
+use crate::payload::LONGEST_INPUT;
 use crate::preview;
 use crate::record::{DecisionRecord, EventRecord, OutcomeRecord};
 
@@ -145,7 +146,7 @@ pub(crate) fn decision(record: &DecisionRecord<'_>, salt: &hmac::Key, capture: C
     object.maybe_indexed(Column::Agent, "agent", record.agent);
     if let Some(arguments) = record.arguments {
         object.key("arguments");
-        preview::write(object.0, arguments, record.call, salt, capture);
+        preview::write(object.0, arguments, (record.call, salt), capture, record.secrets);
     }
     object.text("bundle", record.bundle);
     object.plain("call", &record.call.to_ascii());
@@ -167,6 +168,10 @@ pub(crate) fn decision(record: &DecisionRecord<'_>, salt: &hmac::Key, capture: C
     object.text("grant", record.grant);
     object.text("grant_kind", record.grant_kind);
     object.text("input", record.input_digest);
+    if capture == Capture::Full && record.input.is_some_and(|input| input.len() <= LONGEST_INPUT) {
+        object.key("input_kept");
+        object.0.push_str("true");
+    }
     if let Some(ip) = record.ip {
         object.address("ip", ip);
     }

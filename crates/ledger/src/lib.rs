@@ -19,8 +19,10 @@ mod entry;
 mod error;
 mod events;
 mod evidence;
+mod expiry;
 mod index;
 mod inspect;
+mod kept;
 mod keys;
 mod known;
 mod legacy;
@@ -35,7 +37,9 @@ mod promises;
 mod record;
 mod recover;
 mod reindex;
+mod secrets;
 mod segment;
+mod shapes;
 mod shared;
 mod verify;
 mod whole;
@@ -53,6 +57,7 @@ pub use index::{
     UnknownStatus, Usage,
 };
 pub use inspect::{Inspection, holder, inspect};
+pub use kept::Kept;
 pub use legacy::{LegacyReport, verify_legacy};
 pub use log::{Ledger, Ticket};
 pub use merkle::{
@@ -63,4 +68,5 @@ pub use preview::secrets_in;
 pub use record::{DecisionRecord, EventRecord, OutcomeRecord};
 pub use recover::Recovery;
 pub use reindex::reindex;
+pub use secrets::{KnownSecrets, Secrets};
 pub use verify::{Against, Fault, Report, verify};

@@ -223,6 +223,15 @@ impl Ledger {
         }
     }
 
+    /// Removes payloads whose time is over, which the log says first; how many days that were.
+    /// The gateway does it by itself, once an hour.
+    ///
+    /// # Errors
+    /// When they cannot be removed, or that could not be recorded; then they stay.
+    pub fn remove_expired(&self) -> Result<usize, LedgerError> {
+        self.0.shared.remove_expired()
+    }
+
     /// Writes everything that waits in memory.
     ///
     /// # Errors
@@ -249,7 +258,10 @@ impl Ledger {
         shared.checkpoint()?;
         let options = &shared.options;
         let keys = Some((&*options.keys, &*options.origin));
-        verify::verify(&options.folder, &Against { anchors: &options.anchors, keys, key: None, index: true })
+        let seal = options.seal.as_deref();
+        let against =
+            Against { anchors: &options.anchors, keys, key: None, index: true, payloads: true, seal };
+        verify::verify(&options.folder, &against)
     }
 
     /// The public key as a signed-note verifier key.

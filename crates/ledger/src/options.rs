@@ -58,6 +58,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Files elsewhere that every checkpoint is appended to.
     pub anchors: Vec<PathBuf>,
+    /// How many days payloads are kept; `None` for ever.
+    pub payload_days: Option<u32>,
     /// Why a new log is to be begun in place of one that does not hold; `None` to refuse that one.
     pub new_log: Option<String>,
     /// What others who want the log are told about this process: a few printable words.
@@ -80,6 +82,7 @@ impl Options {
             checkpoint_interval: Duration::from_secs(1),
             segment_bytes: 64 << 20,
             anchors: Vec::new(),
+            payload_days: None,
             new_log: None,
             holder: format!("process {}", std::process::id()),
         }

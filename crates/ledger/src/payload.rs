@@ -1,8 +1,8 @@
 //! Payloads: whole arguments, results and input documents, sealed, apart from the log.
 //!
 //! They lie in files of one minute each, in folders of one day each, by the time in
-//! the id of their call: `payloads/2026-11-21/10-05`. Old days can be deleted; the log
-//! keeps the digests. A file is a row of frames:
+//! the id of their call: `payloads/2026-11-21/10-05`. Old days are removed
+//! after their time (`expiry.rs`); the log keeps the digests. A file is a row of frames:
 //!
 //! ```text
 //! length of what is sealed (4 bytes, big-endian) ‖ call (16) ‖ kind (1) ‖ sealed
@@ -42,7 +42,7 @@ pub(crate) enum Part {
 /// Characters that are kept of arguments and result.
 const LONGEST: usize = 10_000;
 /// Bytes of the longest input document that is kept.
-const LONGEST_INPUT: usize = 1 << 20;
+pub(crate) const LONGEST_INPUT: usize = 1 << 20;
 const HEADER: usize = 4 + 16 + 1;
 /// No frame seals more, whatever its length says.
 const LONGEST_SEALED: usize = LONGEST_INPUT + (1 << 10);
@@ -179,39 +179,44 @@ pub(crate) fn read(log: &Path, seal: &dyn Seal, call: CallId) -> Result<Payload,
     Ok(payload)
 }
 
+/// The folder of all payloads.
+pub(crate) fn folder(log: &Path) -> PathBuf {
+    log.join("payloads")
+}
+
 /// What a payload is bound to: its call, and which part of it it is.
-fn context(call: CallId, part: Part) -> [u8; 17] {
+pub(crate) fn context(call: CallId, part: Part) -> [u8; 17] {
     let mut context = [part as u8; 17];
     context[..16].copy_from_slice(call.as_bytes());
     context
 }
 
-fn path(log: &Path, call: CallId) -> PathBuf {
+pub(crate) fn path(log: &Path, call: CallId) -> PathBuf {
     let mut millis = [0; 8];
     millis[2..].copy_from_slice(&call.as_bytes()[..6]);
     let time = Timestamp::from_micros(u64::from_be_bytes(millis).saturating_mul(1_000)).to_string();
     // 2026-11-21T10:05:00.000000Z
     let (day, minute) = time.split_once('T').unwrap_or((&time, ""));
-    log.join("payloads").join(day).join(first(minute, 5).replace(':', "-"))
+    folder(log).join(day).join(first(minute, 5).replace(':', "-"))
 }
 
 /// What is sealed, behind what it is bound to.
-type Frame = ([u8; 17], Vec<u8>);
+pub(crate) type Frame = ([u8; 17], Vec<u8>);
 
 /// Reads frames one after another, up to the first that is not whole.
-struct Frames {
+pub(crate) struct Frames {
     reader: BufReader<File>,
     path: PathBuf,
     at: u64,
 }
 
 impl Frames {
-    fn open(path: &Path) -> Result<Self, LedgerError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, LedgerError> {
         let file = File::open(path).map_err(LedgerError::file("open", path))?;
         Ok(Self { reader: BufReader::with_capacity(1 << 16, file), path: path.to_path_buf(), at: 0 })
     }
 
-    fn next(&mut self) -> Result<Option<Frame>, LedgerError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>, LedgerError> {
         let mut read = || -> io::Result<Frame> {
             let (mut length, mut header) = ([0; 4], [0; 17]);
             self.reader.read_exact(&mut length)?;

@@ -1,5 +1,6 @@
 //! What a record keeps of arguments: a salted digest, the keys, and a short text
-//! with the values of secret-looking members masked.
+//! with the values of secret-looking members masked, and whatever looks like a secret or is known
+//! to be one.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::hmac;
@@ -8,6 +9,7 @@ use doorward_model::{CallId, Secret};
 
 use crate::canonical::first;
 use crate::options::Capture;
+use crate::secrets::{MASK, Secrets};
 
 /// Longest preview, in characters.
 const LONGEST: usize = 1_024;
@@ -47,7 +49,13 @@ const FIRST: [u8; SECRET.len()] = {
 ///
 /// The salt of a record is an HMAC of its call id, so that it can be revealed for
 /// one record alone without being stored with each.
-pub(crate) fn write(out: &mut String, arguments: Value<'_>, call: CallId, key: &hmac::Key, capture: Capture) {
+pub(crate) fn write(
+    out: &mut String,
+    arguments: Value<'_>,
+    (call, key): (CallId, &hmac::Key),
+    capture: Capture,
+    secrets: Secrets<'_>,
+) {
     let text = canonical(arguments);
     let salt = hmac::sign(key, call.as_bytes());
     let mut context = Context::new(&SHA256);
@@ -71,20 +79,21 @@ pub(crate) fn write(out: &mut String, arguments: Value<'_>, call: CallId, key: &
         if at > 0 {
             out.push(',');
         }
-        push_string(out, first(key, LONGEST_KEY));
+        push_string(out, if secrets.is_in(key) { MASK } else { first(key, LONGEST_KEY) });
     }
     if capture == Capture::Keys {
         out.push_str("]}");
         return;
     }
     out.push_str("],\"preview\":");
-    let masked = if has_secret(arguments) {
+    let text = if has_secret(arguments) {
         let mut masked = String::new();
         mask(&mut masked, arguments, false);
         masked
     } else {
         text
     };
+    let masked = secrets.masked(text);
     // As many bytes are no fewer characters.
     let is_long = masked.len() > LONGEST;
     let cut = is_long.then(|| masked.char_indices().nth(LONGEST).map(|(at, _)| at)).flatten();
@@ -155,7 +164,7 @@ fn mask(out: &mut String, value: Value<'_>, secret: bool) {
             }
             out.push(']');
         }
-        _ if secret => out.push_str("\"[masked]\""),
+        _ if secret => push_string(out, MASK),
         Kind::String => push_string(out, &value.as_str().unwrap_or_default()),
         Kind::Number => out.push_str(&number_text(value.raw())),
         Kind::Null | Kind::Bool => out.push_str(value.raw()),
@@ -177,7 +186,7 @@ mod tests {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
         let call = CallId::new(Timestamp::from_micros(1), &Fixed::new(1));
         let mut out = String::new();
-        write(&mut out, document.root(), call, &key, Capture::Preview);
+        write(&mut out, document.root(), (call, &key), Capture::Preview, Secrets::default());
         out
     }
 
@@ -208,7 +217,7 @@ mod tests {
         let call = CallId::new(Timestamp::from_micros(1), &Fixed::new(1));
         let kept = |capture| {
             let mut out = String::new();
-            write(&mut out, document.root(), call, &key, capture);
+            write(&mut out, document.root(), (call, &key), capture, Secrets::default());
             (out.contains("\"a\""), out.contains('v'), out.starts_with("{\"digest\":") && out.ends_with('}'))
         };
         assert_eq!(kept(Capture::None), (false, false, true));
@@ -239,7 +248,7 @@ mod tests {
         let digest = || {
             let mut out = String::new();
             let call = CallId::new(Timestamp::from_micros(1), &random);
-            write(&mut out, document.root(), call, &key, Capture::Preview);
+            write(&mut out, document.root(), (call, &key), Capture::Preview, Secrets::default());
             out
         };
         assert_ne!(digest(), digest());

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use crate::secrets::Secrets;
 use doorward_model::json::Value;
 use doorward_model::{CallId, ClientLabel, Outcome, Timestamp};
 
@@ -57,6 +58,8 @@ pub struct DecisionRecord<'a> {
     pub input_digest: &'a str,
     /// The input document, where it is to be kept.
     pub input: Option<&'a str>,
+    /// What is known to be secret, and is masked in the preview of the arguments.
+    pub secrets: Secrets<'a>,
     /// What evaluated the Rego policies.
     pub evaluator: &'a str,
     /// What shadow policies would have said.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use doorward_model::{CallId, Clock, Outcome, Random};
+use doorward_model::{CallId, Clock, Outcome, Random, Timestamp};
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Notify;
 
@@ -19,7 +19,9 @@ use crate::canonical::{self, Draft};
 use crate::checkpoint::{self, Checkpoint};
 use crate::ends::{End, Ends};
 use crate::error::LedgerError;
+use crate::expiry;
 use crate::index::{Index, SAMPLE};
+use crate::kept::REMOVED;
 use crate::keys::Keys;
 use crate::known::Known;
 use crate::notes;
@@ -59,6 +61,8 @@ pub(crate) struct Shared {
     index: Mutex<Index>,
     /// Chooses the rows that are compared with the log; gone once that is done.
     sample: Mutex<Option<Vec<u64>>>,
+    /// When payloads were last looked through for those whose time is over.
+    looked: Mutex<Timestamp>,
     _lock: File,
 }
 
@@ -80,6 +84,8 @@ const GATHER_AT_MOST: Duration = Duration::from_millis(3);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long outcomes wait for company.
 const ENDS_PACE: Duration = Duration::from_millis(5);
+/// How often payloads are looked through for those whose time is over.
+const EXPIRY_PACE: Duration = Duration::from_secs(60 * 60);
 /// How often the index follows the log by itself.
 const INDEX_PACE: Duration = Duration::from_millis(250);
 
@@ -109,6 +115,7 @@ impl Shared {
         notes::mend(&notes::own(&folder), &verifier)?;
         let found = recover::recover(&folder, &promises)?;
         known.remember(promises.last.as_ref());
+        let signed_at = promises.last.as_ref().and_then(|last| Timestamp::parse(&last.time).ok());
         let (entries, head) = (found.end.tree.size(), found.end.previous);
         let open = found.end.open.clone();
         let writer = Writer::new(&folder, options.segment_bytes, found.end, File::sync_data)?;
@@ -132,6 +139,7 @@ impl Shared {
             signing: Mutex::default(),
             index: Mutex::new(Index::open(&folder, entries, &head)?),
             sample: Mutex::new(Some(chosen(random))),
+            looked: Mutex::new(signed_at.unwrap_or_default()),
             options,
             _lock: lock,
         });
@@ -402,10 +410,46 @@ impl Shared {
         }
     }
 
+    /// Removes payloads whose time is over; how many days that were.
+    ///
+    /// Whoever sets the clock wrong for a moment must not lose everything by it: what counts is
+    /// the earlier of this look's time and the last one's, or of the last checkpoint's.
+    pub(crate) fn remove_expired(&self) -> Result<usize, LedgerError> {
+        let Some(days) = self.options.payload_days else { return Ok(0) };
+        let now = self.clock.now();
+        let last = std::mem::replace(&mut *lock(&self.looked), now);
+        let kept = expiry::first_kept(now.min(last), days);
+        let expired = expiry::before(&self.options.folder, &kept)?;
+        if expired.is_empty() {
+            return Ok(0);
+        }
+        let reason = format!("kept for {days} days (`audit.retention.payloads`)");
+        self.event(&EventRecord {
+            kind: REMOVED,
+            time: now,
+            reason: &reason,
+            detail: Some(&kept),
+            ..EventRecord::default()
+        })?;
+        self.sync_once()?;
+        for folder in &expired {
+            fs::remove_dir_all(folder).map_err(LedgerError::file("remove", folder))?;
+        }
+        Ok(expired.len())
+    }
+
     /// The work of the second thread.
     pub(crate) fn index_loop(self: &Arc<Self>) {
+        let mut looked: Option<Duration> = None;
         loop {
             let closing = self.closing.load(Ordering::Acquire);
+            let now = self.clock.elapsed();
+            if looked.is_none_or(|looked| now.saturating_sub(looked) >= EXPIRY_PACE) {
+                looked = Some(now);
+                if let Err(error) = self.remove_expired() {
+                    tracing::error!(target: "doorward::ledger", %error, "payloads could not be removed after their time");
+                }
+            }
             if let Err(error) = self.follow() {
                 tracing::error!(target: "doorward::ledger", %error, "the index could not follow the log");
             }

@@ -12,6 +12,7 @@ use crate::checkpoint::{Checkpoint, verifier_key};
 use crate::error::LedgerError;
 use crate::index::Index;
 use crate::index::compare::{self, Compared, Comparison};
+use crate::kept::{Keeping, Kept};
 use crate::keys;
 use crate::memory::{self, Memory};
 use crate::merkle::{Hash, Tree, leaf_hash};
@@ -19,6 +20,7 @@ use crate::notes::{self, Notes};
 use crate::recover::Entry;
 use crate::segment::{self, Lines};
 use crate::shared::PUBLIC_KEY;
+use doorward_model::Seal;
 use doorward_model::json::push_hex;
 
 /// What a check found.
@@ -34,6 +36,8 @@ pub struct Report {
     pub head: String,
     /// What came of comparing the index; `None` where there is none, or it was not asked for.
     pub index: Option<Compared>,
+    /// What was found of its payloads, if they were looked for.
+    pub payloads: Option<Kept>,
     /// What does not hold, in the order of the log. Empty when all holds.
     pub faults: Vec<Fault>,
 }
@@ -93,6 +97,10 @@ pub struct Against<'a> {
     pub key: Option<&'a str>,
     /// Whether its index is to be compared with it, where there is one.
     pub index: bool,
+    /// Whether its payloads are to be looked for.
+    pub payloads: bool,
+    /// What opens them; without it they are only looked for.
+    pub seal: Option<&'a dyn Seal>,
 }
 
 /// Checks the log in `folder` against its own checkpoints and everything in `against`.
@@ -128,7 +136,12 @@ pub fn verify(folder: &Path, against: &Against<'_>) -> Result<Report, LedgerErro
     let until = rows.as_ref().map(|(until, _)| *until);
     let rows = rows.as_mut().map(|(until, rows)| Comparison::new(*until, rows));
     let mut comparison = rows.transpose()?;
-    walk(folder, &mut promises, comparison.as_mut(), &mut report)?;
+    let mut keeping = against.payloads.then(|| Keeping::new(folder, against.seal));
+    let mut beside = |sequence: u64, entry: &[u8]| {
+        comparison.as_mut().map_or(Ok(()), |index| index.pass(sequence, entry))?;
+        keeping.as_mut().map_or(Ok(()), |payloads| payloads.pass(sequence, entry))
+    };
+    walk(folder, &mut promises, &mut beside, &mut report)?;
     let compared = comparison.map(Comparison::end).transpose()?;
     // Its own checkpoints are written before anybody else hears of them.
     let signed = promises.first().map_or(0, |own| own.covered);
@@ -148,6 +161,14 @@ pub fn verify(folder: &Path, against: &Against<'_>) -> Result<Report, LedgerErro
             "the index is not what the log says of entry {entry}: {wrong}; run `doorward audit reindex`"
         );
         report.faults.push(Fault::of_file(&place, 1, &reason));
+    }
+    if let Some((kept, wrong)) = keeping.map(Keeping::end) {
+        report.payloads = Some(kept);
+        // A log that does not hold says nothing of what lies beside it.
+        if report.faults.is_empty() {
+            let fault = |reason| Fault { entry: None, place: None, reason };
+            report.faults.extend(wrong.into_iter().map(fault));
+        }
     }
     report.index = compared;
     if let (Some(compared), Some(until), Some((taken_in, _))) = (&mut report.index, until, remembered_index)
@@ -292,10 +313,13 @@ fn hold_all(promises: &mut [Promises<'_>], tree: &Tree, report: &mut Report) -> 
     Ok(true)
 }
 
+/// Looks at what lies beside the log, entry by entry.
+type Beside<'a> = dyn FnMut(u64, &[u8]) -> Result<(), LedgerError> + 'a;
+
 fn walk(
     folder: &Path,
     promises: &mut [Promises<'_>],
-    mut index: Option<&mut Comparison<'_>>,
+    beside: &mut Beside<'_>,
     report: &mut Report,
 ) -> Result<(), LedgerError> {
     let mut tree = Tree::default();
@@ -345,9 +369,7 @@ fn walk(
                     break 'segments;
                 }
             }
-            if let Some(index) = &mut index {
-                index.pass(sequence, &line.entry)?;
-            }
+            beside(sequence, &line.entry)?;
             previous = leaf_hash(&line.entry);
             tree.push(previous);
             // What is under suspicion cannot fit, and the entry is to be named first.

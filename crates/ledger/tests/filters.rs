@@ -85,6 +85,7 @@ fn write(ledger: &Ledger, clock: &Fixed, dice: &Dice) {
         bundle: "",
         input_digest: "",
         input: None,
+        secrets: doorward_ledger::Secrets::default(),
         evaluator: "",
         shadow: &[],
         limits: &[],

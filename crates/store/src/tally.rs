@@ -7,7 +7,9 @@
 //! may hold whatever a caller has sent, at any length.
 
 use std::fmt;
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::future::{Future, ready};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -186,7 +188,13 @@ impl Book {
     fn open(path: &Path) -> rusqlite::Result<Self> {
         if let Some(folder) = path.parent() {
             // If this fails, so does the next line, and says why.
-            let _ = std::fs::create_dir_all(folder);
+            let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        }
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        // One that an earlier version left may be readable by others. SQLite says what is wrong
+        // with a file that cannot be opened.
+        if let Ok(file) = file {
+            let _ = file.set_permissions(Permissions::from_mode(0o600));
         }
         let database = Connection::open(path)?;
         database.busy_timeout(Duration::from_secs(5))?;

@@ -145,7 +145,7 @@ impl ServerSpec {
     }
 
     /// Every secret this server is given: what must not come back from it.
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let (token, headers) = match &self.credential {
             Credential::None => (None, &[][..]),
             Credential::Bearer(token) => (Some(token), &[][..]),

@@ -128,3 +128,73 @@ async fn another_sealing_or_salting_key_and_an_impossible_name_are_refused() {
         assert!(ran.code == Some(1) && ran.out.contains("[log-name]"), "{origin}: {ran:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_that_was_altered_or_deleted_and_an_index_that_was_edited_are_found() {
+    let folder = past("audit: {capture: full}\n").await;
+    let whole = verify(&folder, &[]).await;
+    assert!(whole.out.contains("the index agrees") && whole.out.contains("are there and open"), "{whole:?}");
+    let index = rusqlite::Connection::open(audit(&folder).join("index.db")).expect("an index");
+    index.execute_batch("UPDATE calls SET consumer = 'bob'").expect("edited");
+    drop(index);
+    let ran = verify(&folder, &[]).await;
+    assert!(ran.code == Some(1) && ran.err.contains("doorward audit reindex"), "{ran:?}");
+    let ran = doorward(&config(&folder), &["audit", "log"]).await;
+    assert!(ran.code == Some(1) && ran.err.contains("[ledger-index-differs]"), "{ran:?}");
+    let ran = doorward(&config(&folder), &["audit", "reindex"]).await;
+    assert!(ran.code == Some(0) && ran.out.contains("2 calls"), "{ran:?}");
+    assert_eq!(verify(&folder, &[]).await.code, Some(0));
+
+    let payloads = audit(&folder).join("payloads");
+    let days = fs::read_dir(&payloads).expect("payloads").filter_map(|day| Some(day.ok()?.path()));
+    let minutes =
+        days.flat_map(|day| fs::read_dir(day).expect("a day")).filter_map(|it| Some(it.ok()?.path()));
+    let file = minutes.min().expect("a minute");
+    let mut bytes = fs::read(&file).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).expect("written");
+    assert_eq!(verify(&folder, &[]).await.code, Some(1));
+    remove(&payloads);
+    let ran = verify(&folder, &[]).await;
+    assert!(ran.code == Some(1) && ran.err.contains("are missing"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_beside_the_log_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    let folder =
+        past("audit: {dir: ./elsewhere}\nlimits: [{name: q, kind: quota, max: 9, per: day}]\n").await;
+    let data = folder.path().join("data");
+    assert_eq!((mode(&data), mode(&data.join("quotas.db"))), (0o700, 0o600));
+    let log = folder.path().join("elsewhere");
+    for name in ["index.db", "bookmark.json", "checkpoints"] {
+        assert_eq!(mode(&log.join(name)), 0o600, "{name}");
+    }
+    let fresh = tempfile::tempdir().expect("a folder");
+    let config = fresh.path().join("gateway.yaml");
+    assert_eq!(doorward(&config, &["init", "--yes"]).await.code, Some(0));
+    assert_eq!(mode(&config), 0o600);
+    assert!(fs::read_to_string(&config).expect("text").contains("capture: full"));
+    let ran = doorward(&config, &["check"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn previews_show_no_secret_that_is_known_or_can_be_told_by_its_looks() {
+    let server = "servers:\n  - {id: github, url: \"http://127.0.0.1:1/mcp\", credential: {kind: bearer, token: correct-horse-battery}, enabled: true}\n";
+    let world = World::start(&[], &format!("{server}{STAFF_MAY_ALL}")).await;
+    let arguments = json!({
+        "note": format!("card 4111 1111 1111 1111, sk-live-abc123, mine {ALICE}, theirs correct-horse-battery"),
+        "plain": "order 4111111111111112",
+    });
+    world.modern("/mcp", ALICE).call("github__echo", arguments).await;
+    let record = world.records().pop().expect("a record");
+    let shown: Value = serde_json::from_str(record["args"].as_str().expect("a preview")).expect("JSON");
+    assert_eq!(
+        shown,
+        json!({"note": "card [masked], [masked], mine [masked], theirs [masked]", "plain": "order 4111111111111112"})
+    );
+    world.stop().await;
+}

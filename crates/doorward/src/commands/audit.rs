@@ -10,7 +10,8 @@ pub(super) use select::{Period, duration};
 
 use std::path::{Path, PathBuf};
 
-use doorward_ledger::{Against, Index, Report, reindex, verify, verify_legacy};
+use doorward_ledger::{Against, Index, Kept, Report, reindex, verify, verify_legacy};
+use doorward_model::Seal;
 use select::Selection;
 
 use super::{Exit, Surroundings, load};
@@ -26,7 +27,7 @@ pub enum Command {
     /// Count calls by status and server
     #[command(after_help = "Examples:\n  doorward audit stats\n  doorward audit stats --last 7d --json")]
     Stats(Stats),
-    /// Check every hash, the order, the signed checkpoints and the index
+    /// Check every hash, the order, the signed checkpoints, the index and the sealed payloads
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Verify),
     /// Build the index anew from the log, while no gateway runs
@@ -110,7 +111,11 @@ pub(super) fn run(
             let mut audit = config.audit;
             audit.anchors.extend(arguments.anchor.iter().cloned());
             let key = arguments.key.as_deref().map(super::verify::key).transpose()?;
-            let report = verify(&folder, &Against { key: key.as_deref(), ..audit.against() })?;
+            // Where there is no key, none is made to look with.
+            let has_key = audit.key_dir.join("seal.key").exists();
+            let sealer = has_key.then(|| doorward_vault::open(&audit.key_dir, world.random)).transpose()?;
+            let seal = sealer.as_ref().map(|sealer| sealer as &dyn Seal);
+            let report = verify(&folder, &Against { key: key.as_deref(), seal, ..audit.against() })?;
             verified(&report, arguments.json, world)
         }
         Command::Tail(arguments) => tail::run(arguments, &folder, world),
@@ -138,6 +143,9 @@ fn verified(report: &Report, json: bool, world: &mut Surroundings<'_>) -> anyhow
             "index": report.index.as_ref().map(|index| serde_json::json!({
                 "compared": index.calls, "agrees": index.differs.is_none(),
             })),
+            "payloads": report.payloads.as_ref().map(|kept| serde_json::json!({
+                "parts": kept.parts, "opened": kept.opened, "since": kept.since,
+            })),
             "faults": faults,
         });
         writeln!(world.out, "{}", serde_json::to_string_pretty(&answer)?)?;
@@ -157,6 +165,10 @@ fn verified(report: &Report, json: bool, world: &mut Surroundings<'_>) -> anyhow
                     writeln!(world.out, "there is no index to compare; a gateway builds it at its start")?
                 }
             }
+            if let Some(kept) = report.payloads.as_ref().filter(|kept| kept.parts > 0 || kept.since.is_some())
+            {
+                writeln!(world.out, "{}", payloads(kept))?;
+            }
         }
         Some(bad) => {
             let is_entry = report.faults.first().is_some_and(|fault| fault.entry.is_some());
@@ -168,6 +180,15 @@ fn verified(report: &Report, json: bool, world: &mut Surroundings<'_>) -> anyhow
         }
     }
     Ok(exit)
+}
+
+/// What was found of arguments, results and inputs that were kept whole.
+fn payloads(kept: &Kept) -> String {
+    let opened =
+        if kept.opened { "are there and open" } else { "are there; without `seal.key` they were not opened" };
+    let since =
+        kept.since.as_ref().map(|day| format!("; retention has removed those before {}", printable(day)));
+    format!("{} sealed arguments, results and inputs {opened}{}", kept.parts, since.unwrap_or_default())
 }
 
 fn legacy(path: &Path, json: bool, world: &mut Surroundings<'_>) -> anyhow::Result<Exit> {

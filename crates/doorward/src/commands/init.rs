@@ -5,6 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use doorward_identity::new_key;
@@ -68,7 +69,8 @@ pub(super) fn run(
         return Ok(Exit::No);
     }
     let (key, hash) = new_key(world.random);
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
+    // For its owner alone: servers' credentials will stand in it, and it says who may do what.
+    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             return refuse(arguments, path, world);

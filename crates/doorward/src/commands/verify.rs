@@ -20,7 +20,8 @@ Examples:
 
 The proof is what `doorward audit prove` writes; the key is the file `ledger.pub` beside the log, or what it says. No
 gateway, no log and no network are asked. The policies in the proof are compiled and asked again.
-Exit status: 0 the proof holds, 1 it does not, and which part of it.";
+Exit status: 0 the proof holds, 1 it does not, and which part of it, 4 it is intact and its verdict was not repeated,
+because the proof lacks the policies or what they were asked.";
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -60,7 +61,11 @@ pub(super) fn run(arguments: &Arguments, world: &mut Surroundings<'_>) -> anyhow
             writeln!(world.out, "❌ FAIL {}", printable(&flaw.to_string()))?;
         }
     }
-    Ok(if held.is_ok() { Exit::Done } else { Exit::No })
+    Ok(match &held {
+        Ok(held) if is_repeated(held.reached) => Exit::Done,
+        Ok(_) => Exit::NotRepeated,
+        Err(_) => Exit::No,
+    })
 }
 
 /// The verifier key that `--key` names or is; it has a plus sign behind its name.
@@ -99,6 +104,7 @@ fn as_json(held: &Result<Verified, Flaw>, is_anchored: bool) -> Value {
         Ok(held) => json!({
             "valid": true,
             "reached": held.reached.as_str(),
+            "repeated": is_repeated(held.reached),
             "anchored": is_anchored,
             "checkpoint": {
                 "origin": held.checkpoint.origin, "entries": held.checkpoint.size, "time": held.checkpoint.time,
@@ -113,7 +119,7 @@ fn as_json(held: &Result<Verified, Flaw>, is_anchored: bool) -> Value {
 fn print(held: &Verified, anchors: &[PathBuf], out: &mut dyn std::io::Write) -> std::io::Result<()> {
     let decision = &held.decision;
     let word = |key: &str| printable(decision[key].as_str().unwrap_or("none")).into_owned();
-    writeln!(out, "✅ The proof holds.")?;
+    writeln!(out, "{}", headline(held.reached))?;
     writeln!(
         out,
         "logged    entry {} of `{}`, under the checkpoint over {} entries signed {}",
@@ -140,6 +146,25 @@ fn print(held: &Verified, anchors: &[PathBuf], out: &mut dyn std::io::Write) -> 
     let end = held.outcome.as_ref().unwrap_or(decision)["outcome"].as_str();
     writeln!(out, "ended     {}", printable(end.unwrap_or("not shown")))?;
     writeln!(out, "verdict   {}", words(held.reached))
+}
+
+/// Whether everything was asked again that had been asked.
+fn is_repeated(reached: Reached) -> bool {
+    match reached {
+        Reached::Same | Reached::AllowedByPolicy | Reached::NotAsked => true,
+        Reached::NoInput | Reached::NoPolicies => false,
+    }
+}
+
+fn headline(reached: Reached) -> &'static str {
+    match reached {
+        Reached::Same | Reached::AllowedByPolicy => "✅ The proof holds, and its verdict was repeated.",
+        Reached::NotAsked => "✅ The proof holds. No policy had been asked.",
+        Reached::NoInput => {
+            "⚠️ Intact, but the verdict was NOT repeated: the proof lacks what the policies were asked."
+        }
+        Reached::NoPolicies => "⚠️ Intact, but the verdict was NOT repeated: the proof lacks the policies.",
+    }
 }
 
 /// What was said to whoever was refused.

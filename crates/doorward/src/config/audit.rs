@@ -33,6 +33,8 @@ pub struct Audit {
     pub checkpoint_entries: u64,
     /// A checkpoint after this time at the latest, if there is anything new.
     pub checkpoint_interval: Duration,
+    /// How many days sealed arguments, results and input documents are kept; `None` for ever.
+    pub payload_days: Option<u32>,
     /// Whether records are thrown away when the gateway ends (`audit.enabled: false`).
     pub is_passing: bool,
 }
@@ -40,7 +42,13 @@ pub struct Audit {
 impl Audit {
     /// Everything that the log is held against.
     pub fn against(&self) -> Against<'_> {
-        Against { anchors: &self.anchors, keys: Some((&self.log_keys, &self.origin)), key: None, index: true }
+        Against {
+            anchors: &self.anchors,
+            keys: Some((&self.log_keys, &self.origin)),
+            index: true,
+            payloads: true,
+            ..Against::default()
+        }
     }
 }
 
@@ -121,7 +129,35 @@ pub(crate) struct AuditFile {
     checkpoint_entries: Option<u64>,
     /// A checkpoint after this many seconds at the latest; 1 unless set.
     checkpoint_seconds: Option<u64>,
+    /// How long what is kept beside the records is kept.
+    retention: Option<RetentionFile>,
 }
+
+/// How long what is kept beside the records is kept.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct RetentionFile {
+    /// Days that sealed arguments, results and input documents are kept; 30 unless set.
+    payloads: Option<Days>,
+}
+
+/// A number of days, from 1 on, or `forever`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Days {
+    Number(#[schemars(range(min = 1))] u32),
+    Word(Forever),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Forever {
+    Forever,
+}
+
+/// Days that payloads are kept unless configured.
+const PAYLOAD_DAYS: u32 = 30;
 
 pub(crate) fn build(
     file: Option<AuditFile>,
@@ -162,7 +198,11 @@ pub(crate) fn build(
         origin: file.origin.unwrap_or_else(|| ORIGIN.to_owned()),
         checkpoint_entries: file.checkpoint_entries.filter(|entries| *entries > 0).unwrap_or(10_000),
         checkpoint_interval: Duration::from_secs(file.checkpoint_seconds.filter(|it| *it > 0).unwrap_or(1)),
-        // Relative to the working directory, as the gateway that wrote it has it.
+        payload_days: match file.retention.and_then(|retention| retention.payloads) {
+            None => Some(PAYLOAD_DAYS),
+            Some(Days::Number(days)) => Some(days.max(1)),
+            Some(Days::Word(Forever::Forever)) => None,
+        },
     }
 }
 
@@ -213,6 +253,12 @@ fn complain(file: &AuditFile, context: &mut Context<'_>) {
             .remedy(
                 "use 1 to 200 bytes without white space and without `+`, such as `gate.corp.example/log`",
             );
+    }
+    if let Some(RetentionFile { payloads: Some(Days::Number(0)) }) = &file.retention {
+        context
+            .findings
+            .error("retention", "audit.retention.payloads", "payloads are kept for at least one day")
+            .remedy("write a number of days, or `forever`; `capture: preview` keeps none");
     }
     if file.hash_chain == Some(false) {
         context.findings.warn("no-effect", "audit.hashChain", "records are chained in any case");

@@ -62,7 +62,7 @@ pub(super) fn check(config: &Config, is_held: bool) -> (Vec<Finding>, Option<Tim
 fn fault(config: &Config, found: &Inspection) -> Option<Finding> {
     let report = match verify(
         &config.audit.dir,
-        &Against { index: data::is_own(&config.audit.dir), ..config.audit.against() },
+        &Against { index: data::is_own(&config.audit.dir), payloads: false, ..config.audit.against() },
     ) {
         Ok(report) => report,
         Err(error) => return Some(broken(&error)),

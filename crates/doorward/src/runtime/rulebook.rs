@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use doorward_gateway::Rulebook;
 use doorward_gateway::door::{Front, Guard, Peers};
 use doorward_identity::Authenticator;
+use doorward_ledger::KnownSecrets;
 use doorward_limit::{Limiter, Per, Quota, Quotas, RateLimit, RequestRate, Requests, Window};
 use doorward_model::json::push_hex;
 use doorward_policy::{Compiled, PolicyError, PolicySet, RegoSource, Warning, claims_named};
@@ -81,6 +82,7 @@ impl Builder {
             requests: self.requests(config.request_limit),
             quotas: Arc::new(Quotas::new(quotas(&config.limits)?)),
             metering: config.metering.enabled.then(|| config.metering.dimensions()),
+            known: Arc::new(known(config)),
         })
     }
 
@@ -293,6 +295,12 @@ fn address(transport: &servers::Transport) -> String {
     let mut out = String::new();
     push_hex(&mut out, digest(&SHA256, place.as_bytes()).as_ref());
     out
+}
+
+/// The secrets of a configuration, which no preview of arguments shows.
+fn known(config: &Config) -> KnownSecrets {
+    let specs = specs(config);
+    KnownSecrets::new(specs.iter().flat_map(ServerSpec::secrets).chain(&config.shared))
 }
 
 /// How each server in use is reached.

@@ -15,6 +15,7 @@ use crate::merkle::Tree;
 use crate::options::Capture;
 use crate::record::{DecisionRecord, EventRecord, OutcomeRecord};
 use crate::recover::Open;
+use crate::secrets::Secrets;
 use crate::writer::{End, Writer};
 
 static CLIENT: ClientLabel = ClientLabel { name: String::new(), version: String::new() };
@@ -46,6 +47,7 @@ fn least() -> DecisionRecord<'static> {
         bundle: "",
         input_digest: "",
         input: None,
+        secrets: Secrets::default(),
         evaluator: "",
         shadow: &[],
         limits: &[],

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorward_ledger::{
-    Against, DecisionRecord, Durability, Ledger, LedgerError, Options, OutcomeRecord, Recovery, Ticket,
-    verify,
+    Against, DecisionRecord, Durability, Ledger, LedgerError, Options, OutcomeRecord, Recovery, Secrets,
+    Ticket, verify,
 };
 use doorward_model::clock::Fixed;
 use doorward_model::json::{Document, Limits};
@@ -110,6 +110,7 @@ pub fn place(ledger: &Ledger, clock: &Fixed, at: usize, terminal: bool) -> Resul
         bundle: "sha256:0",
         input_digest: "sha256:1",
         input: None,
+        secrets: Secrets::default(),
         evaluator: "rules",
         shadow: &[],
         limits: &[],
