@@ -206,3 +206,36 @@ fn a_client_that_says_too_much_of_itself_is_cut_short() {
     let kept = abilities(document(&ui).root()).to_json();
     assert_eq!(kept, r#"{"roots":{},"extensions":{"io.modelcontextprotocol/ui":{}}}"#);
 }
+
+#[test]
+fn two_callers_are_one_principal_by_name_if_and_only_if_they_are_by_comparison() {
+    let base = caller("one");
+    let grant = |change: &dyn Fn(&mut Grant)| {
+        let mut grant = base.grant.clone();
+        change(&mut grant);
+        Caller { grant, person: base.person.clone(), agent: base.agent.clone() }
+    };
+    let token = |id: &str, issuer: Option<&str>| {
+        grant(&|grant| {
+            (grant.id, grant.kind) = (id.to_owned(), GrantKind::Jwt);
+            grant.issuer = issuer.map(str::to_owned);
+        })
+    };
+    let all = [
+        Caller::clone(&base),
+        grant(&|grant| grant.roles = vec!["other".to_owned()]),
+        grant(&|grant| grant.id = "another key".to_owned()),
+        token("jwt:1", Some("https://a.example")),
+        token("jwt:2", Some("https://a.example")),
+        token("jwt:1", Some("https://b.example")),
+        token("jwt:1", None),
+        Caller { agent: None, ..Caller::clone(&base) },
+        Caller { agent: Some(Agent { id: "other".to_owned() }), ..Caller::clone(&base) },
+    ];
+    for (at, one) in all.iter().enumerate() {
+        for (other_at, other) in all.iter().enumerate() {
+            let by_name = principal(one) == principal(other);
+            assert_eq!(one.is_same_principal(other), by_name, "{at} and {other_at}");
+        }
+    }
+}
