@@ -151,14 +151,16 @@ fn print(held: &Verified, anchors: &[PathBuf], out: &mut dyn std::io::Write) -> 
 /// Whether everything was asked again that had been asked.
 fn is_repeated(reached: Reached) -> bool {
     match reached {
-        Reached::Same | Reached::AllowedByPolicy | Reached::NotAsked => true,
+        Reached::Same | Reached::AllowedByPolicy | Reached::RefusedByPolicy | Reached::NotAsked => true,
         Reached::NoInput | Reached::NoPolicies => false,
     }
 }
 
 fn headline(reached: Reached) -> &'static str {
     match reached {
-        Reached::Same | Reached::AllowedByPolicy => "✅ The proof holds, and its verdict was repeated.",
+        Reached::Same | Reached::AllowedByPolicy | Reached::RefusedByPolicy => {
+            "✅ The proof holds, and its verdict was repeated."
+        }
         Reached::NotAsked => "✅ The proof holds. No policy had been asked.",
         Reached::NoInput => {
             "⚠️ Intact, but the verdict was NOT repeated: the proof lacks what the policies were asked."
