@@ -43,6 +43,8 @@ impl Test {
         if !self.only_tests {
             check::check()?;
         }
+        // Tests run the programs of the workspace, and a test runner builds only some of them.
+        run(cargo().args(["build", "--workspace", "--bins", "--profile", "ci"]))?;
         let has_nextest = output("cargo", &["nextest", "--version"]).is_some();
         let mut tests = cargo();
         if has_nextest {

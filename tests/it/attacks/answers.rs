@@ -61,7 +61,11 @@ const WRAPPINGS: [(Wrapping, &str, &str, &str); 47] = [
     ),
     (Refused, "200 OK", "application/json", r#"{"jsonrpc":"2.0","id":0,"id":{id},"result":{result}}"#),
     (Refused, "200 OK", "application/json", r#"{"jsonrpc":"2.0","id":987654321,"result":{result}}"#),
-    (Refused, "200 OK", "application/json", r#"{"jsonrpc":"2.0","id":"{id}","result":{result}}"#),
+    // Some servers send ids back as texts; it is the same id, spelled canonically.
+    (Read, "200 OK", "application/json", r#"{"jsonrpc":"2.0","id":"{id}","result":{result}}"#),
+    (Refused, "200 OK", "application/json", r#"{"jsonrpc":"2.0","id":"0{id}","result":{result}}"#),
+    (Refused, "200 OK", "application/json", r#"{"jsonrpc":"2.0","id":"{id}.0","result":{result}}"#),
+    (Refused, "200 OK", "application/json", r#"{"jsonrpc":"2.0","id":" {id}","result":{result}}"#),
     (Refused, "200 OK", "application/json", r#"{"jsonrpc":"2.0","id":null,"result":{result}}"#),
     (Refused, "200 OK", "application/json", r#"{"jsonrpc":"2.0","result":{result}}"#),
     (Refused, "200 OK", "application/json", r#"{"jsonrpc":"1.0","id":{id},"result":{result}}"#),

@@ -110,7 +110,8 @@ async fn a_path_leads_where_it_says_or_nowhere() {
         "/mcp/./github",
         "/mcp//github",
         "//mcp/github",
-        "/mcp/github/",
+        "/mcp/github//",
+        "/mcp/github/.",
         "/mcp/github/mcp",
         "/mcp/%67ithub",
         "/mcp/github%2f..%2fgitlab",
@@ -133,6 +134,7 @@ async fn a_path_leads_where_it_says_or_nowhere() {
         (answer.status, answer.body)
     };
     assert_eq!(absent("/mcp/GITHUB").await, absent("/mcp/nobody").await);
+    assert_eq!(absent("/mcp/GITHUB/").await, absent("/mcp/nobody").await);
     assert_eq!(world.received(), Vec::<String>::new());
     let bytes = post(world.address(), "/mcp/github?/mcp/gitlab", &modern("tools/call", "echo"), &body);
     assert_eq!(say_and_leave(world.address(), bytes.as_bytes()).await[0].status, 200);

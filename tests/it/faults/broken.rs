@@ -26,8 +26,8 @@ const ANSWERS: [(&str, &str); 22] = [
     ("elsewhere", "302 Found|application/json|{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{\"content\":[]}}"),
     ("another_id", "200 OK|application/json|{\"jsonrpc\":\"2.0\",\"id\":999999,\"result\":{\"content\":[]}}"),
     (
-        "id_as_text",
-        "200 OK|application/json|{\"jsonrpc\":\"2.0\",\"id\":\"{id}\",\"result\":{\"content\":[]}}",
+        "id_as_another_text",
+        "200 OK|application/json|{\"jsonrpc\":\"2.0\",\"id\":\"x{id}\",\"result\":{\"content\":[]}}",
     ),
     (
         "both",
