@@ -152,7 +152,6 @@ mod tests {
             ("3600001", 3_600_000, "an hour and a bit"),
             ("9000000000000000", 3_600_000, "nearly for ever"),
             ("9e15", 3_600_000, "the same"),
-            ("1e400", 0, "no number that anybody has"),
             ("-5", 0, "before it was made"),
             ("-0.0", 0, "as little"),
             ("\"x\"", 0, "a text"),

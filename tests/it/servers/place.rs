@@ -97,7 +97,7 @@ impl Place {
             {"id": "guests", "name": "Guests", "roles": ["guest"], "rules": denied},
         ]);
         let rest = format!(
-            "rateLimit: {{enabled: false}}\nservers: {}\npolicies: {policies}\n",
+            "rateLimit: {{enabled: false}}\naudit: {{refusals: all}}\nservers: {}\npolicies: {policies}\n",
             Value::from(servers)
         );
         let config = self.home.path().join("gateway.yaml");
