@@ -17,7 +17,7 @@ enum Wrapping {
 
 /// How an answer is wrapped: status, media type, and the body, in which `{}` stands for the
 /// whole message, `{id}` for its id and `{result}` for its result.
-const WRAPPINGS: [(Wrapping, &str, &str, &str); 47] = [
+const WRAPPINGS: [(Wrapping, &str, &str, &str); 50] = [
     (Read, "200 OK", "application/json", "{}"),
     (Read, "200 OK", "Application/JSON; charset=UTF-8", "{}"),
     (Read, "200 OK", "application/json;charset=utf-8;x=\"y;text/event-stream\"", "{}"),
