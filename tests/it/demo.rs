@@ -37,7 +37,7 @@ async fn the_demo_pays_what_the_policy_allows_and_breaks_a_forged_proof() {
         "[POLICY DENIED] a refund is limited to 100",
         "refunded 60 for order A-3",
         "$ doorward audit prove ",
-        "✅ The proof holds.",
+        "✅ The proof holds, and its verdict was repeated.",
         "reached again",
         "$ sed s/4000/40/g proof.json > forged.json",
         "❌ FAIL",
