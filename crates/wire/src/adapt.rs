@@ -31,7 +31,7 @@ pub enum Completeness {
 
 /// Whether `result` is the final answer.
 pub fn completeness(result: Value<'_>) -> Completeness {
-    match result.get("resultType") {
+    match result.get("resultType").filter(|kind| !kind.is_null()) {
         None => Completeness::Complete,
         Some(kind) => match kind.as_str().as_deref() {
             Some("complete") => Completeness::Complete,

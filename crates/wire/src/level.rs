@@ -3,10 +3,12 @@
 //! Nothing is ever added that was not said: what an older client cannot understand is
 //! said more plainly or left out.
 
+mod absent;
 mod definition;
 mod question;
 mod result;
 
+pub use absent::without_nulls;
 pub use definition::definition;
 pub use question::question;
 pub use result::{differs, result};

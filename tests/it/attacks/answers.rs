@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::server::{Server, answer, response, tools};
-use crate::world::{ALICE, Client, World};
+use super::server::{Server, answer, response, result, tools};
+use crate::world::{ALICE, Client, STAFF_MAY_ALL, World};
 
 /// Whether what is wrapped so is read.
 use Wrapping::{Read, Refused};
@@ -184,6 +184,40 @@ async fn however_a_result_is_wrapped_it_is_read_or_an_error_with_the_right_id() 
             let outcome = if *wrapping == Read { "success" } else { "upstream_error" };
             assert_eq!(record["outcome"], outcome, "{record}");
         }
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn optional_members_of_a_result_that_are_null_reach_no_client() {
+    let said = json!({
+        "content": [{"type": "text", "text": "ok a", "annotations": null}],
+        "structuredContent": null,
+        "isError": null,
+        "_meta": null,
+    });
+    for is_modern in [true, false] {
+        let server = Server::start(is_modern, {
+            let said = said.clone();
+            move |_, message| {
+                let answer = if message["method"] == "tools/list" { tools(&["echo"]) } else { said.clone() };
+                result(message, answer)
+            }
+        })
+        .await;
+        let world = World::start(&[], &format!("servers:\n{}{STAFF_MAY_ALL}", server.section("s"))).await;
+        let content = json!([{"type": "text", "text": "ok a"}]);
+        for revision in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+            let client = Client::legacy(world.address(), "/mcp", ALICE, revision).await;
+            let answer = client.call("s__echo", json!({})).await.json();
+            assert_eq!(answer["result"], json!({"content": content}), "{revision}");
+        }
+        let answer = world.modern("/mcp", ALICE).call("s__echo", json!({})).await.json();
+        // Of that revision, null is structured content as any other value is.
+        let expected = json!({"resultType": "complete", "content": content, "structuredContent": null});
+        assert_eq!(answer["result"], expected, "2026-07-28");
+        let outcomes: Vec<_> = world.records().iter().map(|record| record["outcome"].clone()).collect();
+        assert_eq!(outcomes, vec![json!("success"); 5]);
         world.stop().await;
     }
 }

@@ -184,8 +184,11 @@ fn result(asked: &Asked<'_>, task: &Task, now: Value<'_>) -> String {
     let Some(read) = now.get("result").and_then(|result| reread(result.raw())) else {
         return "{}".to_owned();
     };
-    let text = adapt::result_for(asked.era(), read.root(), false);
-    let text = level::result(Operation::ToolsCall, &text, asked.incoming.revision);
+    let revision = asked.incoming.revision;
+    let without_nulls = level::without_nulls(Operation::ToolsCall, read.root(), revision);
+    let said = without_nulls.as_ref().unwrap_or(&read).root();
+    let text = adapt::result_for(asked.era(), said, false);
+    let text = level::result(Operation::ToolsCall, &text, revision);
     let surface = &asked.incoming.arrival.surface;
     let text = rename::outward(surface, &task.server, Operation::ToolsCall, Cow::Borrowed(&text));
     match reread(&text) {

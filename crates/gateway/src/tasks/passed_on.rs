@@ -8,7 +8,7 @@ use doorward_wire::edit::Edits;
 use doorward_wire::error::INTERNAL;
 use doorward_wire::log::Logs;
 use doorward_wire::task::RELATED;
-use doorward_wire::{Era, RpcError, adapt};
+use doorward_wire::{Era, RpcError, adapt, level};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc;
 
@@ -42,7 +42,13 @@ pub(super) async fn answer(asked: &Asked<'_>, task: &Task) -> Result<String, Rpc
         asked.gateway.upstreams.call(&task.server, call).await
     };
     let answer = answer.map_err(|error| RpcError::answer(INTERNAL, error.to_string()))?;
-    let result = adapt::result_for(asked.era(), super::result(&answer)?, false);
+    let said = super::result(&answer)?;
+    let is_result = asked.request.method == "tasks/result";
+    let without_nulls = is_result
+        .then(|| level::without_nulls(Operation::ToolsCall, said, asked.incoming.revision))
+        .flatten();
+    let said = without_nulls.as_ref().map_or(said, Document::root);
+    let result = adapt::result_for(asked.era(), said, false);
     let surface = &asked.incoming.arrival.surface;
     let result = rename::outward(surface, &task.server, Operation::ToolsCall, result);
     Ok(shown(&result, |id| (id == task.id).then(|| task.handle.clone())))

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use doorward_model::json::Value;
+use doorward_model::json::{Document, Value};
 use doorward_model::{Operation, Outcome};
 use doorward_upstream::{Answer, UpstreamError};
 use doorward_wire::adapt::{self, Completeness};
@@ -64,7 +64,10 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
     let (asked, operation) = (resolved.asked(), resolved.operation());
     let server = &resolved.server().id;
     let root = answer.message.root();
-    if let Some(result) = root.get("result") {
+    if let Some(said) = root.get("result") {
+        let revision = asked.incoming.revision;
+        let without_nulls = level::without_nulls(operation, said, revision);
+        let result = without_nulls.as_ref().map_or(said, Document::root);
         let is_task = match adapt::completeness(result) {
             Completeness::Complete | Completeness::InputRequired => tasks::is_core(resolved, result),
             Completeness::Task
@@ -82,7 +85,6 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
         let cacheable =
             matches!(operation, Operation::ResourcesRead | Operation::SkillsGet | Operation::DirectoryRead);
         let mut text = adapt::result_for(asked.era(), result, cacheable);
-        let revision = asked.incoming.revision;
         if level::differs(result, revision) {
             text = Cow::Owned(level::result(operation, &text, revision).into_owned());
         }
@@ -98,7 +100,7 @@ fn ended(answer: &Answer, resolved: &Resolved<'_>) -> Ended {
             error: None,
             code: None,
             word: None,
-            recorded: Some(answer.message.slice(result)),
+            recorded: Some(answer.message.slice(said)),
         };
     }
     let Some(error) = root.get("error") else {
