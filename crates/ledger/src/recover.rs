@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -111,7 +112,9 @@ pub(crate) fn unhex(text: &str) -> Option<Hash> {
 /// Reads the log to its end. Everything that a signed root covers must be there, and
 /// be what was signed.
 pub(crate) fn recover(log: &Path, promised: &Promises) -> Result<Found, LedgerError> {
-    fs::create_dir_all(segment::folder(log)).map_err(LedgerError::file("create", &segment::folder(log)))?;
+    let folder = segment::folder(log);
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(LedgerError::file("create", &folder))?;
     find(log, promised, cut)
 }
 
@@ -232,7 +235,7 @@ fn cut(path: &Path, length: u64) -> Result<u64, LedgerError> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".cut-at-{length}"));
     let aside = PathBuf::from(aside);
-    fs::write(&aside, rest).map_err(LedgerError::file("write", &aside))?;
+    whole::write(&aside, rest).map_err(LedgerError::file("write", &aside))?;
     let file = fs::OpenOptions::new().write(true).open(path).map_err(LedgerError::file("open", path))?;
     file.set_len(length).and_then(|()| file.sync_all()).map_err(LedgerError::file("cut", path))?;
     Ok(rest.len() as u64)

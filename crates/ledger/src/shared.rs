@@ -30,6 +30,7 @@ use crate::payload::{Part, Payloads};
 use crate::promises::Promises;
 use crate::record::{EventRecord, OutcomeRecord};
 use crate::recover::{self, Open, Recovery};
+use crate::whole;
 use crate::writer::{ALONE, Place, Writer};
 
 /// An open log.
@@ -579,5 +580,5 @@ fn publish(options: &Options, verifier: &str) -> Result<(), LedgerError> {
     if fs::read_to_string(&path).is_ok_and(|there| there == text) {
         return Ok(());
     }
-    fs::write(&path, text).map_err(LedgerError::file("write", &path))
+    whole::write(&path, text.as_bytes()).map_err(LedgerError::file("write", &path))
 }

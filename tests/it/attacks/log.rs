@@ -164,13 +164,25 @@ async fn a_payload_that_was_altered_or_deleted_and_an_index_that_was_edited_are_
 async fn what_is_written_beside_the_log_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-    let folder =
-        past("audit: {dir: ./elsewhere}\nlimits: [{name: q, kind: quota, max: 9, per: day}]\n").await;
+    let folder = past(
+        "audit: {dir: ./elsewhere, capture: full}\nlimits: [{name: q, kind: quota, max: 9, per: day}]\n",
+    )
+    .await;
     let data = folder.path().join("data");
-    assert_eq!((mode(&data), mode(&data.join("quotas.db"))), (0o700, 0o600));
     let log = folder.path().join("elsewhere");
-    for name in ["index.db", "bookmark.json", "checkpoints"] {
-        assert_eq!(mode(&log.join(name)), 0o600, "{name}");
+    let mut open = vec![data.clone(), log.clone()];
+    let mut seen = Vec::new();
+    while let Some(path) = open.pop() {
+        assert_eq!(mode(&path), if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).expect("readable").map(|entry| entry.expect("there").path()));
+        }
+        seen.push(path);
+    }
+    let must =
+        ["index.db", "bookmark.json", "checkpoints", "segments", "payloads"].map(|name| log.join(name));
+    for path in must.into_iter().chain(["quotas.db", "keys"].map(|name| data.join(name))) {
+        assert!(seen.contains(&path), "{} of {seen:?}", path.display());
     }
     let fresh = tempfile::tempdir().expect("a folder");
     let config = fresh.path().join("gateway.yaml");
