@@ -60,9 +60,24 @@ impl Keys {
         if salt.len() != SALT_KEY {
             return Err(LedgerError::Key(path));
         }
-        let mut salt_fingerprint = [0; 32];
-        salt_fingerprint.copy_from_slice(digest(&SHA256, &[FINGERPRINT, &salt].concat()).as_ref());
+        let salt_fingerprint = fingerprint(&salt);
         Ok(Self { signing, salt_fingerprint, salt: hmac::Key::new(hmac::HMAC_SHA256, &salt) })
+    }
+}
+
+fn fingerprint(salt: &[u8]) -> Hash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, &[FINGERPRINT, salt].concat()).as_ref());
+    hash
+}
+
+/// The fingerprint of the key that salts; `None` where there is none.
+pub(crate) fn existing_salt(folder: &Path) -> Result<Option<Hash>, LedgerError> {
+    let path = folder.join(SALT);
+    match fs::read(&path) {
+        Ok(salt) => Ok(Some(fingerprint(&salt))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LedgerError::file("read", &path)(error)),
     }
 }
 

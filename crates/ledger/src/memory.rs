@@ -9,10 +9,12 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use doorward_model::Seal;
 use doorward_model::json::push_hex;
 use serde_json::{Value, json};
 
 use crate::error::LedgerError;
+use crate::keys;
 use crate::merkle::{Hash, Tree};
 use crate::recover::unhex;
 use crate::whole;
@@ -65,6 +67,25 @@ impl Memory {
             seal,
             index: value["index"]["entries"].as_u64().zip(value["index"]["calls"].as_u64()),
         })
+    }
+
+    /// The keys in `folder` that are others than the log was salted and sealed with. A key that is
+    /// not there is not among them: whoever checks a log needs neither.
+    ///
+    /// # Errors
+    /// When a key cannot be read.
+    pub(crate) fn exchanged(
+        &self,
+        folder: &Path,
+        seal: Option<&dyn Seal>,
+    ) -> Result<Vec<PathBuf>, LedgerError> {
+        let salt = keys::existing_salt(folder)?;
+        let seal = seal.and_then(Seal::fingerprint);
+        let compared = [(keys::SALT, Some(self.salt), salt), (keys::SEAL, self.seal, seal)];
+        let is_other =
+            |known: Option<Hash>, found| known.zip(found).is_some_and(|(known, found)| known != found);
+        let others = compared.into_iter().filter(|(_, known, found)| is_other(*known, *found));
+        Ok(others.map(|(name, ..)| folder.join(name)).collect())
     }
 
     /// The root, for people.

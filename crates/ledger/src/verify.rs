@@ -115,6 +115,10 @@ pub fn verify(folder: &Path, against: &Against<'_>) -> Result<Report, LedgerErro
     let memory = known.as_deref().map(Memory::load).transpose()?.flatten();
     let verifier = verifier(folder, against, memory.as_ref(), &mut report)?;
     let memory = memory.filter(|memory| memory.key == verifier).zip(known);
+    let exchanged = match (against.keys, &memory) {
+        (Some((keys, _)), Some((memory, _))) => memory.exchanged(keys, against.seal)?,
+        _ => Vec::new(),
+    };
     let own = notes::own(folder);
     let mut promises = Vec::new();
     for path in std::iter::once(&own).chain(against.anchors) {
@@ -162,6 +166,15 @@ pub fn verify(folder: &Path, against: &Against<'_>) -> Result<Report, LedgerErro
         );
         report.faults.push(Fault::of_file(&place, 1, &reason));
     }
+    // Before the payloads, which another key does not open.
+    report.faults.extend(exchanged.into_iter().map(|path| Fault {
+        entry: None,
+        place: None,
+        reason: format!(
+            "{} is not the key that this log was written with; put that back from a copy",
+            path.display()
+        ),
+    }));
     if let Some((kept, wrong)) = keeping.map(Keeping::end) {
         report.payloads = Some(kept);
         // A log that does not hold says nothing of what lies beside it.

@@ -119,7 +119,14 @@ async fn another_sealing_or_salting_key_and_an_impossible_name_are_refused() {
         fs::write(&path, [7; 32]).expect("written");
         let ran = refused(&folder).await;
         assert!(ran.err.contains(name) && ran.err.contains("[ledger-other-key]"), "{ran:?}");
+        let ran = verify(&folder, &[]).await;
+        assert!(ran.code == Some(1) && ran.out.starts_with("❌"), "{ran:?}");
+        assert!(
+            ran.err.contains(&format!("{name} is not the key that this log was written with")),
+            "{ran:?}"
+        );
         fs::write(&path, real).expect("put back");
+        assert_eq!(verify(&folder, &[]).await.code, Some(0), "{name}");
     }
     let text = fs::read_to_string(config(&folder)).expect("text");
     for origin in ["two words", "a+b", "a\\nb", ""] {
