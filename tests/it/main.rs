@@ -67,4 +67,5 @@ mod tidy;
 mod told;
 mod tolerance;
 mod unknown;
+mod unmatched;
 mod world;

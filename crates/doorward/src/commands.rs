@@ -20,6 +20,7 @@ pub mod selftest;
 pub mod serve;
 pub mod servers;
 mod socket;
+mod unmatched;
 pub mod usage;
 pub mod verify;
 pub mod which;

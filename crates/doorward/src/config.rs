@@ -19,6 +19,7 @@ pub mod lint;
 pub mod listen;
 pub mod metering;
 pub mod network;
+pub(crate) mod offered;
 mod pasted;
 pub mod policies;
 mod reach;

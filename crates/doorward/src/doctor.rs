@@ -115,6 +115,15 @@ pub fn configuration(path: &str, lints: &[Lint]) -> Vec<Finding> {
     errors.iter().map(fail).collect()
 }
 
+/// The findings about names in rules and limits that match nothing a server offers.
+pub fn names(lints: &[Lint]) -> Vec<Finding> {
+    let warn = |lint: &Lint| {
+        let remedy = lint.remedy.clone().unwrap_or_default();
+        Finding::warn("names", format!("{}: {}", lint.path, lint.message), remedy)
+    };
+    lints.iter().map(warn).collect()
+}
+
 /// Looks at everything that a valid configuration speaks of, and hands on what it finds as
 /// it is found.
 pub async fn examine(

@@ -8,6 +8,7 @@ mod rulebook;
 mod socket;
 pub(crate) mod tls;
 pub mod trial;
+mod unmatched;
 mod watch;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -169,6 +170,7 @@ pub struct Assembled {
     builder: Arc<Mutex<Builder>>,
     asked: Arc<Notify>,
     follower: JoinHandle<()>,
+    namer: JoinHandle<()>,
     telemetry: Option<Telemetry>,
     tally: Option<Arc<Tally>>,
     surroundings: Surroundings,
@@ -229,7 +231,9 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
     });
     let follower = tokio::spawn(Arc::clone(&gateway).follow(events));
     gateway.start(&eager(&loaded.config));
-    builder.put_in_force(&loaded.digest);
+    builder.put_in_force(&loaded);
+    let namer =
+        tokio::spawn(unmatched::follow(Arc::downgrade(&gateway), gateway.replacements(), builder.patterns()));
     let builder = Arc::new(Mutex::new(builder));
     Ok(Assembled {
         gateway,
@@ -237,6 +241,7 @@ pub fn assemble(config: &Path, surroundings: Surroundings) -> anyhow::Result<Ass
         builder,
         asked: Arc::default(),
         follower,
+        namer,
         telemetry,
         tally,
         surroundings,
@@ -304,6 +309,7 @@ impl Assembled {
     pub async fn stop(self) {
         self.gateway.upstreams().shutdown().await;
         self.follower.abort();
+        self.namer.abort();
         self.gateway.sum_up_refusals(true);
         event(self.gateway.ledger(), &self.surroundings, "stopped", "shut down in order", None);
         let (ledger, tally) = (self.gateway.ledger().clone(), self.tally);
@@ -396,7 +402,7 @@ fn read_again(
     let others = gateway.upstreams().configure(rulebook::specs(&loaded.config));
     gateway.install(rulebook, &others);
     gateway.start(&eager(&loaded.config));
-    builder.put_in_force(&loaded.digest);
+    builder.put_in_force(&loaded);
     for lint in &loaded.lints {
         tracing::warn!(target: "doorward::config", "{lint}");
     }

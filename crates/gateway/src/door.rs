@@ -7,6 +7,7 @@ mod cors;
 mod guard;
 mod look;
 mod media;
+mod offered;
 mod order;
 mod paced;
 mod peer;
@@ -24,6 +25,7 @@ mod until;
 
 pub(crate) use body::{Body, CallStream, EventStream, ListenStream, Pending};
 pub use guard::Guard;
+pub use offered::{Offered, Offers, offers, read_offers};
 pub use order::{Doing, Doings, Level, Levels, NoServer, Order, read_doings, read_order_answer};
 pub use peer::Peers;
 pub use preface::{Foreign, InForce, Preface, Turned, read_answer, read_line};

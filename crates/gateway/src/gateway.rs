@@ -11,7 +11,7 @@ use doorward_model::json::push_hex;
 use doorward_model::{Caller, Clock, Counts, Endings, NoRoom, Random, Room, Seal, ServerId, Shared};
 use doorward_upstream::Upstreams;
 use doorward_wire::message::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::ask::{AskLimits, Suspended};
 use crate::catalogs::{self, Asking};
@@ -119,6 +119,8 @@ pub struct Parts {
 pub struct Gateway {
     pub(crate) settings: Settings,
     snapshot: ArcSwap<Snapshot>,
+    /// Told of each new snapshot.
+    replaced: watch::Sender<()>,
     /// Held while a new snapshot is built, so that two changes do not lose each other.
     building: Mutex<()>,
     pub(crate) asking: Asking,
@@ -166,6 +168,7 @@ impl Gateway {
         let earlier = parts.endings.as_ref().map(|endings| endings.earlier()).unwrap_or_default();
         let gateway = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
+            replaced: watch::Sender::default(),
             building: Mutex::new(()),
             asking: Asking::default(),
             sessions: Sessions::after(earlier, parts.settings.sessions),
@@ -204,6 +207,11 @@ impl Gateway {
     /// The world in force.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Hears whenever the world in force is replaced.
+    pub fn replacements(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
     }
 
     pub(crate) fn stale(&self) -> MutexGuard<'_, HashSet<ServerId>> {
@@ -285,6 +293,7 @@ impl Gateway {
         let next = Arc::new(next);
         let before = self.snapshot.swap(Arc::clone(&next));
         self.stepped(before, next, extent);
+        self.replaced.send_replace(());
     }
 
     /// Answers one message.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::unmatched::unmatched;
 use super::{Exit, Surroundings, locate, located};
 use crate::config::Lint;
 use crate::runtime::examine::Examined;
@@ -13,7 +14,8 @@ Examples:
   doorward check
   doorward check production.yaml --json
 
-Policies are compiled and the certificate is loaded, as at a start. Warnings leave the exit status at 0; errors make it 1.";
+Policies are compiled and the certificate is loaded, as at a start. Where a gateway runs on this
+configuration, names in rules and limits are held against what its servers offer. Warnings leave the exit status at 0; errors make it 1.";
 
 /// Arguments of `doorward check`.
 #[derive(Debug, clap::Args)]
@@ -43,7 +45,10 @@ pub(super) fn run(
     world: &mut Surroundings<'_>,
 ) -> anyhow::Result<Exit> {
     let path = locate(arguments.file.as_deref().or(named), world)?;
-    let examined = Examined::of(&path, world.variables);
+    let mut examined = Examined::of(&path, world.variables);
+    if let Some(found) = examined.loaded.as_ref().map(|loaded| unmatched(&loaded.config)) {
+        examined.add(found);
+    }
     let errors = examined.errors().count();
     let (lints, digest) = (examined.lints, examined.loaded.map(|loaded| loaded.digest));
     let warnings = lints.len() - errors;

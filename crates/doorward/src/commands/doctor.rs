@@ -4,8 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::layout::pad;
+use super::unmatched::unmatched;
 use super::{Exit, Surroundings, locate};
 use crate::config::Config;
+use crate::config::tree::Positions;
 use crate::doctor::{self, Finding, Scope, Status};
 use crate::printable::without_odd;
 use crate::runtime;
@@ -68,8 +70,12 @@ pub(super) fn run(
             let scope =
                 Scope { reaches_out: !arguments.offline, within: Duration::from_secs(arguments.timeout) };
             let surroundings = runtime::Surroundings::system();
+            let names = unmatched(&loaded.config).located(&Positions::default());
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(doctor::examine(&loaded.config, &surroundings, scope, &mut say))?;
+            for finding in doctor::names(&names) {
+                say(finding)?;
+            }
         }
     }
     let count = |status| found.iter().filter(|finding| finding.status == status).count();

@@ -31,6 +31,8 @@ pub struct Limits {
     pub rates: Vec<RateLimit>,
     /// Quotas; a call must fit into all that match it.
     pub quotas: Vec<Quota>,
+    /// The names of all of them, in the order of the file.
+    pub in_file: Vec<String>,
 }
 
 /// The limit of every consumer on every server. A key's own `rateLimit` replaces the rate.
@@ -161,6 +163,7 @@ pub(crate) fn build(
             spelled::check(&tool, &path, true, servers, dialect, &mut context.findings);
         }
         let name = file.name.clone();
+        limits.in_file.push(name.clone());
         let is_taken = limits.rates.iter().any(|other| other.name == name)
             || limits.quotas.iter().any(|other| other.name == name);
         match limit(file, &path, context) {

@@ -19,6 +19,7 @@ pub struct Examined {
     pub lints: Vec<Lint>,
     /// What it says, where nothing is wrong with it.
     pub loaded: Option<Loaded>,
+    positions: Positions,
 }
 
 impl Examined {
@@ -26,7 +27,7 @@ impl Examined {
     pub fn of(path: &Path, variables: &Variables<'_>) -> Self {
         let mut loaded = match Config::load(path, variables) {
             Ok(loaded) => loaded,
-            Err(lints) => return Self { lints, loaded: None },
+            Err(lints) => return Self { lints, loaded: None, positions: Positions::default() },
         };
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let positions = parse(path, &text).map(|root| Positions::of(&root)).unwrap_or_default();
@@ -35,7 +36,13 @@ impl Examined {
         let mut lints = std::mem::take(&mut loaded.lints);
         lints.extend(flaws.located(&positions));
         lints.sort_by_key(|lint| (lint.line, lint.column));
-        Self { lints, loaded: is_sound.then_some(loaded) }
+        Self { lints, loaded: is_sound.then_some(loaded), positions }
+    }
+
+    /// Adds what was found elsewhere, each at its place in the file.
+    pub(crate) fn add(&mut self, found: Findings) {
+        self.lints.extend(found.located(&self.positions));
+        self.lints.sort_by_key(|lint| (lint.line, lint.column));
     }
 
     /// What keeps a gateway from putting it in force.

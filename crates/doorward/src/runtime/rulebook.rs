@@ -22,10 +22,11 @@ use super::fixed::Fixed;
 use super::trial;
 use crate::config::limits::{Calendar, Limits, Period};
 use crate::config::listen::Listen;
+use crate::config::offered::Patterns;
 use crate::config::policies::{Action, Operator, RolePolicy};
 use crate::config::rego::{Mode, RegoPolicy};
 use crate::config::requests::RequestLimit;
-use crate::config::{Config, servers};
+use crate::config::{Config, Loaded, servers};
 
 /// Builds rulebooks, one after another, and remembers what need not be done again.
 pub(super) struct Builder {
@@ -33,6 +34,8 @@ pub(super) struct Builder {
     /// What no rulebook changes.
     pub(super) fixed: Fixed,
     in_force: watch::Sender<String>,
+    /// The names in its rules and limits.
+    patterns: watch::Sender<Arc<Patterns>>,
     /// Rego sources that survived their trial, by digest.
     tried: HashSet<[u8; 32]>,
     compiled: Compiled,
@@ -49,6 +52,7 @@ impl Builder {
             surroundings,
             fixed,
             in_force: watch::Sender::default(),
+            patterns: watch::Sender::default(),
             tried: HashSet::new(),
             compiled: Compiled::default(),
             limiter: None,
@@ -62,8 +66,14 @@ impl Builder {
         *self.in_force.borrow() == digest
     }
 
-    pub(super) fn put_in_force(&mut self, digest: &str) {
-        self.in_force.send_replace(digest.to_owned());
+    pub(super) fn put_in_force(&mut self, loaded: &Loaded) {
+        self.in_force.send_replace(loaded.digest.clone());
+        self.patterns.send_replace(Arc::new(Patterns::of(&loaded.config)));
+    }
+
+    /// The names in the rules and limits in force, now and later.
+    pub(super) fn patterns(&self) -> watch::Receiver<Arc<Patterns>> {
+        self.patterns.subscribe()
     }
 
     /// The digest of what is in force, now and later.

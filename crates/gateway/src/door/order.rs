@@ -59,6 +59,8 @@ pub enum Order {
     Set(ServerId, Level),
     /// Say how the servers are doing.
     Servers,
+    /// Say which names the servers offer.
+    Names,
     /// Say everything about this server.
     Look(ServerId),
 }
@@ -88,6 +90,7 @@ impl Order {
         match self {
             Self::Show => format!("{{\"doorward\":{VERSION},\"log\":\"show\"}}\n"),
             Self::Servers => format!("{{\"doorward\":{VERSION},\"servers\":\"show\"}}\n"),
+            Self::Names => format!("{{\"doorward\":{VERSION},\"servers\":\"names\"}}\n"),
             Self::Look(server) => {
                 let server = quoted(server.as_str());
                 format!("{{\"doorward\":{VERSION},\"servers\":\"look\",\"server\":{server}}}\n")
@@ -109,6 +112,7 @@ impl Order {
             }
             return match (text("servers")?.as_str(), document.root().get("server")) {
                 ("show", None) => Some(Self::Servers),
+                ("names", None) => Some(Self::Names),
                 ("look", Some(_)) => Some(Self::Look(ServerId::try_from(text("server")?).ok()?)),
                 _ => None,
             };
@@ -199,7 +203,7 @@ mod tests {
     #[test]
     fn an_order_arrives_as_it_was_meant_and_nothing_else_is_one() {
         let server = || ServerId::try_from("github".to_owned()).expect("an id");
-        let mut orders = vec![Order::Show, Order::Servers, Order::Look(server())];
+        let mut orders = vec![Order::Show, Order::Servers, Order::Names, Order::Look(server())];
         orders.extend(Level::ALL.map(|level| Order::Set(server(), level)));
         for order in orders {
             let line = order.line();
@@ -211,6 +215,7 @@ mod tests {
             r#"{"doorward":1,"servers":"look"}"#,
             r#"{"doorward":1,"servers":"look","server":"A B"}"#,
             r#"{"doorward":1,"servers":"show","server":"github"}"#,
+            r#"{"doorward":1,"servers":"names","server":"github"}"#,
             r#"{"doorward":1,"servers":"github"}"#,
             r#"{"doorward":1,"servers":"show","log":"show"}"#,
             r#"{"doorward":1,"log":"loud","server":"github"}"#,

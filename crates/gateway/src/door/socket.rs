@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::look::look;
+use super::offered;
 use super::order::{self, Doing, Doings, Level, Levels, NoServer, Order};
 use super::preface::{self, InForce, Preface, Turned};
 use super::{Until, serve_stdio};
@@ -206,6 +207,7 @@ async fn serve_client(
     if let Some(order) = line.clone().ok().and_then(Order::parse) {
         let answer = match order {
             Order::Servers => order::doings(&doings(&gateway)),
+            Order::Names => offered::answer(&offered::offers(&gateway.snapshot())),
             Order::Look(server) => {
                 look(&gateway, &server).await.unwrap_or_else(|refused| order::answer(Err(refused)))
             }
