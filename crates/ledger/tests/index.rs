@@ -10,21 +10,50 @@ use doorward_ledger::{Against, CallRow, Filter, Index, Ledger, LedgerError, Repo
 use rusqlite::Connection;
 use world::{World, call};
 
-/// What somebody writes into the index, and which entry it is about.
-const FORGERIES: [(&str, u64); 9] = [
-    ("UPDATE calls SET consumer = 'bob' WHERE seq = 0", 0),
-    ("UPDATE calls SET person = NULL WHERE seq = 2", 2),
-    ("UPDATE calls SET verdict = 'allow' WHERE seq = 5", 5),
-    ("UPDATE calls SET outcome = 'tool_error' WHERE seq = 2", 2),
-    ("UPDATE calls SET outcome = NULL, duration_us = NULL WHERE seq = 0", 0),
-    ("UPDATE calls SET duration_us = 9 WHERE seq = 4", 4),
-    ("DELETE FROM calls WHERE seq = 2", 2),
-    ("UPDATE calls SET seq = 500 WHERE seq = 2", 2),
+/// What somebody writes into the index, and which entry it is about. Outcomes are written when there
+/// is time for them, so a call is named by what it is and not by its place.
+const FORGERIES: [(&str, Which); 9] = [
+    ("UPDATE calls SET consumer = 'bob' WHERE seq = {}", Which::First),
+    ("UPDATE calls SET person = NULL WHERE seq = {}", Which::Second),
+    ("UPDATE calls SET verdict = 'allow' WHERE seq = {}", Which::Denied),
+    ("UPDATE calls SET outcome = 'tool_error' WHERE seq = {}", Which::Second),
+    ("UPDATE calls SET outcome = NULL, duration_us = NULL WHERE seq = {}", Which::First),
+    ("UPDATE calls SET duration_us = 9 WHERE seq = {}", Which::Second),
+    ("DELETE FROM calls WHERE seq = {}", Which::Second),
+    ("UPDATE calls SET seq = 500 WHERE seq = {}", Which::Second),
     (
         "INSERT INTO calls SELECT 1000, segment, offset, end_segment, end_offset, time, consumer, person, domain, agent, server, target, verdict, outcome, duration_us, upstream_us, error, code, dlp FROM calls WHERE seq = 0",
-        1000,
+        Which::Invented,
     ),
 ];
+
+/// A call of [`World::fill`].
+#[derive(Clone, Copy)]
+enum Which {
+    /// The first, which was allowed.
+    First,
+    /// The second, which was allowed as well.
+    Second,
+    /// The first that was denied.
+    Denied,
+    /// One that never was.
+    Invented,
+}
+
+impl Which {
+    /// The number of its entry.
+    fn entry(self, world: &World) -> u64 {
+        let index = Index::open_read_only(&world.path()).expect("an index");
+        let mut rows = index.query(&Filter { limit: 100, ..Filter::default() }).expect("rows");
+        rows.sort_by_key(|row| row.seq);
+        match self {
+            Self::First => rows[0].seq,
+            Self::Second => rows[1].seq,
+            Self::Denied => rows.iter().find(|row| row.verdict == "deny").expect("one of three is").seq,
+            Self::Invented => 1000,
+        }
+    }
+}
 
 fn database(world: &World) -> PathBuf {
     world.path().join("index.db")
@@ -47,12 +76,13 @@ fn rows(ledger: &Ledger) -> Vec<CallRow> {
 
 #[test]
 fn a_row_that_is_not_what_the_log_says_is_found_by_verify_and_mended_by_reindex() {
-    for (sql, entry) in FORGERIES {
+    for (sql, which) in FORGERIES {
         let world = World::new();
         world.fill(9);
+        let entry = which.entry(&world);
         let whole = report(&world);
         assert!(whole.is_valid() && whole.index.as_ref().is_some_and(|index| index.calls == 9), "{whole:?}");
-        forge(&world, sql);
+        forge(&world, &sql.replace("{}", &entry.to_string()));
         let found = report(&world);
         let reason = &found.faults.first().expect(sql).reason;
         assert!(reason.contains(&format!(" entry {entry}: ")), "{sql}: {reason}");
@@ -71,10 +101,10 @@ fn a_row_that_is_not_what_the_log_says_is_found_by_verify_and_mended_by_reindex(
 
 #[test]
 fn what_is_shown_of_a_call_is_what_the_log_says_or_nothing() {
-    for (sql, _) in FORGERIES {
+    for (sql, which) in FORGERIES {
         let world = World::new();
         world.fill(9);
-        forge(&world, sql);
+        forge(&world, &sql.replace("{}", &which.entry(&world).to_string()));
         let index = Index::open_read_only(&world.path()).expect("an index");
         let all = index.query(&Filter { limit: 100, ..Filter::default() });
         // A row that is gone is not shown; verify misses it.
@@ -88,13 +118,14 @@ fn what_is_shown_of_a_call_is_what_the_log_says_or_nothing() {
     let recorded = index.recorded_at(0).expect("readable").expect("a call");
     let outcome = recorded.outcome.expect("it has ended");
     assert!(String::from_utf8(outcome).expect("text").contains("\"of\":0,"));
-    assert_eq!(index.recorded_at(5).expect("readable").expect("a denied call").outcome, None);
+    let denied = Which::Denied.entry(&world);
+    assert_eq!(index.recorded_at(denied).expect("readable").expect("a denied call").outcome, None);
 }
 
 #[test]
 fn a_start_builds_an_index_anew_that_lacks_rows_or_tells_of_others() {
     for sql in [
-        "DELETE FROM calls WHERE seq = 2",
+        "DELETE FROM calls WHERE seq = {}",
         "DELETE FROM calls",
         "UPDATE calls SET consumer = 'bob'",
         "UPDATE calls SET outcome = 'success'",
@@ -105,7 +136,7 @@ fn a_start_builds_an_index_anew_that_lacks_rows_or_tells_of_others() {
             let (ledger, _) = world.open();
             rows(&ledger)
         };
-        forge(&world, sql);
+        forge(&world, &sql.replace("{}", &Which::Second.entry(&world).to_string()));
         let (ledger, _) = world.open();
         assert_eq!(rows(&ledger), before, "{sql}");
         call(&ledger, &world.clock, 9);
