@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use doorward_policy::RegoSource;
+use doorward_policy::{PolicyError, RegoSource};
 use doorward_verify::{Reached, verify};
 use libfuzzer_sys::fuzz_target;
 
@@ -29,6 +29,7 @@ fuzz_target!(|input: (Vec<(u16, u8)>, &[u8])| {
     }
 });
 
-fn no_rego(_: &RegoSource) -> Result<(), String> {
-    Err("the proof has no module".to_owned())
+fn no_rego(module: &RegoSource) -> Result<(), Vec<PolicyError>> {
+    let message = "the proof has no module".to_owned();
+    Err(vec![PolicyError { place: module.name.clone(), at: None, message }])
 }
