@@ -130,6 +130,7 @@ fn outcome() -> OutcomeRecord<'static> {
         bytes_out: 2,
         upstream_status: Some(200),
         error: None,
+        code: None,
         dlp: "none",
         result: None,
     }
