@@ -6,7 +6,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use doorward_identity::{Authenticator, Fetching, JwtKey, JwtSettings, KeyFetcher, Presented, Settings};
+use doorward_identity::{Authenticator, Fetching, JwtKey, JwtSettings, KEY_SET_MAX_AGE, KeyFetcher, Presented, Settings};
 use doorward_model::Secret;
 use doorward_model::clock::Fixed;
 use libfuzzer_sys::fuzz_target;
@@ -61,7 +61,9 @@ fn authenticator(key: JwtKey, fetcher: Option<Arc<dyn KeyFetcher>>) -> Authentic
         audience: Vec::new(),
         roles_field: "roles".to_owned(),
         consumer_field: "sub".to_owned(),
+        claims: vec!["team".to_owned()],
         leeway: Duration::ZERO,
+        key_set_max_age: KEY_SET_MAX_AGE,
         domains: Vec::new(),
     };
     let settings = Settings { jwt: Some(jwt), ..Settings::default() };
