@@ -6,7 +6,9 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use doorward_identity::{Authenticator, Fetching, JwtKey, JwtSettings, KEY_SET_MAX_AGE, KeyFetcher, Presented, Settings};
+use doorward_identity::{
+    Authenticator, Fetching, JwtKey, JwtSettings, KEY_SET_MAX_AGE, KeyFetcher, Presented, Settings,
+};
 use doorward_model::Secret;
 use doorward_model::clock::Fixed;
 use libfuzzer_sys::fuzz_target;
