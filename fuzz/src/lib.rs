@@ -166,7 +166,7 @@ pub mod policy {
 package amounts
 
 deny contains msg if {
-    input.arguments.amount > data.limits[input.target.name]
+    input.arguments.amount > data.limits[input.tool]
     msg := sprintf("%v is too much", [input.arguments.amount])
 }
 
@@ -175,7 +175,7 @@ deny contains "not from there" if {
 }
 
 hide contains "nobody" if {
-    some role in input.principal.grant.roles
+    some role in input.identity.grant.roles
     role == "nobody"
 }
 "#;
