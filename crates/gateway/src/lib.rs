@@ -9,6 +9,8 @@ mod answer;
 mod ask;
 mod batch;
 mod bounds;
+#[cfg(test)]
+mod callers;
 mod catalogs;
 mod codes;
 mod condition;

@@ -64,8 +64,8 @@ pub(crate) fn sum_up(gateway: &Gateway, at_once: bool) {
 
 #[cfg(test)]
 mod tests {
+    use crate::callers::caller;
     use doorward_model::clock::Fixed;
-    use doorward_model::{Agent, Grant, GrantKind};
 
     use super::*;
 
@@ -74,21 +74,6 @@ mod tests {
         let fixed = Arc::new(Fixed::new(1));
         let clock: Arc<dyn Clock> = fixed.clone();
         let refusals = Refusals::new(false, &clock);
-        let caller = |id: &str| Caller {
-            grant: Grant {
-                id: id.to_owned(),
-                kind: GrantKind::Key,
-                issuer: None,
-                roles: Vec::new(),
-                servers: None,
-                scopes: Vec::new(),
-                claims: Default::default(),
-                expires_at: None,
-                rate_limit: None,
-            },
-            person: None,
-            agent: Some(Agent { id: "agent".to_owned() }),
-        };
         let (one, other) = (caller("one"), caller("other"));
         let entries = |caller: &Caller, reason: &str, count| {
             (0..count).filter(|_| refusals.is_recorded(caller, reason.to_owned())).count()

@@ -74,24 +74,9 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
-    use doorward_model::{Agent, Grant, GrantKind};
+    use crate::callers::caller;
 
     use super::*;
-
-    fn caller(id: &str) -> Caller {
-        let grant = Grant {
-            id: id.to_owned(),
-            kind: GrantKind::Key,
-            issuer: None,
-            roles: Vec::new(),
-            servers: None,
-            scopes: Vec::new(),
-            claims: Default::default(),
-            expires_at: None,
-            rate_limit: None,
-        };
-        Caller { grant, person: None, agent: Some(Agent { id: "agent".to_owned() }) }
-    }
 
     #[test]
     fn unread_answers_fill_the_share_of_their_principal_and_no_others() {

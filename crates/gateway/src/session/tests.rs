@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::table::Found;
 use super::*;
+use crate::callers;
 use crate::mailbox::Mailbox;
 
 /// Seals by writing the context beside the text: whoever alters either is found out.
@@ -27,21 +28,7 @@ impl Seal for Glass {
 }
 
 fn caller(id: &str) -> Arc<Caller> {
-    Arc::new(Caller {
-        grant: Grant {
-            id: id.to_owned(),
-            kind: GrantKind::Key,
-            issuer: None,
-            roles: Vec::new(),
-            servers: None,
-            scopes: Vec::new(),
-            claims: Default::default(),
-            expires_at: None,
-            rate_limit: None,
-        },
-        person: None,
-        agent: Some(Agent { id: "agent".to_owned() }),
-    })
+    Arc::new(callers::caller(id))
 }
 
 fn opening() -> Opening {
